@@ -1,0 +1,33 @@
+import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64';
+import { uniformInt } from 'pure-rand/distribution/uniformInt';
+import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
+
+/** A seeded source: the same seed gives the same arrays on every machine. */
+export interface Random {
+  /** Uniform in [0, 1). */
+  uniform(): number;
+  /** Standard normal (Box–Muller). */
+  normal(): number;
+  /** Uniform integer in [from, to]. */
+  int(from: number, to: number): number;
+  /** Float32Array of normals times `scale`. */
+  normals(length: number, scale?: number): Float32Array;
+  /** Float32Array filled by position. */
+  floats(length: number, value: (index: number) => number): Float32Array;
+  /** Int8Array of ±1. */
+  signs(length: number): Int8Array;
+}
+
+export function random(seed: number): Random {
+  const source = xoroshiro128plus(seed);
+  const uniform = () => uniformFloat64(source);
+  const normal = () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
+  return {
+    uniform,
+    normal,
+    int: (from, to) => uniformInt(source, from, to),
+    normals: (length, scale = 1) => Float32Array.from({ length }, () => scale * normal()),
+    floats: (length, value) => Float32Array.from({ length }, (_, index) => value(index)),
+    signs: (length) => Int8Array.from({ length }, () => (uniform() < 0.5 ? -1 : 1)),
+  };
+}

@@ -1,0 +1,35 @@
+/** Element types of the arrays kernels read and write. */
+export type DType = 'f32' | 'u32' | 'i8';
+
+export type TypedArray = Float32Array | Uint32Array | Int8Array;
+
+/** Where each dtype lives in JavaScript. */
+export const ARRAY_OF = { f32: Float32Array, u32: Uint32Array, i8: Int8Array } as const;
+
+/** The numbers of a kernel's signature by name: axes in elements, switches as 0 or 1, choices as positions in their list. */
+export type Params = Readonly<Record<string, number>>;
+
+export interface ArrayContract {
+  readonly dtype: DType;
+  /** `scratch` is written and read by the kernel; its content means nothing before or after. */
+  readonly role: 'in' | 'out' | 'scratch';
+  /** May be left out: byte offset 0, or no array. */
+  readonly optional?: true;
+  /** May be the same array as this input (never partly overlapping). */
+  readonly inPlace?: string;
+}
+
+/**
+ * What every implementation of a kernel (CPU by arrays or pointers, GPU, reference) shares: its arrays, its numbers
+ * and their bounds. Meaning, reference and tolerance are in test/<family>.spec.ts.
+ */
+export interface Contract<Options = never> {
+  readonly kernel: string;
+  readonly arrays: Readonly<Record<string, ArrayContract>>;
+  /** Options as a user writes them become the named numbers; defaults filled in. Throws TypeError on a wrong kind. */
+  params(options: Options): Params;
+  /** Every number checked (RangeError), then the length of each array in elements. An optional array has its length if given. */
+  lengths(params: Params): Readonly<Record<string, number>>;
+  /** Faults in the data that only reading it shows (an index out of range): throws RangeError with the position. */
+  checkData?(params: Params, arrays: Readonly<Record<string, TypedArray | undefined>>): void;
+}

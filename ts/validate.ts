@@ -1,0 +1,46 @@
+import { message } from './errors.js';
+
+/** The largest size of an axis: what fits a u32 argument. */
+export const MAX_U32 = 0xffff_ffff;
+
+/** An integer in [min, max], or a TypeError / RangeError that names the argument. */
+export function integer(kernel: string, name: string, value: unknown, min: number, max: number = MAX_U32): number {
+  if (typeof value !== 'number') throw new TypeError(message(kernel, name, `integer in [${min}, ${max}]`, value));
+  if (!Number.isInteger(value) || value < min || value > max)
+    throw new RangeError(message(kernel, name, `integer in [${min}, ${max}]`, value));
+  return value;
+}
+
+/** A finite number. */
+export function finite(kernel: string, name: string, value: unknown): number {
+  if (typeof value !== 'number') throw new TypeError(message(kernel, name, 'finite number', value));
+  if (!Number.isFinite(value)) throw new RangeError(message(kernel, name, 'finite number', value));
+  return value;
+}
+
+/** A boolean, as the 0 or 1 a kernel takes. */
+export function flag(kernel: string, name: string, value: unknown): number {
+  if (typeof value !== 'boolean') throw new TypeError(message(kernel, name, 'boolean', value));
+  return value ? 1 : 0;
+}
+
+/** One of the given words, as its position in the list. */
+export function word(kernel: string, name: string, value: unknown, words: readonly string[]): number {
+  const at = words.indexOf(value as string);
+  if (at >= 0) return at;
+  const Kind = typeof value === 'string' ? RangeError : TypeError;
+  throw new Kind(message(kernel, name, words.map((w) => `"${w}"`).join(' or '), value));
+}
+
+/** A product of axes that must stay addressable; `name` is the array it sizes. */
+export function elements(kernel: string, name: string, ...axes: number[]): number {
+  const product = axes.reduce((a, b) => a * b, 1);
+  if (product > MAX_U32) throw new RangeError(message(kernel, name, `at most ${MAX_U32} elements`, product));
+  return product;
+}
+
+/** An options object. */
+export function options<O>(kernel: string, value: O): O {
+  if (typeof value !== 'object' || value === null) throw new TypeError(message(kernel, 'options', 'object', value));
+  return value;
+}
