@@ -1,0 +1,206 @@
+import type { Contract, Params } from '../contract.js';
+import { message } from '../errors.js';
+import { elements, finite, flag, integer, options } from '../validate.js';
+
+/** Which keys each block of queries attends to, in compressed sparse rows. */
+export interface Blocks {
+  /**
+   * Where each block row's list begins and ends in `indices`: `ceil(queries / blockQueries) + 1` positions, or that many
+   * for each head when `perHead` (`[heads, queryBlocks + 1]`; positions count from the start of `indices` in every head).
+   */
+  indptr: Uint32Array;
+  /** Key blocks in any order, each less than `ceil(keys / blockKeys)`. A block listed twice in a row counts twice. */
+  indices: Uint32Array;
+  /** Queries per block: a multiple of 16 from 16 to 128. The last block may be shorter. */
+  blockQueries: number;
+  /** Keys per block: a multiple of 16 from 16 to 128. The last block may be shorter. */
+  blockKeys: number;
+  /** Each head has its own block rows. Default: all heads share one set. */
+  perHead?: boolean;
+}
+
+interface HeadOptions {
+  /** Query heads, a multiple of kvHeads. */
+  heads: number;
+  /** Key and value heads; query head h reads kv head floor(h / (heads / kvHeads)). */
+  kvHeads: number;
+  /** Keys (and values) per kv head. */
+  keys: number;
+  /** Length of a query and of a key, 1 to 256. */
+  headDim: number;
+  /** Length of a value, 1 to 256. Default: headDim. */
+  valueDim?: number;
+  /** Multiplies q·k. Default: 1 / sqrt(headDim). */
+  scale?: number;
+  /** Scores become softcap · tanh(score / softcap). Default 0: no cap. */
+  softcap?: number;
+}
+
+export interface AttentionBlocksparseOptions extends HeadOptions {
+  /** Queries per head; query i stands at position i + keys - queries, so that the last query is the last key's. */
+  queries: number;
+  /** A query sees no key after its own position. Default false. */
+  causal?: boolean;
+  /** A query sees its own position and the window - 1 keys before it (which implies causal). Default 0: no window. */
+  window?: number;
+  /** The block mask. Default: dense. */
+  blocks?: Blocks;
+}
+
+export interface AttentionDecodeOptions extends HeadOptions {
+  /** First key attended to. Default 0. */
+  from?: number;
+  /** One past the last key attended to. Default: keys. */
+  to?: number;
+}
+
+const SPARSE = 'attention_blocksparse_f32';
+const DECODE = 'attention_decode_f32';
+const MAX_DIM = 256;
+/** Positions are signed 32-bit numbers in the kernels, and are added to each other. */
+const MAX_POSITION = 2 ** 30;
+
+/** Rows (a query of a head) that a CPU kernel keeps in scratch at a time, keys it scores at a time. */
+const PASS_ROWS = 64;
+const CHUNK_KEYS = 64;
+
+/** Elements of scratch both CPU kernels need: independent of heads, queries and keys. */
+function scratchLength({ headDim, valueDim }: Params): number {
+  return PASS_ROWS * (headDim! + valueDim! + 4) + CHUNK_KEYS * 8;
+}
+
+/** Bytes of scratch that `attention_blocksparse_f32` and `attention_decode_f32` need in the pointer layer. */
+export function attentionScratchBytes({ headDim, valueDim = headDim }: { headDim: number; valueDim?: number }): number {
+  integer(SPARSE, 'headDim', headDim, 1, MAX_DIM);
+  integer(SPARSE, 'valueDim', valueDim, 1, MAX_DIM);
+  return 4 * scratchLength({ headDim, valueDim });
+}
+
+function headParams(kernel: string, o: HeadOptions) {
+  const { heads, kvHeads, keys, headDim, valueDim = headDim, softcap = 0 } = options(kernel, o);
+  const { scale = 1 / Math.sqrt(integer(kernel, 'headDim', headDim, 1, MAX_DIM)) } = o;
+  // Rounded here so that every backend, the reference included, scales by the same number.
+  const f32 = { scale: Math.fround(finite(kernel, 'scale', scale)), softcap: Math.fround(finite(kernel, 'softcap', softcap)) };
+  return { heads, kvHeads, keys, headDim, valueDim, ...f32 };
+}
+
+function checkHeads(kernel: string, { heads, kvHeads, keys, headDim, valueDim, scale, softcap }: Params): void {
+  integer(kernel, 'kvHeads', kvHeads, 1);
+  integer(kernel, 'heads', heads, 1);
+  if (heads! % kvHeads! !== 0) throw new RangeError(message(kernel, 'heads', `multiple of kvHeads (${kvHeads})`, heads));
+  integer(kernel, 'keys', keys, 0, MAX_POSITION);
+  integer(kernel, 'headDim', headDim, 1, MAX_DIM);
+  integer(kernel, 'valueDim', valueDim, 1, MAX_DIM);
+  finite(kernel, 'scale', scale);
+  if (finite(kernel, 'softcap', softcap) < 0) throw new RangeError(message(kernel, 'softcap', 'number of at least 0', softcap));
+}
+
+function blockSize(name: string, size: number | undefined): number {
+  integer(SPARSE, name, size, 16, 128);
+  if (size! % 16 !== 0) throw new RangeError(message(SPARSE, name, 'multiple of 16', size));
+  return size!;
+}
+
+export const attention_blocksparse_f32: Contract<AttentionBlocksparseOptions> = {
+  kernel: SPARSE,
+  arrays: {
+    q: { dtype: 'f32', role: 'in' },
+    k: { dtype: 'f32', role: 'in' },
+    v: { dtype: 'f32', role: 'in' },
+    indptr: { dtype: 'u32', role: 'in', optional: true },
+    indices: { dtype: 'u32', role: 'in', optional: true },
+    output: { dtype: 'f32', role: 'out' },
+    lse: { dtype: 'f32', role: 'out' },
+    scratch: { dtype: 'f32', role: 'scratch' },
+    status: { dtype: 'u32', role: 'out', optional: true },
+  },
+  params(o) {
+    const { queries, causal = false, window = 0, blocks } = options(SPARSE, o);
+    const heads = headParams(SPARSE, o);
+    // blockQueries = blockKeys = 0: dense.
+    let mask = { indicesLength: 0, blockQueries: 0, blockKeys: 0, perHead: 0 };
+    if (blocks !== undefined) {
+      const { indptr, indices, blockQueries, blockKeys, perHead = false } = options(SPARSE, blocks);
+      if (!(indptr instanceof Uint32Array)) throw new TypeError(message(SPARSE, 'indptr', 'Uint32Array', indptr));
+      if (!(indices instanceof Uint32Array)) throw new TypeError(message(SPARSE, 'indices', 'Uint32Array', indices));
+      mask = {
+        indicesLength: indices.length,
+        blockQueries: blockSize('blockQueries', blockQueries),
+        blockKeys: blockSize('blockKeys', blockKeys),
+        perHead: flag(SPARSE, 'perHead', perHead),
+      };
+    }
+    return { ...heads, queries, causal: flag(SPARSE, 'causal', causal), window, ...mask };
+  },
+  lengths(params) {
+    checkHeads(SPARSE, params);
+    const { heads, kvHeads, queries, keys, headDim, valueDim, causal, window } = params;
+    const { indicesLength, blockQueries, blockKeys, perHead } = params;
+    integer(SPARSE, 'queries', queries, 0, MAX_POSITION);
+    integer(SPARSE, 'causal', causal, 0, 1);
+    integer(SPARSE, 'window', window, 0, MAX_POSITION);
+    integer(SPARSE, 'perHead', perHead, 0, 1);
+    integer(SPARSE, 'indicesLength', indicesLength, 0);
+    const dense = blockQueries === 0 && blockKeys === 0;
+    const rows = dense ? 0 : Math.ceil(queries! / blockSize('blockQueries', blockQueries)) + 1;
+    if (!dense) blockSize('blockKeys', blockKeys);
+    return {
+      q: elements(SPARSE, 'q', heads!, queries!, headDim!),
+      k: elements(SPARSE, 'k', kvHeads!, keys!, headDim!),
+      v: elements(SPARSE, 'v', kvHeads!, keys!, valueDim!),
+      indptr: perHead === 1 ? elements(SPARSE, 'indptr', heads!, rows) : rows,
+      indices: indicesLength!,
+      output: elements(SPARSE, 'output', heads!, queries!, valueDim!),
+      lse: elements(SPARSE, 'lse', heads!, queries!),
+      scratch: scratchLength(params),
+      status: 1,
+    };
+  },
+  checkData({ heads, queries, keys, indicesLength, blockQueries, blockKeys, perHead }, { indptr, indices }) {
+    if (indptr === undefined) return;
+    blockSize('blockQueries', blockQueries);
+    const blocks = Math.ceil(keys! / blockSize('blockKeys', blockKeys));
+    const rows = Math.ceil(queries! / blockQueries!);
+    for (let head = 0; head < (perHead ? heads! : 1); head++) {
+      for (let row = 0; row <= rows; row++) {
+        const at = head * (rows + 1) + row;
+        const least = row === 0 ? 0 : indptr[at - 1]!;
+        if (indptr[at]! < least || indptr[at]! > indicesLength!)
+          throw new RangeError(message(SPARSE, `indptr[${at}]`, `integer in [${least}, ${indicesLength}]`, indptr[at]));
+      }
+      for (let at = indptr[head * (rows + 1)]!; at < indptr[head * (rows + 1) + rows]!; at++)
+        if (indices === undefined || !(indices[at]! < blocks))
+          throw new RangeError(message(SPARSE, `indices[${at}]`, `integer in [0, ${blocks - 1}]`, indices?.[at]));
+    }
+  },
+};
+
+export const attention_decode_f32: Contract<AttentionDecodeOptions> = {
+  kernel: DECODE,
+  arrays: {
+    q: { dtype: 'f32', role: 'in' },
+    k: { dtype: 'f32', role: 'in' },
+    v: { dtype: 'f32', role: 'in' },
+    output: { dtype: 'f32', role: 'out' },
+    lse: { dtype: 'f32', role: 'out' },
+    scratch: { dtype: 'f32', role: 'scratch' },
+  },
+  params(o) {
+    const { from = 0, to = o.keys } = options(DECODE, o);
+    return { ...headParams(DECODE, o), from, to };
+  },
+  lengths(params) {
+    checkHeads(DECODE, params);
+    const { heads, kvHeads, keys, headDim, valueDim, from, to } = params;
+    integer(DECODE, 'to', to, 0, keys);
+    integer(DECODE, 'from', from, 0, to);
+    return {
+      q: elements(DECODE, 'q', heads!, headDim!),
+      k: elements(DECODE, 'k', kvHeads!, keys!, headDim!),
+      v: elements(DECODE, 'v', kvHeads!, keys!, valueDim!),
+      output: elements(DECODE, 'output', heads!, valueDim!),
+      lse: heads!,
+      scratch: scratchLength(params),
+    };
+  },
+};
