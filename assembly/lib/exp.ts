@@ -1,0 +1,131 @@
+/**
+ * 2^t, tanh and ln without tables, data segments or branches. Callers fold log2(e) into a scale they have anyway:
+ * exp(s·x) = exp2_f32x4(x · (s·LOG2E)).
+ *
+ * Constants come in as arguments: V8 rebuilds a v128 literal on every use, which makes a loop two to three times
+ * slower. Take them once per call with `held` (a value the optimiser cannot see through) and loop with do-while:
+ *
+ *   const lowest = held(EXP2_LOWEST), magic = held(EXP2_MAGIC), one = held(1);
+ *   const c1 = held(EXP2_C1), c2 = held(EXP2_C2), c3 = held(EXP2_C3), c4 = held(EXP2_C4), c5 = held(EXP2_C5), c6 = held(EXP2_C6);
+ *   do { ... exp2_f32x4(t, lowest, magic, one, c1, c2, c3, c4, c5, c6) ... } while (p < end);
+ *
+ * Outside loops, `exp2Once_f32x4(t)` and `exp2_f32(t)` spare the arguments and give the same bits.
+ *
+ * Not done: constants in mutable wasm globals (no arguments, but a load per use: 12 % slower on Node 20, 9 % relaxed);
+ * unrolling the softmax loop by 2 or 4 (0 to 3 % slower: the iterations already overlap); e^x by Cody–Waite instead of
+ * a folded log2(e) (17 to 27 % slower, and the rounding of x − max costs as many ulp either way); degree 5 (2.3 ulp
+ * instead of 1.01 for 8 to 10 %).
+ */
+
+export const LOG2E: f32 = 1.4426950408889634;
+export const LN2: f64 = 0.6931471805599453;
+
+/** Below t = -126.5 the result is flushed to 0; smaller t need no more range than this. */
+export const EXP2_LOWEST: f32 = -127.0;
+/** 1.5·2^23 + 127: adding it rounds t to an integer n (ties to even) and leaves n + 127 in the low bits. */
+export const EXP2_MAGIC: f32 = 12583039.0;
+// Minimax for the relative error of 2^r on [-0.5, 0.5], coefficients rounded to f32 one after the other: 3.0e-9.
+export const EXP2_C1: f32 = 0.6931471824645996;
+export const EXP2_C2: f32 = 0.24022647738456726;
+export const EXP2_C3: f32 = 0.05550359934568405;
+export const EXP2_C4: f32 = 0.009618505835533142;
+export const EXP2_C5: f32 = 0.0013390806270763278;
+export const EXP2_C6: f32 = 0.00015326467109844089;
+
+/** A splat that stays in a register: the optimiser does not know that memory.size() >> 17 is 0 (a memory has at most 2^16 pages). */
+// @ts-ignore: decorator
+@inline
+export function held(value: f32): v128 {
+  return v128.xor(i32x4.splat(memory.size() >> 17), f32x4.splat(value));
+}
+
+/** a·b + c, in one rounding where the level has it. */
+// @ts-ignore: decorator
+@inline
+export function madd_f32x4(a: v128, b: v128, c: v128): v128 {
+  return ASC_FEATURE_RELAXED_SIMD ? f32x4.relaxed_madd(a, b, c) : f32x4.add(f32x4.mul(a, b), c);
+}
+
+/** c − a·b, in one rounding where the level has it. */
+// @ts-ignore: decorator
+@inline
+export function nmadd_f32x4(a: v128, b: v128, c: v128): v128 {
+  return ASC_FEATURE_RELAXED_SIMD ? f32x4.relaxed_nmadd(a, b, c) : f32x4.sub(c, f32x4.mul(a, b));
+}
+
+/**
+ * 2^t for t ≤ 127 (nothing is checked above), at most 1.01 ulp from exact; t ≤ -126.5 (-infinity too) gives 0, NaN gives NaN.
+ * t = n + r with integer n and |r| ≤ 0.5, both exact; 2^r is a polynomial, 2^n is written into the exponent
+ * (n = -127 writes 0, which is the flush).
+ */
+// @ts-ignore: decorator
+@inline
+export function exp2_f32x4(
+  t: v128, lowest: v128, magic: v128, one: v128,
+  c1: v128, c2: v128, c3: v128, c4: v128, c5: v128, c6: v128,
+): v128 {
+  const clamped = f32x4.pmax(t, lowest); // pmax(NaN, lowest) is NaN
+  const z = f32x4.add(clamped, magic);
+  const r = f32x4.sub(clamped, f32x4.sub(z, magic));
+  const p = madd_f32x4(madd_f32x4(madd_f32x4(madd_f32x4(madd_f32x4(madd_f32x4(c6, r, c5), r, c4), r, c3), r, c2), r, c1), r, one);
+  return f32x4.mul(p, i32x4.shl(z, 23));
+}
+
+/** exp2_f32x4 with its constants built on the spot: for code outside loops. */
+// @ts-ignore: decorator
+@inline
+export function exp2Once_f32x4(t: v128): v128 {
+  return exp2_f32x4(
+    t, f32x4.splat(EXP2_LOWEST), f32x4.splat(EXP2_MAGIC), f32x4.splat(1),
+    f32x4.splat(EXP2_C1), f32x4.splat(EXP2_C2), f32x4.splat(EXP2_C3), f32x4.splat(EXP2_C4), f32x4.splat(EXP2_C5), f32x4.splat(EXP2_C6),
+  );
+}
+
+/** 2^t of one number, the same bits as a lane of exp2_f32x4. */
+// @ts-ignore: decorator
+@inline
+export function exp2_f32(t: f32): f32 {
+  return f32x4.extract_lane(exp2Once_f32x4(f32x4.splat(t)), 0);
+}
+
+/** tanh is ±1 to f32 beyond: 2·log2(e)·x for x = 10.4. */
+export const TANH_LIMIT: f32 = 30.0;
+/** What the caller folds in: tanh(x) = tanh_f32x4(x · TANH_SCALE). */
+export const TANH_SCALE: f32 = 2.8853900817779268;
+
+/**
+ * tanh(t / TANH_SCALE) for any t, at most 3.1 ulp from exact, small arguments included; ±infinity gives ±1, NaN gives NaN.
+ * With e = 2^t − 1 = e^(2x) − 1, tanh(x) = e / (e + 2). e is formed without cancellation as 2^n·(2^r − 1) + (2^n − 1),
+ * with exp2's constants.
+ */
+// @ts-ignore: decorator
+@inline
+export function tanh_f32x4(
+  t: v128, limit: v128, magic: v128, one: v128,
+  c1: v128, c2: v128, c3: v128, c4: v128, c5: v128, c6: v128,
+): v128 {
+  const clamped = f32x4.pmin(f32x4.pmax(t, f32x4.neg(limit)), limit);
+  const z = f32x4.add(clamped, magic);
+  const r = f32x4.sub(clamped, f32x4.sub(z, magic));
+  const q = f32x4.mul(r, madd_f32x4(madd_f32x4(madd_f32x4(madd_f32x4(madd_f32x4(c6, r, c5), r, c4), r, c3), r, c2), r, c1));
+  const power = i32x4.shl(z, 23);
+  const e = madd_f32x4(q, power, f32x4.sub(power, one));
+  return f32x4.div(e, f32x4.add(e, f32x4.add(one, one)));
+}
+
+/**
+ * ln of a positive finite normal number, relative error below 1e-13; for one number per row. ln(0) is not handled.
+ * x = 2^e·m with m in [√½, √2); ln m = 2·atanh((m − 1) / (m + 1)) by its series.
+ */
+// @ts-ignore: decorator
+@inline
+export function ln_f64(x: f64): f64 {
+  const bits = reinterpret<i64>(x);
+  const e = (bits - 0x3fe6a09e667f3bcd) >> 52;
+  const m = reinterpret<f64>(bits - (e << 52));
+  const s = (m - 1.0) / (m + 1.0);
+  const w = s * s;
+  const series =
+    1.0 + w * (1.0 / 3.0 + w * (1.0 / 5.0 + w * (1.0 / 7.0 + w * (1.0 / 9.0 + w * (1.0 / 11.0 + w * (1.0 / 13.0 + w * (1.0 / 15.0)))))));
+  return <f64>e * LN2 + 2.0 * s * series;
+}

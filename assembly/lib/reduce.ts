@@ -1,0 +1,39 @@
+/** Horizontal reductions: four lanes to one number, in a fixed order, (0 with 2) with (1 with 3). */
+
+/** The largest lane; NaN lanes may be passed over. Every lane of the result holds it. */
+// @ts-ignore: decorator
+@inline
+export function maxAcross_f32x4(v: v128): v128 {
+  const pairs = f32x4.pmax(v, v128.shuffle<i32>(v, v, 2, 3, 0, 1));
+  return f32x4.pmax(pairs, v128.shuffle<i32>(pairs, pairs, 1, 0, 3, 2));
+}
+
+/** The smallest lane; NaN lanes may be passed over. Every lane of the result holds it. */
+// @ts-ignore: decorator
+@inline
+export function minAcross_f32x4(v: v128): v128 {
+  const pairs = f32x4.pmin(v, v128.shuffle<i32>(v, v, 2, 3, 0, 1));
+  return f32x4.pmin(pairs, v128.shuffle<i32>(pairs, pairs, 1, 0, 3, 2));
+}
+
+/** The sum of the lanes. Every lane of the result holds it. */
+// @ts-ignore: decorator
+@inline
+export function sumAcross_f32x4(v: v128): v128 {
+  const pairs = f32x4.add(v, v128.shuffle<i32>(v, v, 2, 3, 0, 1));
+  return f32x4.add(pairs, v128.shuffle<i32>(pairs, pairs, 1, 0, 3, 2));
+}
+
+/** The largest lane as a number. */
+// @ts-ignore: decorator
+@inline
+export function max_f32x4(v: v128): f32 {
+  return f32x4.extract_lane(maxAcross_f32x4(v), 0);
+}
+
+/** The sum of the lanes as a number. */
+// @ts-ignore: decorator
+@inline
+export function sum_f32x4(v: v128): f32 {
+  return f32x4.extract_lane(sumAcross_f32x4(v), 0);
+}
