@@ -1,0 +1,56 @@
+/** Times a prepared kernel with benchmark.js and puts it in proportion. */
+import type { Prepared } from '../../test/lib/implementations.js';
+import { Benchmark } from './benchmark.js';
+
+export interface Timing {
+  /** Median milliseconds of one run. */
+  medianMs: number;
+  samples: number;
+}
+
+const median = (values: number[]) => {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+};
+
+export interface Effort {
+  /** Seconds per thing measured. */
+  seconds: number;
+  /** Turns taken between the things compared: A B A B ... */
+  turns: number;
+}
+
+export const EFFORT: Record<'quick' | 'normal', Effort> = { quick: { seconds: 0.06, turns: 2 }, normal: { seconds: 0.3, turns: 3 } };
+
+type Work = () => void | Promise<void>;
+
+/** One benchmark.js run: seconds per call, each sample. */
+function sample(work: Work, seconds: number, asynchronous: boolean): Promise<number[]> {
+  return new Promise((resolve, reject) => {
+    const bench = new Benchmark({
+      maxTime: seconds,
+      minTime: seconds / 10,
+      minSamples: 3,
+      initCount: 1,
+      async: false,
+      ...(asynchronous
+        ? { defer: true, fn: (deferred: { resolve(): void }) => void Promise.resolve(work()).then(() => deferred.resolve(), reject) }
+        : { fn: () => void work() }),
+    });
+    bench.on('complete', () => (bench.error ? reject(bench.error) : resolve(bench.stats.sample as number[])));
+    bench.run({ async: asynchronous });
+  });
+}
+
+/** Measures things in turn, so that a noisy machine is noisy for all of them alike. */
+export async function inTurn<Name extends string>(things: Record<Name, { work: Work; asynchronous?: boolean }>, { seconds, turns }: Effort): Promise<Record<Name, Timing>> {
+  const names = Object.keys(things) as Name[];
+  const samples = Object.fromEntries(names.map((name) => [name, [] as number[]])) as Record<Name, number[]>;
+  for (const name of names) await things[name].work();
+  for (let turn = 0; turn < turns; turn++)
+    for (const name of names) samples[name].push(...(await sample(things[name].work, seconds / turns, things[name].asynchronous ?? false)));
+  return Object.fromEntries(names.map((name) => [name, { medianMs: 1e3 * median(samples[name]), samples: samples[name].length }])) as Record<Name, Timing>;
+}
+
+export const workOf = (prepared: Prepared, kind: 'cpu' | 'gpu') => ({ work: () => prepared.run(), asynchronous: kind === 'gpu' });

@@ -1,0 +1,146 @@
+/** assembly/*.ts → per family: wasm for each level (checked against the module rules) and ts/generated/cpu/<family>.ts. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import asc from 'assemblyscript/asc';
+import binaryen from 'binaryen';
+import { contracts, families, familyOf, read, root, stems } from './house.js';
+
+const LEVELS = { simd: ['simd'], relaxed: ['simd', 'relaxed-simd'] } as const;
+type Level = keyof typeof LEVELS;
+
+/** V8's old limit for a synchronous compile on a browser's main thread. */
+const SYNCHRONOUS_BYTES = 4096;
+
+/** Exported functions of an AssemblyScript file with their parameters' names and types, in order. */
+function signatures(source: string): Record<string, [name: string, type: string][]> {
+  const found: Record<string, [string, string][]> = {};
+  for (const [, name, list] of source.matchAll(/^export function (\w+)\(([^)]*)\): void/gm))
+    found[name!] = [...list!.matchAll(/(\w+): (\w+)/g)].map(([, parameter, type]) => [parameter!, type!]);
+  return found;
+}
+
+/** One compile per level: every family in one module, split afterwards. */
+async function compile(level: Level, sources: string[]): Promise<Uint8Array> {
+  let binary: Uint8Array | undefined;
+  const entry = 'assembly/all.ts';
+  const { error, stderr } = await asc.main(
+    [
+      entry, '--outFile', 'all.wasm', '--baseDir', root,
+      '--runtime', 'stub', '--importMemory', '--noExportMemory', '--initialMemory', '1', '--noAssert', '-O3',
+      ...LEVELS[level].flatMap((feature) => ['--enable', feature]),
+    ],
+    {
+      readFile: (name) => {
+        if (name === entry) return sources.map((stem) => `export * from './${stem}';`).join('\n');
+        try {
+          return read(name);
+        } catch {
+          return null;
+        }
+      },
+      writeFile: (_name, content) => void (binary = content as Uint8Array),
+      listFiles: () => [],
+    },
+  );
+  if (error) throw new Error(`asc (${level}): ${error.message}\n${stderr.toString()}`);
+  return binary!;
+}
+
+/** Only these exports and what they need. */
+function split(all: Uint8Array, keep: Set<string>): Uint8Array {
+  const module = binaryen.readBinary(all);
+  module.setFeatures(binaryen.Features.All);
+  for (let i = module.getNumExports() - 1; i >= 0; i--) {
+    const { name } = binaryen.getExportInfo(module.getExportByIndex(i));
+    if (!keep.has(name)) module.removeExport(name);
+  }
+  binaryen.setOptimizeLevel(3);
+  binaryen.setShrinkLevel(0);
+  module.runPasses(['remove-unused-module-elements', 'duplicate-function-elimination', 'vacuum', 'strip-debug', 'strip-producers', 'strip-target-features']);
+  if (!module.validate()) throw new Error(`binaryen: the module of ${[...keep]} does not validate`);
+  const bytes = module.emitBinary();
+  module.dispose();
+  return bytes;
+}
+
+/** A module may live in somebody else's memory: it brings nothing of its own. Throws with the rule it breaks. */
+export function checkModule(name: string, bytes: Uint8Array, kernels: string[]): void {
+  const refuse = (rule: string) => {
+    throw new Error(`${name}: ${rule}`);
+  };
+  const module = new WebAssembly.Module(bytes as BufferSource);
+  const imports = WebAssembly.Module.imports(module).map((i) => `${i.module}.${i.name} ${i.kind}`);
+  if (imports.join() !== 'env.memory memory') refuse(`imports [${imports}], only env.memory is allowed`);
+  const exported = WebAssembly.Module.exports(module).map((e) => e.name).sort();
+  if (exported.join() !== [...kernels].sort().join()) refuse(`exports [${exported}], expected [${kernels}]`);
+  const SECTIONS: Record<number, string> = { 4: 'a table', 5: 'a memory', 6: 'globals (a heap or a stack pointer)', 8: 'a start function', 9: 'element segments', 11: 'data segments', 12: 'data segments' };
+  for (let at = 8; at < bytes.length; ) {
+    const id = bytes[at++]!;
+    let size = 0;
+    for (let shift = 0; ; shift += 7) {
+      const byte = bytes[at++]!;
+      size |= (byte & 127) << shift;
+      if (byte < 128) break;
+    }
+    if (SECTIONS[id]) refuse(`has ${SECTIONS[id]}`);
+    if (id === 0) refuse('has a custom section');
+    at += size;
+  }
+}
+
+export interface ModuleReport {
+  family: string;
+  level: Level;
+  bytes: number;
+  synchronous: boolean;
+}
+
+export async function buildWasm(): Promise<ModuleReport[]> {
+  const sources = stems('assembly', '.ts').filter((stem) => families().includes(familyOf(stem)));
+  const contract = await contracts();
+  const all = Object.fromEntries(
+    await Promise.all(
+      (Object.keys(LEVELS) as Level[]).map(async (level) => [level, await compile(level, sources)] as const),
+    ),
+  ) as Record<Level, Uint8Array>;
+  mkdirSync(`${root}/ts/generated/cpu`, { recursive: true });
+  mkdirSync(`${root}/dist/wasm`, { recursive: true });
+  const report: ModuleReport[] = [];
+  for (const family of families()) {
+    const kernels = Object.assign({}, ...sources.filter((s) => familyOf(s) === family).map((s) => signatures(read(`assembly/${s}.ts`)))) as ReturnType<typeof signatures>;
+    const names = Object.keys(kernels);
+    if (!names.length) continue;
+    const code = {} as Record<Level, string>;
+    for (const level of Object.keys(LEVELS) as Level[]) {
+      const bytes = split(all[level], new Set(names));
+      checkModule(`${family} (${level})`, bytes, names);
+      writeFileSync(`${root}/dist/wasm/${family}.${level}.wasm`, bytes);
+      report.push({ family, level, bytes: bytes.length, synchronous: bytes.length <= SYNCHRONOUS_BYTES });
+      code[level] = Buffer.from(bytes).toString('base64');
+    }
+    const declarations = names.map((name) => {
+      const known = contract[name];
+      if (!known) throw new Error(`assembly exports ${name}, but ts/contract/${family}.ts has no such kernel`);
+      const parameters = kernels[name]!;
+      for (const array of Object.keys(known.arrays))
+        if (!parameters.some(([p]) => p === array)) throw new Error(`${name}: assembly has no parameter for the array "${array}"`);
+      // Everything after the last array that must be given may be left out: it then arrives as 0.
+      const last = parameters.findLastIndex(([p]) => known.arrays[p] && !known.arrays[p].optional);
+      return `  ${name}(${parameters.map(([p], i) => `${p}${i > last ? '?' : ''}: number`).join(', ')}): void;`;
+    });
+    writeFileSync(
+      `${root}/ts/generated/cpu/${family}.ts`,
+      [
+        '// Generated by scripts/wasm.ts from assembly/. Do not edit.',
+        '/** The module\'s exports: pointers are byte offsets into the memory, sizes are in elements. */',
+        'export interface Kernels {', ...declarations, '}',
+        'export const parameters = {',
+        ...names.map((name) => `  ${name}: ${JSON.stringify(kernels[name]!.map(([p]) => p).join(' '))},`),
+        '} as const;',
+        `export const simd = '${code.simd}';`,
+        code.relaxed === code.simd ? 'export const relaxed = simd;' : `export const relaxed = '${code.relaxed}';`,
+        '',
+      ].join('\n'),
+    );
+  }
+  return report;
+}

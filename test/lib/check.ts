@@ -1,0 +1,84 @@
+/** Runs one case of a spec on one implementation and judges every output array. */
+import type { How, Implementation } from './implementations.js';
+import { random } from './random.js';
+import type { Case, KernelSpec } from './spec.js';
+import type { Tolerance } from './tolerance.js';
+
+export interface Verdict {
+  ok: boolean;
+  /** The largest error in units of its tolerance's limit decides which array is reported. */
+  error: number;
+  tolerance: number;
+  unit: string;
+  /** What is wrong, if anything. */
+  fault?: string;
+}
+
+export const toleranceOf = (spec: KernelSpec, array: string, kind: 'cpu' | 'gpu'): Tolerance => {
+  const entry = spec.tolerance[array]!;
+  return 'cpu' in entry ? entry[kind] : entry;
+};
+
+/** How far `outputs` are from the reference. */
+export function judge(spec: KernelSpec, kind: 'cpu' | 'gpu', outputs: Record<string, any>, want: Record<string, any>, inputs: Record<string, any>, options: unknown): Verdict {
+  const params = spec.contract.params(options as never);
+  let worst: Verdict = { ok: true, error: 0, tolerance: 0, unit: 'values' };
+  let worstShare = -1;
+  const faults: string[] = [];
+  for (const array of Object.keys(want)) {
+    const tolerance = toleranceOf(spec, array, kind);
+    const error = outputs[array] ? tolerance.error(outputs[array], want[array], inputs, params) : Infinity;
+    const limit = tolerance.limit(params);
+    const ok = error <= limit;
+    if (!ok) faults.push(`${array}: error ${error} ${tolerance.unit}, allowed ${limit}${firstDifference(outputs[array], want[array])}`);
+    const share = limit === 0 ? (error ? Infinity : 0) : error / limit;
+    if (share > worstShare || share !== share) {
+      worstShare = share;
+      worst = { ok, error, tolerance: limit, unit: tolerance.unit };
+    }
+  }
+  return faults.length ? { ...worst, ok: false, fault: faults.join('; ') } : worst;
+}
+
+function firstDifference(got: ArrayLike<number> | undefined, want: ArrayLike<number>): string {
+  if (!got) return ' (no such output)';
+  if (got.length !== want.length) return ` (${got.length} values, expected ${want.length})`;
+  let at = -1;
+  let most = 0;
+  for (let i = 0; i < want.length; i++) {
+    if (got[i] === want[i] || (got[i] !== got[i] && want[i] !== want[i])) continue;
+    const difference = Math.abs(got[i]! - want[i]!);
+    if (!(difference <= most)) {
+      most = difference;
+      at = i;
+      if (most !== most) break;
+    }
+  }
+  return at < 0 ? '' : ` (at ${at}: ${got[at]}, expected ${want[at]})`;
+}
+
+/** Poisoned outputs and guards round every array; two runs must give the same bits. */
+export async function checkCase(spec: KernelSpec, one: Case<any>, implementation: Implementation, seed: number, how: How = {}): Promise<Verdict> {
+  const inputs = one.inputs(random(seed));
+  const want = spec.reference(inputs, one.options);
+  const prepared = await implementation.prepare(spec.contract, one.options, inputs, how);
+  try {
+    await prepared.run();
+    const outputs = await prepared.outputs();
+    const verdict = judge(spec, implementation.kind, outputs, want, inputs, one.options);
+    const damage = await prepared.damage();
+    if (damage) return { ...verdict, ok: false, fault: [verdict.fault, damage].filter(Boolean).join('; ') };
+    if (!how.inPlace && verdict.ok) {
+      await prepared.run();
+      const again = await prepared.outputs();
+      for (const [name, first] of Object.entries(outputs)) {
+        const a = new Uint8Array(first.buffer);
+        const b = new Uint8Array(again[name]!.buffer);
+        if (a.some((byte, i) => byte !== b[i])) return { ...verdict, ok: false, fault: `${name}: a second run gave other bits` };
+      }
+    }
+    return verdict;
+  } finally {
+    prepared.destroy();
+  }
+}

@@ -1,0 +1,303 @@
+/** Everything that can run a kernel here, behind one face: conformance tests, `npm start` and the page all use it. */
+import type { Contract, Params, TypedArray } from '../../ts/contract.js';
+import { ARRAY_OF } from '../../ts/contract.js';
+import type { CpuLevel, Instance, InstantiateOptions } from '../../ts/cpu/runtime.js';
+import { supports } from '../../ts/cpu/runtime.js';
+import type { Call, GpuKernel, GpuKernelFactory, GpuLevel } from '../../ts/gpu/runtime.js';
+import { code, cpu, gpu } from '../generated/registry.js';
+import type { Arrays } from './spec.js';
+
+/** One kernel with its arrays in place, ready to run any number of times. */
+export interface Prepared {
+  /** Runs the kernel once; resolves when the work is done. On the CPU it has happened when this returns. */
+  run(): void | Promise<void>;
+  /** `count` runs, submitted together where that makes sense. */
+  runMany(count: number): void | Promise<void>;
+  /** The output arrays as they are now. */
+  outputs(): Promise<Arrays>;
+  /** What was written that must not be: a guard word, an input. Undefined: nothing. */
+  damage(): Promise<string | undefined>;
+  destroy(): void;
+}
+
+export interface How {
+  /** Start arrays off the alignment that suits the implementation best. */
+  shifted?: boolean;
+  /** Let outputs that may lie in an input's place do so. */
+  inPlace?: boolean;
+}
+
+export interface Implementation {
+  /** `cpu simd`, `gpu SwiftShader base`, ... */
+  name: string;
+  kind: 'cpu' | 'gpu';
+  level: CpuLevel | GpuLevel;
+  kernels: string[];
+  prepare(contract: Contract<any>, options: any, inputs: Arrays, how?: How): Promise<Prepared>;
+  /** Moves `bytes` once (read and written): the yardstick of the tables. */
+  copy(bytes: number): Promise<Prepared>;
+}
+
+/** In every word that a kernel must not touch. */
+const GUARD = 0xa5a5a5a5;
+/** In every output before the run: a NaN that no kernel makes. */
+const POISON = 0x7fc0dead;
+const GUARD_BYTES = 64;
+
+interface Place {
+  name: string;
+  role: 'in' | 'out' | 'scratch';
+  offset: number;
+  length: number;
+  bytes: number;
+  dtype: keyof typeof ARRAY_OF;
+  /** The output that lies in this input's place. */
+  alias?: string;
+}
+
+/** Where each array lies: guards before and after, in one image. */
+function layout(contract: Contract<any>, lengths: Readonly<Record<string, number>>, inputs: Arrays, alignment: number, { shifted, inPlace }: How) {
+  const places: Place[] = [];
+  let end = GUARD_BYTES;
+  for (const [name, { dtype, role, optional, inPlace: target }] of Object.entries(contract.arrays)) {
+    const length = lengths[name]!;
+    const shared = inPlace && target && places.find((p) => p.name === target);
+    if (shared) {
+      shared.alias = name;
+      continue;
+    }
+    if (role === 'in' ? inputs[name] === undefined : optional ? length === 0 : false) continue;
+    const offset = Math.ceil(end / alignment) * alignment + (shifted ? 4 : 0);
+    const bytes = length * ARRAY_OF[dtype].BYTES_PER_ELEMENT;
+    places.push({ name, role, offset, length, bytes, dtype });
+    end = Math.ceil((offset + bytes) / 4) * 4 + GUARD_BYTES;
+  }
+  return { places, bytes: Math.ceil(end / 16) * 16 };
+}
+
+function fill(image: ArrayBuffer, places: Place[], inputs: Arrays): void {
+  new Uint32Array(image).fill(GUARD);
+  for (const { name, role, offset, length, dtype, bytes } of places) {
+    if (role === 'in') new ARRAY_OF[dtype](image, offset, length).set(inputs[name]!);
+    else new Uint32Array(image, offset, bytes >> 2).fill(POISON);
+  }
+}
+
+/** Compares what lies in memory after a run with the image before it, outside outputs and scratch. */
+function damaged(before: ArrayBuffer, after: ArrayBuffer, places: Place[]): string | undefined {
+  const a = new Uint8Array(before);
+  const b = new Uint8Array(after);
+  const writable = places.filter((p) => p.role !== 'in' || p.alias);
+  for (let at = 0; at < a.length; at++) {
+    if (a[at] === b[at]) continue;
+    const own = writable.find((p) => at >= p.offset && at < p.offset + p.bytes);
+    if (own) {
+      at = own.offset + own.bytes - 1;
+      continue;
+    }
+    const near = places.findLast((p) => p.offset <= at);
+    const where = !near ? 'before the first array' : at < near.offset + near.bytes ? `inside "${near.name}"` : `${at - near.offset - near.bytes} bytes after "${near.name}"`;
+    return `byte ${at} was changed, ${where}`;
+  }
+  return undefined;
+}
+
+const outputsOf = (image: ArrayBuffer, places: Place[]): Arrays =>
+  Object.fromEntries(
+    places.filter((p) => p.role === 'out' || p.alias).map((p) => [p.alias ?? p.name, new ARRAY_OF[p.dtype](image.slice(p.offset, p.offset + p.bytes))]),
+  );
+
+type Kernels = Record<string, (...args: number[]) => void>;
+type CpuFamily = { instantiate(memory: WebAssembly.Memory, options?: InstantiateOptions): Instance<object> };
+
+const cpuFamilyOf = (kernel: string) =>
+  Object.entries(code as unknown as Record<string, { parameters: Record<string, string> }>).find(([, c]) => kernel in c.parameters);
+
+export function cpuImplementation(level: CpuLevel, { shared = false } = {}): Implementation {
+  let memory = new WebAssembly.Memory({ initial: 1, maximum: 65536, shared });
+  const kernels = Object.values(code as unknown as Record<string, { parameters: object }>).flatMap((c) => Object.keys(c.parameters));
+
+  function reserve(bytes: number): void {
+    const pages = Math.ceil(bytes / 65536) + 1;
+    if (memory.buffer.byteLength > 512 * 1024 * 1024 && !shared) memory = new WebAssembly.Memory({ initial: 1, maximum: 65536 });
+    const missing = pages - memory.buffer.byteLength / 65536;
+    if (missing > 0) memory.grow(missing);
+  }
+
+  return {
+    name: `cpu ${level}${shared ? ' shared' : ''}`,
+    kind: 'cpu',
+    level,
+    kernels,
+    async prepare(contract, options, inputs, how = {}) {
+      const params = contract.params(options);
+      const { places, bytes } = layout(contract, contract.lengths(params), inputs, 64, how);
+      reserve(bytes);
+      const mine = memory;
+      const [family, { parameters }] = cpuFamilyOf(contract.kernel)!;
+      const instance = (cpu as unknown as Record<string, CpuFamily>)[family]!.instantiate(mine, { level });
+      const image = new ArrayBuffer(bytes);
+      fill(image, places, inputs);
+      new Uint8Array(mine.buffer, 0, bytes).set(new Uint8Array(image));
+      const offsets = Object.fromEntries(places.flatMap((p) => [[p.name, p.offset], [p.alias ?? p.name, p.offset]]));
+      const args = parameters[contract.kernel]!.split(' ').map((name) => offsets[name] ?? params[name] ?? 0);
+      const kernel = (instance.raw as Kernels)[contract.kernel]!;
+      const now = () => {
+        const copy = new ArrayBuffer(bytes);
+        new Uint8Array(copy).set(new Uint8Array(mine.buffer, 0, bytes));
+        return copy;
+      };
+      return {
+        run: () => kernel(...args),
+        runMany(count) {
+          for (let i = 0; i < count; i++) kernel(...args);
+        },
+        outputs: async () => outputsOf(now(), places),
+        damage: async () => damaged(image, now(), places),
+        destroy() {},
+      };
+    },
+    async copy(bytes) {
+      const half = Math.ceil(bytes / 2 / 16) * 16;
+      reserve(2 * half);
+      const view = new Uint8Array(memory.buffer);
+      const run = () => void view.copyWithin(half, 0, half);
+      return {
+        run,
+        runMany(count) {
+          for (let i = 0; i < count; i++) run();
+        },
+        outputs: async () => ({}),
+        damage: async () => undefined,
+        destroy() {},
+      };
+    },
+  };
+}
+
+/** Every level this host has. */
+export const cpuImplementations = (): Implementation[] =>
+  (['simd', 'relaxed'] as const).filter((level) => supports(level)).map((level) => cpuImplementation(level));
+
+type Factory = GpuKernelFactory<any, any>;
+
+const factories: Record<string, Factory> = Object.fromEntries(
+  Object.values(gpu as Record<string, Record<string, unknown>>)
+    .flatMap((file) => Object.values(file))
+    .filter((value): value is Factory => typeof (value as Factory)?.compile === 'function')
+    .map((factory) => [factory.contract.kernel, factory]),
+);
+
+/** One GPU adapter's device at one level. */
+export function gpuImplementation(device: GPUDevice, label: string, level: GpuLevel): Implementation {
+  const compiled = new Map<string, Promise<GpuKernel<any, any>>>();
+
+  /** The kernel for these options; its constants are those of compile's own contract, so one pipeline serves many sizes. */
+  function kernelFor(factory: Factory, options: Record<string, unknown>): Promise<GpuKernel<any, any>> {
+    const constants = Object.fromEntries((factory.constants as string[]).filter((c) => options[c] !== undefined).map((c) => [c, options[c]]));
+    const key = `${factory.contract.kernel} ${JSON.stringify(constants)}`;
+    let kernel = compiled.get(key);
+    if (!kernel) compiled.set(key, (kernel = factory.compile(device, { level, ...constants })));
+    return kernel;
+  }
+
+  const buffer = (size: number, usage: number) => device.createBuffer({ size: Math.max(16, Math.ceil(size / 4) * 4), usage });
+
+  async function readBack(source: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
+    const target = buffer(bytes, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
+    const encoder = device.createCommandEncoder();
+    encoder.copyBufferToBuffer(source, 0, target, 0, bytes);
+    device.queue.submit([encoder.finish()]);
+    await target.mapAsync(GPUMapMode.READ);
+    const copy = target.getMappedRange(0, bytes).slice(0);
+    target.destroy();
+    return copy;
+  }
+
+  async function submit(record: (encoder: GPUCommandEncoder) => void): Promise<void> {
+    const encoder = device.createCommandEncoder();
+    record(encoder);
+    device.queue.submit([encoder.finish()]);
+    await device.queue.onSubmittedWorkDone();
+  }
+
+  return {
+    name: `gpu ${label} ${level}`,
+    kind: 'gpu',
+    level,
+    kernels: Object.keys(factories),
+    async prepare(contract, options, inputs, how = {}) {
+      const factory = factories[contract.kernel]!;
+      const kernel = await kernelFor(factory, options);
+      const params: Params = contract.params(options);
+      const lengths = { ...contract.lengths(params), ...factory.lengths?.(params) };
+      // Every array in a buffer of its own, at an offset, guards on both sides: WebGPU refuses to bind one buffer as input and output.
+      const { minStorageBufferOffsetAlignment } = device.limits;
+      const { places } = layout(contract, lengths, inputs, 4, { inPlace: how.inPlace });
+      const alone = places.map((place) => ({ ...place, offset: minStorageBufferOffsetAlignment * (how.shifted ? 2 : 1) }));
+      const images = alone.map((place) => {
+        const image = new ArrayBuffer(Math.ceil((place.offset + Math.max(4, place.bytes)) / 4) * 4 + GUARD_BYTES);
+        fill(image, [place], inputs);
+        return image;
+      });
+      const buffers = images.map((image) => {
+        const target = buffer(image.byteLength, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST);
+        device.queue.writeBuffer(target, 0, image);
+        return target;
+      });
+      const call: Call = kernel.bind(
+        Object.fromEntries(
+          alone.flatMap(({ name, alias, offset, bytes }, i) =>
+            [name, alias].map((as) => [as, { buffer: buffers[i]!, offset, size: Math.max(4, Math.ceil(bytes / 4) * 4) }]).filter(([as]) => as),
+          ),
+        ),
+        options,
+      );
+      const runMany = (count: number) =>
+        submit((encoder) => {
+          const pass = encoder.beginComputePass();
+          for (let i = 0; i < count; i++) call.encode(pass);
+          pass.end();
+        });
+      const now = () => Promise.all(buffers.map((b, i) => readBack(b, images[i]!.byteLength)));
+      return {
+        run: () => runMany(1),
+        runMany,
+        async outputs() {
+          const after = await now();
+          return Object.assign({}, ...alone.map((place, i) => outputsOf(after[i]!, [place]))) as Arrays;
+        },
+        async damage() {
+          const after = await now();
+          for (const [i, place] of alone.entries()) {
+            const found = damaged(images[i]!, after[i]!, [place]);
+            if (found) return `${place.name}'s buffer: ${found}`;
+          }
+          return undefined;
+        },
+        destroy() {
+          call.destroy();
+          for (const b of buffers) b.destroy();
+        },
+      };
+    },
+    async copy(bytes) {
+      const half = Math.ceil(bytes / 2 / 16) * 16;
+      const [from, to] = [0, 1].map(() => buffer(half, GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST)) as [GPUBuffer, GPUBuffer];
+      const runMany = (count: number) =>
+        submit((encoder) => {
+          for (let i = 0; i < count; i++) encoder.copyBufferToBuffer(from, 0, to, 0, half);
+        });
+      return {
+        run: () => runMany(1),
+        runMany,
+        outputs: async () => ({}),
+        damage: async () => undefined,
+        destroy() {
+          from.destroy();
+          to.destroy();
+        },
+      };
+    },
+  };
+}

@@ -1,0 +1,19 @@
+import { type TopkOptions, topk_f32 } from '../contract/topk.js';
+import * as code from '../generated/cpu/topk.js';
+import { type Instance, type InstantiateOptions, family } from './runtime.js';
+
+export type { TopkOptions };
+export type TopkKernels = Instance<code.Kernels>;
+
+const topkFamily = family<code.Kernels>(code, { topk_f32 });
+
+/** The kernels inside your own memory: byte offsets, no copy, no allocation by us. */
+export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => TopkKernels = topkFamily.instantiate;
+
+/** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
+export const preload = topkFamily.preload;
+
+/** The k largest (or smallest) values of each row and their positions. */
+export function topk(x: Float32Array, options: TopkOptions): { values: Float32Array; indices: Uint32Array } {
+  return topkFamily.run(topk_f32, { x }, options) as { values: Float32Array; indices: Uint32Array };
+}
