@@ -1,0 +1,345 @@
+/**
+ * Softmax, log-sum-exp, and the states that let both be computed in pieces.
+ *
+ * A row is read twice (largest value; sum of exponentials) and softmax writes it twice (exponentials; times 1/sum).
+ * exp(scale·x − max) is 2^((x − top)·(scale·log2 e)) where top is the x with the largest scale·x: the difference comes
+ * first, so a large common offset of a row costs no accuracy. See lib/exp.ts for 2^t.
+ *
+ * Sums: f32 in each of four lanes over at most 1024 values, then f64; at most 256 additions reach one rounding.
+ *
+ * The row's top starts at the lowest finite number instead of -infinity: then -inf − top is -inf (weight 0) and never
+ * NaN, and a row without a finite value has sum 0. A NaN or +inf makes the sum NaN by itself.
+ *
+ * The caller guarantees: offsets multiples of 4, arrays inside the memory, and |x| ≤ 1.7e38 where |scale| < 2.6e-37 (the
+ * difference of two values has to fit f32 unless its product with scale is far below -88 anyway).
+ * Rows of any length, 0 included. No scratch.
+ *
+ * Method: M. Milakov, N. Gimelshein, "Online normalizer calculation for softmax" (2018) for the states and their merge.
+ *
+ * Not done: the single-pass online form (an exponential more per value to rescale the sum: slower as long as a row fits
+ * the L2 cache). More in lib/exp.ts.
+ */
+import {
+  EXP2_C1,
+  EXP2_C2,
+  EXP2_C3,
+  EXP2_C4,
+  EXP2_C5,
+  EXP2_C6,
+  EXP2_LOWEST,
+  EXP2_MAGIC,
+  exp2_f32,
+  exp2_f32x4,
+  exp2Once_f32x4,
+  held,
+  ln_f64,
+  LOG2E,
+  madd_f32x4,
+} from './lib/exp';
+import { maxAcross_f32x4 } from './lib/reduce';
+
+/** Bytes of a row whose exponentials are added in f32 before the sum goes on in f64. */
+const BLOCK_BYTES: usize = 4096;
+
+/** The first `count` (1 to 3) values; the other lanes repeat the first. */
+// @ts-ignore: decorator
+@inline
+function loadPart(p: usize, count: u32): v128 {
+  let v = v128.load_splat<f32>(p);
+  if (count > 1) v = v128.load_lane<f32>(p, v, 1, 4);
+  if (count > 2) v = v128.load_lane<f32>(p, v, 2, 8);
+  return v;
+}
+
+/** What is left of a row after whole vectors: its last four values again, or all of it where it has fewer. */
+// @ts-ignore: decorator
+@inline
+function loadTail(row: usize, n: u32): v128 {
+  return n < 4 ? loadPart(row, n) : v128.load(row + (<usize>n << 2) - 16);
+}
+
+// @ts-ignore: decorator
+@inline
+function storeTail(row: usize, n: u32, v: v128): void {
+  if (n >= 4) {
+    v128.store(row + (<usize>n << 2) - 16, v);
+    return;
+  }
+  v128.store_lane<f32>(row, v, 0);
+  if (n > 1) v128.store_lane<f32>(row, v, 1, 4);
+  if (n > 2) v128.store_lane<f32>(row, v, 2, 8);
+}
+
+/** Lanes of loadTail's vector that no whole vector covers. */
+// @ts-ignore: decorator
+@inline
+function tailLanes(n: u32): v128 {
+  const left = i32x4.splat(n & 3);
+  return n < 4 ? i32x4.gt_s(left, i32x4(0, 1, 2, 3)) : i32x4.gt_s(left, i32x4(3, 2, 1, 0));
+}
+
+/** The x of a row that has the largest scale·x, NaN passed over; finite unless it is an infinity that scale makes +inf. n ≥ 1. */
+function top_f32(row: usize, n: u32, scale: f32): f32 {
+  // A negative scale looks for the smallest x: every sign is flipped on the way in and out.
+  const flip_i32x4 = i32x4.splat(scale < 0 ? 0x80000000 : 0);
+  const end = row + (<usize>n << 2);
+  let a_f32x4 = f32x4.pmax(f32x4.splat(-f32.MAX_VALUE), v128.xor(loadTail(row, n), flip_i32x4));
+  if (n >= 16) {
+    let b_f32x4 = a_f32x4;
+    let c_f32x4 = a_f32x4;
+    let d_f32x4 = a_f32x4;
+    const stop = end - 64;
+    do {
+      a_f32x4 = f32x4.pmax(a_f32x4, v128.xor(v128.load(row), flip_i32x4));
+      b_f32x4 = f32x4.pmax(b_f32x4, v128.xor(v128.load(row, 16), flip_i32x4));
+      c_f32x4 = f32x4.pmax(c_f32x4, v128.xor(v128.load(row, 32), flip_i32x4));
+      d_f32x4 = f32x4.pmax(d_f32x4, v128.xor(v128.load(row, 48), flip_i32x4));
+      row += 64;
+    } while (row <= stop);
+    a_f32x4 = f32x4.pmax(f32x4.pmax(a_f32x4, b_f32x4), f32x4.pmax(c_f32x4, d_f32x4));
+  }
+  for (; row + 16 <= end; row += 16) a_f32x4 = f32x4.pmax(a_f32x4, v128.xor(v128.load(row), flip_i32x4));
+  return f32x4.extract_lane(v128.xor(maxAcross_f32x4(a_f32x4), flip_i32x4), 0);
+}
+
+/** The largest scale·x where the sum came out NaN: NaN if there is one, else +infinity. */
+function topOfNaN(p: usize, count: u32, stride: usize, scale: f32): f32 {
+  for (let i: u32 = 0; i < count; i++, p += stride) {
+    const t = load<f32>(p) * scale;
+    if (t != t) return t;
+  }
+  return f32.POSITIVE_INFINITY;
+}
+
+/** scale·log2(e), kept finite so that 0 times it is 0. */
+// @ts-ignore: decorator
+@inline
+function fold(scale: f32): f32 {
+  return <f32>min<f64>(max<f64>(<f64>scale * 1.4426950408889634, -f32.MAX_VALUE), f32.MAX_VALUE);
+}
+
+/** Adds the lanes to a sum in f64. */
+// @ts-ignore: decorator
+@inline
+function sum_f64(v: v128): f64 {
+  const pairs_f64x2 = f64x2.add(f64x2.promote_low_f32x4(v), f64x2.promote_low_f32x4(v128.shuffle<i32>(v, v, 2, 3, 0, 1)));
+  return f64x2.extract_lane(pairs_f64x2, 0) + f64x2.extract_lane(pairs_f64x2, 1);
+}
+
+/** Softmax where `out` is given, (max, sum) where `max` is, else lse: one function, so that the module stays small. */
+function eachRow(x: usize, rows: u32, n: u32, scale: f32, out: usize, maxima: usize, sums: usize, lse: usize): void {
+  const lowest = held(EXP2_LOWEST);
+  const magic = held(EXP2_MAGIC);
+  const one = held(1);
+  const c1 = held(EXP2_C1);
+  const c2 = held(EXP2_C2);
+  const c3 = held(EXP2_C3);
+  const c4 = held(EXP2_C4);
+  const c5 = held(EXP2_C5);
+  const c6 = held(EXP2_C6);
+  const fold_f32x4 = f32x4.splat(fold(scale));
+  const bytes = <usize>n << 2;
+  const lanes = tailLanes(n);
+
+  for (let row: u32 = 0; row < rows; row++) {
+    let sum: f64 = 0;
+    let top: f64 = 0;
+    if (n > 0) {
+      const top_x = top_f32(x, n, scale);
+      const top_f32x4 = f32x4.splat(top_x);
+      top = <f64>top_x * <f64>scale;
+      // Read before the loop: in place, the loop overwrites what the tail repeats.
+      let tail_f32x4 = loadTail(x, n);
+      let p = x;
+      const end = x + (bytes & ~15);
+      while (p < end) {
+        const stop = min(p + BLOCK_BYTES, end);
+        let sum_f32x4 = f32x4.splat(0);
+        if (out) {
+          let to = p - x + out;
+          do {
+            const t_f32x4 = f32x4.mul(f32x4.sub(v128.load(p), top_f32x4), fold_f32x4);
+            const e_f32x4 = exp2_f32x4(t_f32x4, lowest, magic, one, c1, c2, c3, c4, c5, c6);
+            v128.store(to, e_f32x4);
+            sum_f32x4 = f32x4.add(sum_f32x4, e_f32x4);
+            p += 16;
+            to += 16;
+          } while (p < stop);
+        } else {
+          do {
+            const t_f32x4 = f32x4.mul(f32x4.sub(v128.load(p), top_f32x4), fold_f32x4);
+            sum_f32x4 = f32x4.add(sum_f32x4, exp2_f32x4(t_f32x4, lowest, magic, one, c1, c2, c3, c4, c5, c6));
+            p += 16;
+          } while (p < stop);
+        }
+        sum += sum_f64(sum_f32x4);
+      }
+      if (n & 3) {
+        const t_f32x4 = f32x4.mul(f32x4.sub(tail_f32x4, top_f32x4), fold_f32x4);
+        tail_f32x4 = exp2_f32x4(t_f32x4, lowest, magic, one, c1, c2, c3, c4, c5, c6);
+        sum += sum_f64(v128.and(tail_f32x4, lanes));
+      }
+      if (out) {
+        scaleRow(out, n, tail_f32x4, sum == 0 ? 0 : <f32>(1.0 / sum));
+        out += bytes;
+      }
+      x += bytes;
+    }
+    if (out) continue;
+
+    let largest = <f32>top;
+    if (sum == 0) largest = f32.NEGATIVE_INFINITY;
+    else if (sum != sum) largest = topOfNaN(x - bytes, n, 4, scale);
+    if (maxima) {
+      const rounding = <f32>(top - <f64>largest);
+      if (sum > 0 && rounding != 0) sum *= exp2_f32(rounding * LOG2E);
+      store<f32>(maxima + (<usize>row << 2), largest);
+      store<f32>(sums + (<usize>row << 2), <f32>sum);
+    } else {
+      store<f32>(lse + (<usize>row << 2), sum > 0 ? <f32>(top + ln_f64(sum)) : largest);
+    }
+  }
+}
+
+/** Multiplies a row in place, except that its tail comes in a register. */
+// @ts-ignore: decorator
+@inline
+function scaleRow(row: usize, n: u32, tail_f32x4: v128, factor: f32): void {
+  const factor_f32x4 = f32x4.splat(factor);
+  let p = row;
+  const end = row + (<usize>n << 2);
+  for (; p + 64 <= end; p += 64) {
+    v128.store(p, f32x4.mul(v128.load(p), factor_f32x4));
+    v128.store(p, f32x4.mul(v128.load(p, 16), factor_f32x4), 16);
+    v128.store(p, f32x4.mul(v128.load(p, 32), factor_f32x4), 32);
+    v128.store(p, f32x4.mul(v128.load(p, 48), factor_f32x4), 48);
+  }
+  for (; p + 16 <= end; p += 16) v128.store(p, f32x4.mul(v128.load(p), factor_f32x4));
+  if (n & 3) storeTail(row, n, f32x4.mul(tail_f32x4, factor_f32x4));
+}
+
+/**
+ * out = softmax(scale·x) along rows.
+ *
+ * x, out: f32 [rows, n]; out may equal x. A row of -inf (masked) becomes 0; a NaN or +inf makes its row NaN.
+ * Relative error of a weight w: (3 + 1.5·|ln w|)·2^-23 and the sum's 2^-17 at worst (2^-22 typically); below 2^-126.5 of the largest: 0.
+ */
+export function softmax_f32(x: usize, rows: u32, n: u32, scale: f32, out: usize): void {
+  eachRow(x, rows, n, scale, out, 0, 0, 0);
+}
+
+/**
+ * lse = ln Σ exp(scale·x) along rows, natural.
+ *
+ * x: f32 [rows, n]; lse: f32 [rows]. A row that is all -inf, or empty: -inf. NaN: NaN. +inf (and no NaN): +inf.
+ * Error: half an ulp of lse and the sum's 2^-22 (2^-17 at worst).
+ */
+export function logsumexp_f32(x: usize, rows: u32, n: u32, scale: f32, lse: usize): void {
+  eachRow(x, rows, n, scale, 0, 0, 0, lse);
+}
+
+/**
+ * The state of a chunk of a row: max = the largest scale·x, rounded to f32, and sum = Σ exp(scale·x − max).
+ *
+ * x: f32 [rows, n]; max, sum: f32 [rows]. All -inf, or empty: (-inf, 0). +inf: (+inf, NaN). NaN: (NaN, NaN).
+ */
+export function softmax_state_f32(x: usize, rows: u32, n: u32, scale: f32, max: usize, sum: usize): void {
+  eachRow(x, rows, n, scale, 0, max, sum, 0);
+}
+
+/** lse of up to four states of a row, -infinity where there are fewer. */
+// @ts-ignore: decorator
+@inline
+function load4(p: usize, count: u32, stride: usize): v128 {
+  let v = v128.load_lane<f32>(p, f32x4.splat(f32.NEGATIVE_INFINITY), 0);
+  if (count > 1) v = v128.load_lane<f32>(p + stride, v, 1);
+  if (count > 2) v = v128.load_lane<f32>(p + 2 * stride, v, 2);
+  if (count > 3) v = v128.load_lane<f32>(p + 3 * stride, v, 3);
+  return v;
+}
+
+/** exp(lse − top) of up to four states of a row. */
+function weights4(p: usize, count: u32, stride: usize, top_f32x4: v128): v128 {
+  return exp2Once_f32x4(f32x4.mul(f32x4.sub(load4(p, count, stride), top_f32x4), f32x4.splat(LOG2E)));
+}
+
+/** output = (fresh ? 0 : output) + weightA·a + weightB·b, over one row. */
+function addPair(a: usize, weightA: f32, b: usize, weightB: f32, n: u32, fresh: bool, output: usize): void {
+  const a_f32x4 = f32x4.splat(weightA);
+  const b_f32x4 = f32x4.splat(weightB);
+  const end = output + (<usize>n << 2);
+  if (fresh) {
+    for (; output + 16 <= end; output += 16, a += 16, b += 16)
+      v128.store(output, madd_f32x4(v128.load(a), a_f32x4, f32x4.mul(v128.load(b), b_f32x4)));
+  } else {
+    for (; output + 16 <= end; output += 16, a += 16, b += 16)
+      v128.store(output, madd_f32x4(v128.load(a), a_f32x4, madd_f32x4(v128.load(b), b_f32x4, v128.load(output))));
+  }
+  for (; output < end; output += 4, a += 4, b += 4) {
+    const both = load<f32>(a) * weightA + load<f32>(b) * weightB;
+    store<f32>(output, fresh ? both : load<f32>(output) + both);
+  }
+}
+
+/**
+ * Merges states computed over parts of the same rows: lse = ln Σ exp(lses[s]), output = Σ exp(lses[s] − lse)·outputs[s].
+ *
+ * outputs: f32 [states, rows, n]; lses: f32 [states, rows]; output: f32 [rows, n]; lse: f32 [rows].
+ * A state whose weight is 0 (lse -inf: the empty state) adds nothing, whatever its output holds; all empty: output 0, lse -inf.
+ * One state alone comes back bit for bit. A NaN lse: NaN; a +inf lse: output NaN, lse +inf.
+ *
+ * Weights are made four states at a time; then states of non-zero weight are added in pairs, in order. A last one without
+ * a partner is added as two halves of itself, which is exact.
+ */
+export function softmax_merge_f32(
+  outputs: usize, lses: usize, states: u32, rows: u32, n: u32, output: usize, lse: usize,
+): void {
+  const stride = <usize>rows << 2;
+  const bytes = <usize>n << 2;
+  const stateBytes = <usize>rows * bytes;
+
+  for (let row: u32 = 0; row < rows; row++) {
+    let top_f32x4 = f32x4.splat(-f32.MAX_VALUE);
+    for (let s: u32 = 0; s < states; s++) top_f32x4 = f32x4.pmax(top_f32x4, v128.load_splat<f32>(lses + <usize>s * stride));
+    const first_f32x4 = weights4(lses, states, stride, top_f32x4);
+    let sum_f32x4 = first_f32x4;
+    for (let s: u32 = 4; s < states; s += 4)
+      sum_f32x4 = f32x4.add(sum_f32x4, weights4(lses + <usize>s * stride, states - s, stride, top_f32x4));
+    const sum = sum_f64(sum_f32x4);
+    const inverse_f32x4 = f32x4.splat(sum == 0 ? 0 : <f32>(1.0 / sum));
+
+    let waiting: usize = 0;
+    let waitingWeight: f32 = 0;
+    let fresh = true;
+    for (let s: u32 = 0; s < states; s += 4) {
+      let weight_f32x4 = s == 0 ? first_f32x4 : weights4(lses + <usize>s * stride, states - s, stride, top_f32x4);
+      weight_f32x4 = f32x4.mul(weight_f32x4, inverse_f32x4);
+      const stop = min<u32>(s + 4, states);
+      for (let t = s; t < stop; t++) {
+        const weight = f32x4.extract_lane(weight_f32x4, 0);
+        weight_f32x4 = v128.shuffle<i32>(weight_f32x4, weight_f32x4, 1, 2, 3, 0);
+        if (weight == 0) continue;
+        const state = outputs + <usize>t * stateBytes;
+        if (waiting) {
+          addPair(waiting, waitingWeight, state, weight, n, fresh, output);
+          fresh = false;
+          waiting = 0;
+        } else {
+          waiting = state;
+          waitingWeight = weight;
+        }
+      }
+    }
+    if (waiting) addPair(waiting, waitingWeight * 0.5, waiting, waitingWeight * 0.5, n, fresh, output);
+    else if (fresh) memory.fill(output, 0, bytes);
+
+    let result: f32 = f32.NEGATIVE_INFINITY;
+    if (sum > 0) result = <f32>(<f64>f32x4.extract_lane(top_f32x4, 0) + ln_f64(sum));
+    else if (sum != sum) result = topOfNaN(lses, states, stride, 1);
+    store<f32>(lse, result);
+    outputs += bytes;
+    output += bytes;
+    lses += 4;
+    lse += 4;
+  }
+}
