@@ -60,13 +60,14 @@ const MAX_DIM = 256;
 /** Positions are signed 32-bit numbers in the kernels, and are added to each other. */
 const MAX_POSITION = 2 ** 30;
 
-/** Rows (a query of a head) that a CPU kernel keeps in scratch at a time, keys it scores at a time. */
+/** assembly/lib/attention.ts: rows (a query of a head) kept in scratch at a time, keys scored at a time. */
 const PASS_ROWS = 64;
 const CHUNK_KEYS = 64;
 
 /** Elements of scratch both CPU kernels need: independent of heads, queries and keys. */
 function scratchLength({ headDim, valueDim }: Params): number {
-  return PASS_ROWS * (headDim! + valueDim! + 4) + CHUNK_KEYS * 8;
+  const roundUp4 = (n: number) => Math.ceil(n / 4) * 4;
+  return 8 * (CHUNK_KEYS + 1) + PASS_ROWS * (4 + roundUp4(headDim!) + roundUp4(valueDim!));
 }
 
 /** Bytes of scratch that `attention_blocksparse_f32` and `attention_decode_f32` need in the pointer layer. */

@@ -1,0 +1,106 @@
+import type { Contract, Params, TypedArray } from '../contract.js';
+import { type AttentionBlocksparseOptions, type AttentionDecodeOptions, attention_blocksparse_f32, attention_decode_f32 } from '../contract/attention.js';
+import { message } from '../errors.js';
+
+export type { AttentionBlocksparseOptions, AttentionDecodeOptions, Blocks } from '../contract/attention.js';
+
+export interface AttentionInputs {
+  q: Float32Array;
+  k: Float32Array;
+  v: Float32Array;
+}
+
+/** Attention under a block mask, a causal mask and a window: softmax(scale·q·k)·v, and the log-sum-exp of each row. */
+export function attentionBlocksparse(inputs: AttentionInputs, options: AttentionBlocksparseOptions): { output: Float32Array; lse: Float32Array } {
+  return narrowed(attentionBlocksparseF64(inputs, options));
+}
+
+/** One query per head against the keys [from, to): a state that softmaxMerge merges with those of other keys. */
+export function attentionDecode(inputs: AttentionInputs, options: AttentionDecodeOptions): { output: Float32Array; lse: Float32Array } {
+  return narrowed(attentionDecodeF64(inputs, options));
+}
+
+/** attentionBlocksparse before its results are rounded to f32. */
+export function attentionBlocksparseF64(inputs: AttentionInputs, options: AttentionBlocksparseOptions) {
+  const arrays = { ...inputs, indptr: options.blocks?.indptr, indices: options.blocks?.indices };
+  const p = checked(attention_blocksparse_f32, arrays, options);
+  return attention(inputs, p, (head, query) => visibleKeys(p, arrays, head, query));
+}
+
+/** attentionDecode before its results are rounded to f32. */
+export function attentionDecodeF64(inputs: AttentionInputs, options: AttentionDecodeOptions) {
+  const p = checked(attention_decode_f32, { ...inputs }, options);
+  const range = Array.from({ length: p.to! - p.from! }, (_, i) => p.from! + i);
+  return attention(inputs, { ...p, queries: 1 }, () => range);
+}
+
+/** The keys a query of a head attends to: those of its block row's blocks that its position and window let it see. */
+function visibleKeys(p: Params, { indptr, indices }: { indptr?: Uint32Array; indices?: Uint32Array }, head: number, query: number): number[] {
+  const { queries, keys, causal, window, blockQueries, blockKeys, perHead } = p as Record<string, number>;
+  // The last query stands at the last key.
+  const position = query + keys! - queries!;
+  const end = causal || window ? position + 1 : keys!;
+  const first = window ? position - window + 1 : 0;
+  const visible: number[] = [];
+  const see = (from: number, to: number) => {
+    for (let key = Math.max(from, first); key < Math.min(to, end, keys!); key++) visible.push(key);
+  };
+  if (!indptr) see(0, keys!);
+  else {
+    const rows = Math.ceil(queries! / blockQueries!);
+    const row = (perHead ? head * (rows + 1) : 0) + Math.floor(query / blockQueries!);
+    for (let at = indptr[row]!; at < indptr[row + 1]!; at++) see(indices![at]! * blockKeys!, (indices![at]! + 1) * blockKeys!);
+  }
+  return visible;
+}
+
+function attention({ q, k, v }: AttentionInputs, p: Params, keysOf: (head: number, query: number) => number[]) {
+  const { heads, kvHeads, queries, keys, headDim, valueDim, scale, softcap } = p as Record<string, number>;
+  const output = new Float64Array(heads! * queries! * valueDim!);
+  const lse = new Float64Array(heads! * queries!);
+
+  for (let head = 0; head < heads!; head++) {
+    const kvHead = Math.floor(head / (heads! / kvHeads!));
+    for (let query = 0; query < queries!; query++) {
+      const row = head * queries! + query;
+      const visible = keysOf(head, query).map((key) => kvHead * keys! + key);
+      const scores = visible.map((key) => {
+        let dot = 0;
+        for (let d = 0; d < headDim!; d++) dot += q[row * headDim! + d]! * k[key * headDim! + d]!;
+        const score = scale! * dot;
+        return softcap! > 0 ? softcap! * Math.tanh(score / softcap!) : score;
+      });
+
+      const max = scores.reduce((a, b) => Math.max(a, b), -Infinity);
+      if (max === -Infinity) {
+        // Nothing to see: the empty state.
+        lse[row] = -Infinity;
+        continue;
+      }
+      const weights = scores.map((score) => Math.exp(score - max));
+      const sum = weights.reduce((a, b) => a + b, 0);
+      lse[row] = max + Math.log(sum);
+      visible.forEach((key, i) => {
+        const weight = weights[i]! / sum;
+        for (let c = 0; c < valueDim!; c++) output[row * valueDim! + c]! += weight * v[key * valueDim! + c]!;
+      });
+    }
+  }
+  return { output, lse };
+}
+
+function narrowed({ output, lse }: { output: Float64Array; lse: Float64Array }) {
+  return { output: Float32Array.from(output), lse: Float32Array.from(lse) };
+}
+
+/** The options as numbers, once they and the arrays have been found right. */
+function checked<O>(contract: Contract<O>, arrays: Record<string, TypedArray | undefined>, options: O): Params {
+  const params = contract.params(options);
+  for (const [name, length] of Object.entries(contract.lengths(params))) {
+    const array = arrays[name];
+    if (array !== undefined && array.length !== length)
+      throw new RangeError(message(contract.kernel, name, `array of length ${length}`, array));
+  }
+  contract.checkData?.(params, arrays);
+  return params;
+}
