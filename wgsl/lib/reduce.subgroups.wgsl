@@ -1,0 +1,89 @@
+enable subgroups;
+
+// Reductions over a whole workgroup of WORKGROUP invocations in one dimension; every invocation gets the result.
+// `local` is the invocation's local_invocation_index. All invocations must call, in uniform control flow, and a call
+// starts with a barrier, so calls may follow one another. The order of additions is fixed: the same bits every time.
+// This level: subgroups of any size (a power of two from 4 to 128) reduce first, then each reduces all the partial results.
+// A subgroup is taken to hold consecutive invocations, as it does everywhere for one-dimensional workgroups. Its size is
+// counted, not asked: the subgroup_size some drivers report is not the one they run.
+
+const WORKGROUP: u32 = 256u;
+
+// Room for subgroups of 4.
+var<workgroup> reduce_f32: array<f32, WORKGROUP / 4u>;
+var<workgroup> reduce_u32: array<u32, WORKGROUP / 4u>;
+
+fn workgroup_max(value: f32, local: u32) -> f32 {
+  let size = subgroupAdd(1u);
+  let partial = subgroupMax(value);
+  workgroupBarrier();
+  if (local % size == 0u) {
+    reduce_f32[local / size] = partial;
+  }
+  workgroupBarrier();
+  var total = LOWEST_F32;
+  for (var i = local % size; i < WORKGROUP / size; i += size) {
+    total = max(total, reduce_f32[i]);
+  }
+  return subgroupMax(total);
+}
+
+fn workgroup_sum(value: f32, local: u32) -> f32 {
+  let size = subgroupAdd(1u);
+  let partial = subgroupAdd(value);
+  workgroupBarrier();
+  if (local % size == 0u) {
+    reduce_f32[local / size] = partial;
+  }
+  workgroupBarrier();
+  var total = 0.0;
+  for (var i = local % size; i < WORKGROUP / size; i += size) {
+    total = total + reduce_f32[i];
+  }
+  return subgroupAdd(total);
+}
+
+fn workgroup_max_u32(value: u32, local: u32) -> u32 {
+  let size = subgroupAdd(1u);
+  let partial = subgroupMax(value);
+  workgroupBarrier();
+  if (local % size == 0u) {
+    reduce_u32[local / size] = partial;
+  }
+  workgroupBarrier();
+  var total = 0u;
+  for (var i = local % size; i < WORKGROUP / size; i += size) {
+    total = max(total, reduce_u32[i]);
+  }
+  return subgroupMax(total);
+}
+
+fn workgroup_min_u32(value: u32, local: u32) -> u32 {
+  let size = subgroupAdd(1u);
+  let partial = subgroupMin(value);
+  workgroupBarrier();
+  if (local % size == 0u) {
+    reduce_u32[local / size] = partial;
+  }
+  workgroupBarrier();
+  var total = 0xffffffffu;
+  for (var i = local % size; i < WORKGROUP / size; i += size) {
+    total = min(total, reduce_u32[i]);
+  }
+  return subgroupMin(total);
+}
+
+fn workgroup_sum_u32(value: u32, local: u32) -> u32 {
+  let size = subgroupAdd(1u);
+  let partial = subgroupAdd(value);
+  workgroupBarrier();
+  if (local % size == 0u) {
+    reduce_u32[local / size] = partial;
+  }
+  workgroupBarrier();
+  var total = 0u;
+  for (var i = local % size; i < WORKGROUP / size; i += size) {
+    total = total + reduce_u32[i];
+  }
+  return subgroupAdd(total);
+}
