@@ -64,27 +64,18 @@ function split(all: Uint8Array, keep: Set<string>): Uint8Array {
 
 /** A module may live in somebody else's memory: it brings nothing of its own. Throws with the rule it breaks. */
 export function checkModule(name: string, bytes: Uint8Array, kernels: string[]): void {
+  const module = binaryen.readBinary(bytes);
+  const text = module.emitText();
+  module.dispose();
   const refuse = (rule: string) => {
     throw new Error(`${name}: ${rule}`);
   };
-  const module = new WebAssembly.Module(bytes as BufferSource);
-  const imports = WebAssembly.Module.imports(module).map((i) => `${i.module}.${i.name} ${i.kind}`);
+  const imports = [...text.matchAll(/\(import "(.*?)" "(.*?)" \((\w+)/g)].map(([, from, field, kind]) => `${from}.${field} ${kind}`);
   if (imports.join() !== 'env.memory memory') refuse(`imports [${imports}], only env.memory is allowed`);
-  const exported = WebAssembly.Module.exports(module).map((e) => e.name).sort();
-  if (exported.join() !== [...kernels].sort().join()) refuse(`exports [${exported}], expected [${kernels}]`);
-  const SECTIONS: Record<number, string> = { 4: 'a table', 5: 'a memory', 6: 'globals (a heap or a stack pointer)', 8: 'a start function', 9: 'element segments', 11: 'data segments', 12: 'data segments' };
-  for (let at = 8; at < bytes.length; ) {
-    const id = bytes[at++]!;
-    let size = 0;
-    for (let shift = 0; ; shift += 7) {
-      const byte = bytes[at++]!;
-      size |= (byte & 127) << shift;
-      if (byte < 128) break;
-    }
-    if (SECTIONS[id]) refuse(`has ${SECTIONS[id]}`);
-    if (id === 0) refuse('has a custom section');
-    at += size;
-  }
+  const exported = [...text.matchAll(/\(export "(.*?)" \((\w+)/g)].map(([, field, kind]) => `${field} ${kind}`).sort();
+  if (exported.join() !== kernels.map((kernel) => `${kernel} func`).sort().join()) refuse(`exports [${exported}], expected the kernels [${kernels}]`);
+  const FORBIDDEN = { start: 'a start function', data: 'a data segment', table: 'a table', elem: 'an element segment', global: 'a global (a heap or a stack pointer)' };
+  for (const [section, what] of Object.entries(FORBIDDEN)) if (new RegExp(`^ \\(${section}\\b`, 'm').test(text)) refuse(`has ${what}`);
 }
 
 export interface ModuleReport {

@@ -43,7 +43,13 @@ export function compose(stem: string, level: Level, parts = library()): string {
 const arrayOf = (variable: string) => variable.split('__')[0]!;
 
 function reflect(stem: string, wgsl: string, known: Record<string, { arrays: object }>) {
-  const module = new WgslReflect(wgsl);
+  let module: WgslReflect;
+  try {
+    module = new WgslReflect(wgsl);
+  } catch (error) {
+    const line = Number(/Line: (\d+)/.exec(String(error))?.[1]);
+    throw new Error(`wgsl/${stem}.wgsl: ${(error as Error).message}\n${wgsl.split('\n').slice(Math.max(0, line - 3), line + 1).join('\n')}`);
+  }
   const entries: Record<string, unknown> = {};
   for (const entry of module.entry.compute) {
     const contract = known[entry.name.split('__')[0]!];

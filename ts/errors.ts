@@ -11,6 +11,17 @@ export class LanewiseUnsupportedError extends Error {
   }
 }
 
+/** The GPUDevice is gone; compile on a fresh one. */
+export class LanewiseDeviceLostError extends Error {
+  override readonly name = 'LanewiseDeviceLostError';
+  constructor(
+    readonly kernel: string,
+    reason: string,
+  ) {
+    super(`${kernel}: the GPU device was lost (${reason}); compile the kernel on a fresh device`);
+  }
+}
+
 /** `topk_f32: "k" expected integer in [1, 512], got 513` — the one form every argument error takes. */
 export function message(kernel: string, name: string, expected: string, got: unknown): string {
   return `${kernel}: "${name}" expected ${expected}, got ${show(got)}`;

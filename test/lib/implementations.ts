@@ -25,6 +25,8 @@ export interface How {
   shifted?: boolean;
   /** Let outputs that may lie in an input's place do so. */
   inPlace?: boolean;
+  /** Leave out scratch that a kernel can do without. */
+  bare?: boolean;
 }
 
 export interface Implementation {
@@ -56,7 +58,7 @@ interface Place {
 }
 
 /** Where each array lies: guards before and after, in one image. */
-function layout(contract: Contract<any>, lengths: Readonly<Record<string, number>>, inputs: Arrays, alignment: number, { shifted, inPlace }: How) {
+function layout(contract: Contract<any>, lengths: Readonly<Record<string, number>>, inputs: Arrays, alignment: number, { shifted, inPlace, bare }: How) {
   const places: Place[] = [];
   let end = GUARD_BYTES;
   for (const [name, { dtype, role, optional, inPlace: target }] of Object.entries(contract.arrays)) {
@@ -66,6 +68,7 @@ function layout(contract: Contract<any>, lengths: Readonly<Record<string, number
       shared.alias = name;
       continue;
     }
+    if (bare && role === 'scratch' && optional) continue;
     if (role === 'in' ? inputs[name] === undefined : optional ? length === 0 : false) continue;
     const offset = Math.ceil(end / alignment) * alignment + (shifted ? 4 : 0);
     const bytes = length * ARRAY_OF[dtype].BYTES_PER_ELEMENT;
@@ -233,7 +236,7 @@ export function gpuImplementation(device: GPUDevice, label: string, level: GpuLe
       const lengths = { ...contract.lengths(params), ...factory.lengths?.(params) };
       // Every array in a buffer of its own, at an offset, guards on both sides: WebGPU refuses to bind one buffer as input and output.
       const { minStorageBufferOffsetAlignment } = device.limits;
-      const { places } = layout(contract, lengths, inputs, 4, { inPlace: how.inPlace });
+      const { places } = layout(contract, lengths, inputs, 4, { ...how, shifted: false });
       const alone = places.map((place) => ({ ...place, offset: minStorageBufferOffsetAlignment * (how.shifted ? 2 : 1) }));
       const images = alone.map((place) => {
         const image = new ArrayBuffer(Math.ceil((place.offset + Math.max(4, place.bytes)) / 4) * 4 + GUARD_BYTES);

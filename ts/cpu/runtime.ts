@@ -196,7 +196,7 @@ export function family<Kernels extends object>(code: WasmFamily, contracts: Read
       offsets[name] = end;
       placed.push([name, end, given]);
       end = align(end + length * type.BYTES_PER_ELEMENT);
-      if (end > MAX_U32) throw new RangeError(message(kernel, name, 'arrays that fit 4 GiB of memory together', `${end} bytes`));
+      if (end > MAX_U32) throw new RangeError(message(kernel, name, 'arrays that fit 4 GiB of memory together', end));
     }
     checkOverlap(contract, offsets, lengths);
     contract.checkData?.(params, arrays);
@@ -238,7 +238,7 @@ function checkPointers(contract: Contract<any>, given: Readonly<Record<string, n
       throw new RangeError(message(contract.kernel, name, `byte offset that is a multiple of ${type.BYTES_PER_ELEMENT}`, offset));
     const end = offset + lengths[name]! * type.BYTES_PER_ELEMENT;
     if (end > buffer.byteLength)
-      throw new RangeError(message(contract.kernel, name, `array that ends within the memory's ${buffer.byteLength} bytes`, `end at ${end}`));
+      throw new RangeError(message(contract.kernel, name, `array that ends within the memory's ${buffer.byteLength} bytes`, end));
     views[name] = new type(buffer as ArrayBuffer, offset, lengths[name]!);
     offsets[name] = offset;
   }
@@ -256,7 +256,7 @@ function checkOverlap(contract: Contract<any>, offsets: Readonly<Record<string, 
     for (const other of named) {
       if (other === name || (inPlace === other && offsets[name] === offsets[other])) continue;
       if (offsets[name]! < end(other) && offsets[other]! < end(name))
-        throw new RangeError(message(contract.kernel, name, 'memory of its own', `a range that overlaps "${other}"`));
+        throw new RangeError(message(contract.kernel, name, `range that does not overlap "${other}" (bytes ${offsets[other]} to ${end(other)})`, offsets[name]));
     }
   }
 }

@@ -1,5 +1,5 @@
-import { LanewiseUnsupportedError, message } from '../errors.js';
 import { ARRAY_OF, type Contract, type Params } from '../contract.js';
+import { LanewiseDeviceLostError, LanewiseUnsupportedError, message } from '../errors.js';
 import { finite, integer } from '../validate.js';
 
 /** `base`: no feature, default limits. `subgroups`: reductions through subgroup operations, of any size. */
@@ -131,17 +131,6 @@ function requireAlive(kernel: string, device: GPUDevice): void {
   if (reason !== undefined) throw new LanewiseDeviceLostError(kernel, reason);
 }
 
-/** The GPUDevice is gone; compile on a fresh one. */
-export class LanewiseDeviceLostError extends Error {
-  override readonly name = 'LanewiseDeviceLostError';
-  constructor(
-    readonly kernel: string,
-    reason: string,
-  ) {
-    super(`${kernel}: the GPU device was lost (${reason}); compile the kernel on a fresh device`);
-  }
-}
-
 interface Resolved {
   buffer: GPUBuffer;
   offset: number;
@@ -158,9 +147,9 @@ function resolve(kernel: string, name: string, value: Binding, bytes: number, us
   const size = (part as { size?: number }).size ?? buffer.size - offset;
   integer(kernel, `${name}.size`, size, 0, buffer.size - offset);
   if ((buffer.usage & usage) !== usage)
-    throw new RangeError(message(kernel, name, `buffer usage with ${usage === USAGE.STORAGE ? 'STORAGE' : 'UNIFORM'}`, `usage 0x${buffer.usage.toString(16)}`));
-  if (size < bytes) throw new RangeError(message(kernel, name, `at least ${bytes} bytes`, `${size} bytes`));
-  if (bytes > maximum) throw new RangeError(message(kernel, name, `at most ${maximum} bytes (the device's limit)`, `${bytes} bytes`));
+    throw new RangeError(message(kernel, name, `buffer with usage ${usage === USAGE.STORAGE ? 'STORAGE' : 'UNIFORM'} (${usage})`, buffer.usage));
+  if (size < bytes) throw new RangeError(message(kernel, name, `at least ${bytes} bytes`, size));
+  if (bytes > maximum) throw new RangeError(message(kernel, name, `at most ${maximum} bytes (the device's limit)`, bytes));
   return { buffer, offset, size: bytes };
 }
 
@@ -270,7 +259,7 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
         for (const [other, theirs] of Object.entries(resolved)) {
           if (other === array || theirs.buffer !== mine.buffer || (inPlace === other && same(array, other))) continue;
           if (mine.offset < theirs.offset + theirs.size && theirs.offset < mine.offset + mine.size)
-            throw new RangeError(message(name, array, `memory of its own`, `a range that overlaps "${other}"`));
+            throw new RangeError(message(name, array, `range that does not overlap "${other}" (bytes ${theirs.offset} to ${theirs.offset + theirs.size} of the same buffer)`, mine.offset));
         }
       }
       const steps = definition

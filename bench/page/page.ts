@@ -1,0 +1,79 @@
+/** `npm run bench:page`: the table of `npm start` in a browser. Tests and `bench:browser` drive it through `lanewise` below. */
+import { specs } from '../../test/generated/registry.js';
+import { adapters, gpuImplementations } from '../../test/lib/adapters.js';
+import { faultsOf } from '../../test/lib/conformance.js';
+import { cpuImplementation, cpuImplementations } from '../../test/lib/implementations.js';
+import type { KernelSpec } from '../../test/lib/spec.js';
+import { readSafetensors } from '../../test/lib/tensors.js';
+import type { Layer, Real } from '../lib/bench.js';
+import { EFFORT } from '../lib/measure.js';
+import { HEAD, type Row, allSpecs, cells, runTable } from '../lib/table.js';
+
+const element = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
+const status = (text: string) => (element('status').textContent = text);
+
+async function layer(name: string): Promise<Layer> {
+  const file = `${name}.safetensors`;
+  const response = await fetch(`data/${file}`);
+  if (!response.ok) throw new Error(`data/${file}: ${response.status}`);
+  const tensors = readSafetensors(new Uint8Array(await response.arrayBuffer()), file);
+  return Object.fromEntries(['q', 'k', 'v'].map((t) => [t, tensors.get(t)!.data])) as unknown as Layer;
+}
+
+export interface PageResult {
+  rows: Row[];
+  reason?: string;
+  errors: string[];
+}
+
+/** The table; rows appear on the page as they come. */
+async function table({ kernel, quick = false, only }: { kernel?: string; quick?: boolean; only?: string }): Promise<PageResult> {
+  element('rows').replaceChildren();
+  const real: Real = { layer1: await layer('kv-layer1'), layer4: await layer('kv-layer4') };
+  const gpu = only === 'cpu' ? { implementations: [], errors: [], reason: undefined } : await gpuImplementations();
+  const software = (await adapters()).found.filter(({ label }) => /SwiftShader|lavapipe/.test(label)).map(({ label }) => label);
+  const rows = await runTable({
+    implementations: [...(only === 'gpu' ? [] : cpuImplementations()), ...gpu.implementations],
+    real,
+    quick,
+    effort: EFFORT[quick ? 'quick' : 'normal'],
+    kernel,
+    slow: (i) => i.kind === 'gpu' && software.some((label) => i.name.includes(label)),
+    progress: status,
+    row(row) {
+      const line = element<HTMLTableSectionElement>('rows').insertRow();
+      line.className = row.ok ? '' : 'wrong';
+      line.title = row.fault ?? '';
+      for (const cell of cells(row)) line.insertCell().textContent = cell;
+    },
+  });
+  const errors = gpu.errors.flat();
+  const wrong = rows.filter((row) => !row.ok).length + errors.length;
+  status([`${rows.length - wrong} of ${rows.length} right`, gpu.reason && `GPU skipped: ${gpu.reason}`, ...errors].filter(Boolean).join('. '));
+  return { rows, reason: gpu.reason, errors };
+}
+
+/** Every spec on everything this browser has; faults by `kernel, implementation`. */
+async function conformance(): Promise<{ ran: string[]; faults: Record<string, string[]>; reason?: string; errors: string[] }> {
+  const gpu = await gpuImplementations();
+  const shared = crossOriginIsolated ? [cpuImplementation('simd', { shared: true })] : [];
+  const implementations = [...cpuImplementations(), ...shared, ...gpu.implementations];
+  const faults: Record<string, string[]> = {};
+  const kernels = Object.values(specs as Record<string, { default: Record<string, KernelSpec> }>).flatMap((file) => Object.entries(file.default));
+  for (const [name, spec] of kernels) {
+    for (const implementation of implementations) {
+      status(`${name}: ${implementation.name}`);
+      const found = await faultsOf(spec, implementation);
+      if (found.length) faults[`${name}, ${implementation.name}`] = found;
+    }
+  }
+  return { ran: implementations.map((i) => i.name), faults, reason: gpu.reason, errors: gpu.errors.flat() };
+}
+
+Object.assign(globalThis, { lanewise: { table, conformance } });
+
+element('head').append(...HEAD.map((title) => Object.assign(document.createElement('th'), { textContent: title })));
+element('kernel').append(...Object.keys(allSpecs).map((name) => new Option(name)));
+element('start').addEventListener('click', () => {
+  table({ kernel: element<HTMLSelectElement>('kernel').value || undefined, quick: element<HTMLInputElement>('quick').checked }).catch((error: Error) => status(String(error)));
+});

@@ -1,0 +1,48 @@
+/** The whole conformance suite in a headless browser: every kernel, CPU levels, shared memory, WebGPU. */
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { launchBrowser, openPage, servePage } from '../bench/lib/browser.js';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+let browser: Awaited<ReturnType<typeof launchBrowser>> | undefined;
+let server: Awaited<ReturnType<typeof servePage>> | undefined;
+
+beforeAll(async () => {
+  server = await servePage(root);
+  try {
+    browser = await launchBrowser();
+  } catch (error) {
+    // A machine without a browser says so; CI demands one.
+    if (process.env.CI) throw error;
+    console.log(`browser tests skipped: ${(error as Error).message.split('\n')[0]}`);
+  }
+});
+
+afterAll(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+test('every spec holds in a browser', { timeout: 600_000 }, async ({ skip }) => {
+  if (!browser || !server) return skip();
+  const { page, complaints } = await openPage(browser, server.url);
+  const { ran, faults, reason, errors } = await page.evaluate(() => (globalThis as any).lanewise.conformance());
+  console.log(`browser ${browser.version()}: ${ran.join(', ')}${reason ? `; GPU skipped: ${reason}` : ''}`);
+  expect(faults).toEqual({});
+  expect(errors).toEqual([]);
+  expect(complaints).toEqual([]);
+  if (process.env.CI) expect(reason).toBeUndefined();
+});
+
+test('the bench page makes its table', { timeout: 300_000 }, async ({ skip }) => {
+  if (!browser || !server) return skip();
+  const { page, complaints } = await openPage(browser, server.url);
+  await page.selectOption('#kernel', 'hadamard_f32');
+  await page.check('#quick');
+  await page.click('#start');
+  await page.waitForFunction(() => / right/.test(document.getElementById('status')!.textContent!), undefined, { timeout: 240_000 });
+  expect(await page.textContent('#status')).toMatch(/^(\d+) of \1 right/);
+  expect(await page.locator('#rows tr').count()).toBeGreaterThan(0);
+  expect(complaints).toEqual([]);
+});

@@ -1,0 +1,87 @@
+/** What users get: package contents, types, sizes; one kernel's import brings one kernel. */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { contracts, familyOf, root } from '../scripts/house.js';
+import { bundleOf } from '../scripts/size.js';
+import { catalogue } from '../scripts/catalogue.js';
+
+describe('npm pack', () => {
+  let folder: string;
+  let tarball: string;
+  let files: string[];
+
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'lanewise-pack-'));
+    const [packed] = JSON.parse(execFileSync('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], { cwd: root, encoding: 'utf8' })) as {
+      filename: string;
+      files: { path: string }[];
+    }[];
+    tarball = join(folder, packed!.filename);
+    files = packed!.files.map(({ path }) => path).sort();
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  test('holds what users need and nothing else', () => {
+    expect(files.filter((path) => !/^dist\/([\w-]+|(cpu|gpu|reference|contract|generated\/cpu|generated\/gpu)\/[\w-]+)\.(js|d\.ts)$|^dist\/(wasm\/\w+\.(simd|relaxed)\.wasm|wgsl\/[\w-]+\.(base|subgroups)\.wgsl)$/.test(path))).toEqual([
+      'LICENSE',
+      'README.md',
+      'package.json',
+    ]);
+    for (const family of ['quantize', 'hadamard', 'topk', 'softmax', 'attention'])
+      for (const layer of ['cpu', 'gpu', 'reference']) expect(files).toContain(`dist/${layer}/${family}.js`);
+  });
+
+  test('has no runtime dependency', () => {
+    expect(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))).not.toHaveProperty('dependencies');
+  });
+
+  test('publint finds nothing', () => {
+    execFileSync(join(root, 'node_modules/.bin/publint'), ['run', '--strict', '--pack', 'false'], { cwd: root, stdio: 'pipe' });
+  });
+
+  test('types resolve under node16 and bundler resolution', () => {
+    const entries = ['.', ...['cpu', 'gpu', 'reference'].flatMap((layer) => readdirSync(join(root, 'ts', layer)).map((file) => `./${layer}/${file.replace(/\.ts$/, '.js')}`))];
+    execFileSync(join(root, 'node_modules/.bin/attw'), [tarball, '--profile', 'esm-only', '--entrypoints', ...entries], { cwd: root, stdio: 'pipe' });
+    for (const moduleResolution of ['bundler', 'node16'] as const) {
+      const config = {
+        extends: join(root, 'tsconfig.json'),
+        compilerOptions: { module: moduleResolution === 'bundler' ? 'esnext' : 'node16', moduleResolution, types: ['@webgpu/types'], typeRoots: [join(root, 'node_modules')], skipLibCheck: false, rootDir: root },
+        include: ['./use.ts'],
+      };
+      const here = mkdtempSync(join(root, '.cache-types-'));
+      try {
+        writeFileSync(join(here, 'use.ts'), entries.map((entry, i) => `import * as m${i} from 'lanewise${entry.slice(1)}';\nvoid m${i};\n`).join(''));
+        writeFileSync(join(here, 'tsconfig.json'), JSON.stringify(config));
+        execFileSync(join(root, 'node_modules/.bin/tsc'), ['-p', here], { stdio: 'pipe', encoding: 'utf8' });
+      } finally {
+        rmSync(here, { recursive: true });
+      }
+    }
+  });
+});
+
+test('importing one kernel brings one kernel', async () => {
+  const kernels = Object.keys(await contracts());
+  const { text, gzip } = await bundleOf('cpu/topk.js');
+  expect(kernels.filter((kernel) => text.includes(kernel))).toEqual(['topk_f32']);
+  expect(gzip).toBeLessThan(6 * 1024);
+});
+
+test.each(['quantize', 'hadamard', 'softmax', 'attention'])('importing %s brings no other family', async (family) => {
+  for (const layer of ['cpu', 'gpu']) {
+    const { text } = await bundleOf(`${layer}/${family}.js`);
+    const others = Object.keys(await contracts()).filter((kernel) => text.includes(kernel) && !KERNEL_FAMILY(kernel).startsWith(family));
+    expect(others).toEqual([]);
+  }
+});
+
+/** `dequantize_f32` lives in quantize, `logsumexp_f32` in softmax. */
+const KERNEL_FAMILY = (kernel: string) => ({ dequantize: 'quantize', logsumexp: 'softmax' })[familyOf(kernel.split('_')[0]!)] ?? kernel;
+
+test('the catalogue in the README is fresh', async () => {
+  const { expected, actual } = await catalogue();
+  expect(actual).toBe(expected);
+});
