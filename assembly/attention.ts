@@ -1,7 +1,5 @@
 import { PASS_ROWS, TILES_AT, attend, begin, endKey, factorOf, finish, firstKey } from './lib/attention';
 
-export * from './attention-decode';
-
 export function attention_blocksparse_f32(
   q: usize, k: usize, v: usize, heads: u32, kvHeads: u32, queries: u32, keys: u32, headDim: u32, valueDim: u32,
   scale: f32, softcap: f32, causal: u32, window: u32,

@@ -1,0 +1,48 @@
+import {
+  type AttentionBlocksparseOptions,
+  type AttentionDecodeOptions,
+  attentionScratchBytes,
+  attention_blocksparse_f32,
+  attention_decode_f32,
+} from '../contract/attention.js';
+import * as code from '../generated/cpu/attention.js';
+import { type Instance, type InstantiateOptions, family } from './runtime.js';
+
+export type { AttentionBlocksparseOptions, AttentionDecodeOptions, Blocks } from '../contract/attention.js';
+export { attentionScratchBytes };
+export type AttentionKernels = Instance<code.Kernels>;
+
+export interface AttentionInputs {
+  /** Blocksparse: [heads, queries, headDim]. Decode: [heads, headDim]. */
+  q: Float32Array;
+  /** [kvHeads, keys, headDim]. */
+  k: Float32Array;
+  /** [kvHeads, keys, valueDim]. */
+  v: Float32Array;
+}
+
+export interface AttentionOutputs {
+  /** [heads, queries, valueDim] or [heads, valueDim]. */
+  output: Float32Array;
+  /** Natural log-sum-exp of each row's scores: [heads, queries] or [heads]. */
+  lse: Float32Array;
+}
+
+const attentionFamily = family<code.Kernels>(code, { attention_blocksparse_f32, attention_decode_f32 });
+
+/** The kernels inside your own memory: byte offsets, no copy, no allocation by us. Scratch: `attentionScratchBytes`. */
+export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => AttentionKernels = attentionFamily.instantiate;
+
+/** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
+export const preload = attentionFamily.preload;
+
+/** Attention under a block mask, a causal mask and a window; dense without any. */
+export function attentionBlocksparse({ q, k, v }: AttentionInputs, options: AttentionBlocksparseOptions): AttentionOutputs {
+  const arrays = { q, k, v, indptr: options?.blocks?.indptr, indices: options?.blocks?.indices };
+  return attentionFamily.run(attention_blocksparse_f32, arrays, options) as unknown as AttentionOutputs;
+}
+
+/** One query per head against the keys [from, to): a state that softmaxMerge merges with those of other keys. */
+export function attentionDecode({ q, k, v }: AttentionInputs, options: AttentionDecodeOptions): AttentionOutputs {
+  return attentionFamily.run(attention_decode_f32, { q, k, v }, options) as unknown as AttentionOutputs;
+}
