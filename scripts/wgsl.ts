@@ -45,7 +45,8 @@ const arrayOf = (variable: string) => variable.split('__')[0]!;
 function reflect(stem: string, wgsl: string, known: Record<string, { arrays: object }>) {
   let module: WgslReflect;
   try {
-    module = new WgslReflect(wgsl);
+    // wgsl_reflect 1.6 takes the identifier `block` for a keyword.
+    module = new WgslReflect(wgsl.replace(/\bblock\b/g, 'block_'));
   } catch (error) {
     const line = Number(/Line: (\d+)/.exec(String(error))?.[1]);
     throw new Error(`wgsl/${stem}.wgsl: ${(error as Error).message}\n${wgsl.split('\n').slice(Math.max(0, line - 3), line + 1).join('\n')}`);
