@@ -1,6 +1,6 @@
-import type { Contract, Params, TypedArray } from '../contract.js';
+import type { Params } from '../contract.js';
 import { type AttentionBlocksparseOptions, type AttentionDecodeOptions, attention_blocksparse_f32, attention_decode_f32 } from '../contract/attention.js';
-import { message } from '../errors.js';
+import { checked } from './runtime.js';
 
 export type { AttentionBlocksparseOptions, AttentionDecodeOptions, Blocks } from '../contract/attention.js';
 
@@ -91,16 +91,4 @@ function attention({ q, k, v }: AttentionInputs, p: Params, keysOf: (head: numbe
 
 function narrowed({ output, lse }: { output: Float64Array; lse: Float64Array }) {
   return { output: Float32Array.from(output), lse: Float32Array.from(lse) };
-}
-
-/** The options as numbers, once they and the arrays have been found right. */
-function checked<O>(contract: Contract<O>, arrays: Record<string, TypedArray | undefined>, options: O): Params {
-  const params = contract.params(options);
-  for (const [name, length] of Object.entries(contract.lengths(params))) {
-    const array = arrays[name];
-    if (array !== undefined && array.length !== length)
-      throw new RangeError(message(contract.kernel, name, `array of length ${length}`, array));
-  }
-  contract.checkData?.(params, arrays);
-  return params;
 }
