@@ -28,7 +28,6 @@ import {
   EXP2_C6,
   EXP2_LOWEST,
   EXP2_MAGIC,
-  exp2_f32,
   exp2_f32x4,
   exp2Once_f32x4,
   held,
@@ -127,7 +126,7 @@ function sum_f64(v: v128): f64 {
 }
 
 /** Softmax where `out` is given, (max, sum) where `max` is, else lse: one function, so that the module stays small. */
-function eachRow(x: usize, rows: u32, n: u32, scale: f32, out: usize, maxima: usize, sums: usize, lse: usize): void {
+function eachRow(x: usize, rows: u32, n: u32, scale: f32, out: usize, max: usize, sum: usize, lse: usize): void {
   const lowest = held(EXP2_LOWEST);
   const magic = held(EXP2_MAGIC);
   const one = held(1);
@@ -142,7 +141,7 @@ function eachRow(x: usize, rows: u32, n: u32, scale: f32, out: usize, maxima: us
   const lanes = tailLanes(n);
 
   for (let row: u32 = 0; row < rows; row++) {
-    let sum: f64 = 0;
+    let total: f64 = 0;
     let top: f64 = 0;
     if (n > 0) {
       const top_x = top_f32(x, n, scale);
@@ -172,15 +171,15 @@ function eachRow(x: usize, rows: u32, n: u32, scale: f32, out: usize, maxima: us
             p += 16;
           } while (p < stop);
         }
-        sum += sum_f64(sum_f32x4);
+        total += sum_f64(sum_f32x4);
       }
       if (n & 3) {
         const t_f32x4 = f32x4.mul(f32x4.sub(tail_f32x4, top_f32x4), fold_f32x4);
         tail_f32x4 = exp2_f32x4(t_f32x4, lowest, magic, one, c1, c2, c3, c4, c5, c6);
-        sum += sum_f64(v128.and(tail_f32x4, lanes));
+        total += sum_f64(v128.and(tail_f32x4, lanes));
       }
       if (out) {
-        scaleRow(out, n, tail_f32x4, sum == 0 ? 0 : <f32>(1.0 / sum));
+        scaleRow(out, n, tail_f32x4, total == 0 ? 0 : <f32>(1.0 / total));
         out += bytes;
       }
       x += bytes;
@@ -188,15 +187,13 @@ function eachRow(x: usize, rows: u32, n: u32, scale: f32, out: usize, maxima: us
     if (out) continue;
 
     let largest = <f32>top;
-    if (sum == 0) largest = f32.NEGATIVE_INFINITY;
-    else if (sum != sum) largest = topOfNaN(x - bytes, n, 4, scale);
-    if (maxima) {
-      const rounding = <f32>(top - <f64>largest);
-      if (sum > 0 && rounding != 0) sum *= exp2_f32(rounding * LOG2E);
-      store<f32>(maxima + (<usize>row << 2), largest);
-      store<f32>(sums + (<usize>row << 2), <f32>sum);
+    if (total == 0) largest = f32.NEGATIVE_INFINITY;
+    else if (total != total) largest = topOfNaN(x - bytes, n, 4, scale);
+    if (max) {
+      store<f32>(max + (<usize>row << 2), largest);
+      store<f32>(sum + (<usize>row << 2), <f32>total);
     } else {
-      store<f32>(lse + (<usize>row << 2), sum > 0 ? <f32>(top + ln_f64(sum)) : largest);
+      store<f32>(lse + (<usize>row << 2), total > 0 ? <f32>(top + ln_f64(total)) : largest);
     }
   }
 }
@@ -239,7 +236,7 @@ export function logsumexp_f32(x: usize, rows: u32, n: u32, scale: f32, lse: usiz
 }
 
 /**
- * The state of a chunk of a row: max = the largest scale·x, rounded to f32, and sum = Σ exp(scale·x − max).
+ * The state of a chunk of a row: max = the largest scale·x and sum = Σ exp(scale·x − max), each rounded to f32 only at the end.
  *
  * x: f32 [rows, n]; max, sum: f32 [rows]. All -inf, or empty: (-inf, 0). +inf: (+inf, NaN). NaN: (NaN, NaN).
  */
@@ -263,20 +260,28 @@ function weights4(p: usize, count: u32, stride: usize, top_f32x4: v128): v128 {
   return exp2Once_f32x4(f32x4.mul(f32x4.sub(load4(p, count, stride), top_f32x4), f32x4.splat(LOG2E)));
 }
 
-/** output = (fresh ? 0 : output) + weightA·a + weightB·b, over one row. */
+/** output = (fresh ? 0 : output) + weightA·a + weightB·b, over one row; b = 0 stands for no second state. */
 function addPair(a: usize, weightA: f32, b: usize, weightB: f32, n: u32, fresh: bool, output: usize): void {
+  // Without b, a is read twice and its second copy masked: 0 times an infinity would not be 0.
+  const keep: u32 = b ? 0xffffffff : 0;
+  if (!b) b = a;
+  const keep_i32x4 = i32x4.splat(keep);
   const a_f32x4 = f32x4.splat(weightA);
   const b_f32x4 = f32x4.splat(weightB);
   const end = output + (<usize>n << 2);
   if (fresh) {
-    for (; output + 16 <= end; output += 16, a += 16, b += 16)
-      v128.store(output, madd_f32x4(v128.load(a), a_f32x4, f32x4.mul(v128.load(b), b_f32x4)));
+    for (; output + 16 <= end; output += 16, a += 16, b += 16) {
+      const second_f32x4 = f32x4.mul(v128.and(v128.load(b), keep_i32x4), b_f32x4);
+      v128.store(output, madd_f32x4(v128.load(a), a_f32x4, second_f32x4));
+    }
   } else {
-    for (; output + 16 <= end; output += 16, a += 16, b += 16)
-      v128.store(output, madd_f32x4(v128.load(a), a_f32x4, madd_f32x4(v128.load(b), b_f32x4, v128.load(output))));
+    for (; output + 16 <= end; output += 16, a += 16, b += 16) {
+      const second_f32x4 = madd_f32x4(v128.and(v128.load(b), keep_i32x4), b_f32x4, v128.load(output));
+      v128.store(output, madd_f32x4(v128.load(a), a_f32x4, second_f32x4));
+    }
   }
   for (; output < end; output += 4, a += 4, b += 4) {
-    const both = load<f32>(a) * weightA + load<f32>(b) * weightB;
+    const both = load<f32>(a) * weightA + reinterpret<f32>(load<u32>(b) & keep) * weightB;
     store<f32>(output, fresh ? both : load<f32>(output) + both);
   }
 }
@@ -286,10 +291,9 @@ function addPair(a: usize, weightA: f32, b: usize, weightB: f32, n: u32, fresh: 
  *
  * outputs: f32 [states, rows, n]; lses: f32 [states, rows]; output: f32 [rows, n]; lse: f32 [rows].
  * A state whose weight is 0 (lse -inf: the empty state) adds nothing, whatever its output holds; all empty: output 0, lse -inf.
- * One state alone comes back bit for bit. A NaN lse: NaN; a +inf lse: output NaN, lse +inf.
+ * One state alone comes back as it was. A NaN lse: NaN; a +inf lse: output NaN, lse +inf.
  *
- * Weights are made four states at a time; then states of non-zero weight are added in pairs, in order. A last one without
- * a partner is added as two halves of itself, which is exact.
+ * Weights are made four states at a time; then states of non-zero weight are added in pairs, in order.
  */
 export function softmax_merge_f32(
   outputs: usize, lses: usize, states: u32, rows: u32, n: u32, output: usize, lse: usize,
@@ -330,7 +334,7 @@ export function softmax_merge_f32(
         }
       }
     }
-    if (waiting) addPair(waiting, waitingWeight * 0.5, waiting, waitingWeight * 0.5, n, fresh, output);
+    if (waiting) addPair(waiting, waitingWeight, 0, 0, n, fresh, output);
     else if (fresh) memory.fill(output, 0, bytes);
 
     let result: f32 = f32.NEGATIVE_INFINITY;

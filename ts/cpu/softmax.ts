@@ -1,0 +1,44 @@
+import {
+  type SoftmaxMergeOptions,
+  type SoftmaxOptions,
+  type SoftmaxState,
+  logsumexp_f32,
+  softmax_f32,
+  softmax_merge_f32,
+  softmax_state_f32,
+  stacked,
+} from '../contract/softmax.js';
+import * as code from '../generated/cpu/softmax.js';
+import { type Instance, type InstantiateOptions, family } from './runtime.js';
+
+export type { SoftmaxMergeOptions, SoftmaxOptions, SoftmaxState };
+export type SoftmaxKernels = Instance<code.Kernels>;
+
+const softmaxFamily = family<code.Kernels>(code, { softmax_f32, logsumexp_f32, softmax_state_f32, softmax_merge_f32 });
+
+/** The kernels inside your own memory: byte offsets, no copy, no allocation by us. */
+export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => SoftmaxKernels = softmaxFamily.instantiate;
+
+/** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
+export const preload = softmaxFamily.preload;
+
+/** softmax(scale·x) of each row; `out` may be x. */
+export function softmax(x: Float32Array, { out, ...options }: SoftmaxOptions & { out?: Float32Array }): Float32Array {
+  return softmaxFamily.run(softmax_f32, { x, out }, options).out as Float32Array;
+}
+
+/** ln Σ exp(scale·x) of each row. */
+export function logsumexp(x: Float32Array, options: SoftmaxOptions): Float32Array {
+  return softmaxFamily.run(logsumexp_f32, { x }, options).lse as Float32Array;
+}
+
+/** The largest scale·x of each row, and Σ exp(scale·x − max). */
+export function softmaxState(x: Float32Array, options: SoftmaxOptions): { max: Float32Array; sum: Float32Array } {
+  return softmaxFamily.run(softmax_state_f32, { x }, options) as { max: Float32Array; sum: Float32Array };
+}
+
+/** States of the same rows over different keys become the state over all of them. */
+export function softmaxMerge(states: readonly SoftmaxState[], options: Omit<SoftmaxMergeOptions, 'states'>): SoftmaxState {
+  const { arrays, options: all } = stacked(states, options);
+  return softmaxFamily.run(softmax_merge_f32, arrays, all) as unknown as SoftmaxState;
+}
