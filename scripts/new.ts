@@ -172,7 +172,7 @@ import { ${name} } from '../ts/cpu/${name}.js';
 
 test('doubling twice is multiplying by four', () => {
   fc.assert(
-    fc.property(fc.float32Array({ noNaN: true, max: 1e30, min: -1e30 }), (x) => {
+    fc.property(fc.float32Array({ noNaN: true }), (x) => {
       const shape = { rows: 1, n: x.length };
       expect(${name}(${name}(x, { ...shape, factor: 2 }), { ...shape, factor: 2 })).toEqual(${name}(x, { ...shape, factor: 4 }));
     }),
