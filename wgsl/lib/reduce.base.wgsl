@@ -1,8 +1,9 @@
-// Reductions over a whole workgroup of WORKGROUP invocations in one dimension; every invocation gets the result.
-// `local` is the invocation's local_invocation_index. All invocations must call, in uniform control flow, and a call
-// starts with a barrier, so calls may follow one another. The order of additions is fixed: the same bits every time.
-// This level: workgroup memory only. 16 invocations add 16 values each, then everybody adds those 16: two barriers where
-// a tree takes eight.
+// Reductions over a workgroup of WORKGROUP invocations in one dimension, or over each aligned group of `width` of them (a
+// power of two up to WORKGROUP, uniform). Every invocation gets its result. `local` is the local_invocation_index.
+// All invocations must call, in uniform control flow; calls may follow one another. Sums are added in a fixed order: the
+// same bits every time.
+// This level: workgroup memory only. One in 16 adds 16 values, then everybody adds what those have: two barriers where a
+// tree takes eight.
 
 const WORKGROUP: u32 = 256u;
 
@@ -28,42 +29,54 @@ fn workgroup_max(value: f32, local: u32) -> f32 {
   return total;
 }
 
-fn workgroup_sum(value: f32, local: u32) -> f32 {
+fn group_sum(value: f32, local: u32, width: u32) -> f32 {
+  let first = local & ~(width - 1u);
+  let partials = max(width / 16u, 1u);
   workgroupBarrier();
   reduce_f32[local] = value;
   workgroupBarrier();
   var total = 0.0;
-  if (local < 16u) {
-    for (var i = local; i < WORKGROUP; i += 16u) {
+  if (local - first < partials) {
+    for (var i = local; i < first + width; i += partials) {
       total = total + reduce_f32[i];
     }
     reduce_f32[local] = total;
   }
   workgroupBarrier();
   total = 0.0;
-  for (var i = 0u; i < 16u; i++) {
+  for (var i = first; i < first + partials; i++) {
     total = total + reduce_f32[i];
   }
   return total;
 }
 
-fn workgroup_max_u32(value: u32, local: u32) -> u32 {
+fn workgroup_sum(value: f32, local: u32) -> f32 {
+  return group_sum(value, local, WORKGROUP);
+}
+
+fn group_max_u32(value: u32, local: u32, width: u32) -> u32 {
+  let first = local & ~(width - 1u);
+  let partials = max(width / 16u, 1u);
   workgroupBarrier();
   reduce_u32[local] = value;
   workgroupBarrier();
   var total = 0u;
-  if (local < 16u) {
-    for (var i = local; i < WORKGROUP; i += 16u) {
+  if (local - first < partials) {
+    for (var i = local; i < first + width; i += partials) {
       total = max(total, reduce_u32[i]);
     }
     reduce_u32[local] = total;
   }
   workgroupBarrier();
   total = 0u;
-  for (var i = 0u; i < 16u; i++) {
+  for (var i = first; i < first + partials; i++) {
     total = max(total, reduce_u32[i]);
   }
   return total;
+}
+
+fn workgroup_max_u32(value: u32, local: u32) -> u32 {
+  return group_max_u32(value, local, WORKGROUP);
 }
 
 fn workgroup_min_u32(value: u32, local: u32) -> u32 {

@@ -1,11 +1,12 @@
 enable subgroups;
 
-// Reductions over a whole workgroup of WORKGROUP invocations in one dimension; every invocation gets the result.
-// `local` is the invocation's local_invocation_index. All invocations must call, in uniform control flow, and a call
-// starts with a barrier, so calls may follow one another. The order of additions is fixed: the same bits every time.
-// This level: subgroups of any size (a power of two from 4 to 128) reduce first, then each reduces all the partial results.
-// A subgroup is taken to hold consecutive invocations, as it does everywhere for one-dimensional workgroups. Its size is
-// counted, not asked: the subgroup_size some drivers report is not the one they run.
+// Reductions over a workgroup of WORKGROUP invocations in one dimension, or over each aligned group of `width` of them (a
+// power of two up to WORKGROUP, uniform). Every invocation gets its result. `local` is the local_invocation_index.
+// All invocations must call, in uniform control flow; calls may follow one another. Sums are added in a fixed order: the
+// same bits every time.
+// This level: subgroups of any size (a power of two from 4 to 128) reduce first, then partial results go through workgroup
+// memory. A subgroup is taken to hold consecutive invocations, as it does everywhere for one-dimensional workgroups. Its
+// size is counted, not asked: the subgroup_size some drivers report is not the one they run.
 
 const WORKGROUP: u32 = 256u;
 
@@ -43,6 +44,30 @@ fn workgroup_sum(value: f32, local: u32) -> f32 {
   return subgroupAdd(total);
 }
 
+fn group_sum(value: f32, local: u32, width: u32) -> f32 {
+  let size = subgroupAdd(1u);
+  var total = value;
+  for (var distance = 1u; distance < min(width, 128u); distance <<= 1u) {
+    let other = subgroupShuffleXor(total, distance % size);
+    total = select(total, total + other, distance < size);
+  }
+  if (width > 4u) {
+    workgroupBarrier();
+    if (local % size == 0u) {
+      reduce_f32[local / size] = total;
+    }
+    workgroupBarrier();
+    if (width > size) {
+      let first = local & ~(width - 1u);
+      total = 0.0;
+      for (var i = first / size; i < (first + width) / size; i++) {
+        total = total + reduce_f32[i];
+      }
+    }
+  }
+  return total;
+}
+
 fn workgroup_max_u32(value: u32, local: u32) -> u32 {
   let size = subgroupAdd(1u);
   let partial = subgroupMax(value);
@@ -56,6 +81,30 @@ fn workgroup_max_u32(value: u32, local: u32) -> u32 {
     total = max(total, reduce_u32[i]);
   }
   return subgroupMax(total);
+}
+
+fn group_max_u32(value: u32, local: u32, width: u32) -> u32 {
+  let size = subgroupAdd(1u);
+  var total = value;
+  for (var distance = 1u; distance < min(width, 128u); distance <<= 1u) {
+    let other = subgroupShuffleXor(total, distance % size);
+    total = select(total, max(total, other), distance < size);
+  }
+  if (width > 4u) {
+    workgroupBarrier();
+    if (local % size == 0u) {
+      reduce_u32[local / size] = total;
+    }
+    workgroupBarrier();
+    if (width > size) {
+      let first = local & ~(width - 1u);
+      total = 0u;
+      for (var i = first / size; i < (first + width) / size; i++) {
+        total = max(total, reduce_u32[i]);
+      }
+    }
+  }
+  return total;
 }
 
 fn workgroup_min_u32(value: u32, local: u32) -> u32 {
