@@ -8,6 +8,9 @@ export interface Tensor {
   data: Float32Array | Float64Array | Uint32Array | Int32Array | Int8Array | Uint8Array | BigInt64Array;
 }
 
+/** Node's Buffer overrides slice() with one that does not copy. */
+const copyOf = (bytes: Uint8Array, from: number, to: number) => Uint8Array.prototype.slice.call(bytes, from, to).buffer as ArrayBuffer;
+
 const product = (shape: number[]) => shape.reduce((a, b) => a * b, 1);
 
 const fail = (file: string, what: string): never => {
@@ -34,7 +37,7 @@ export function readNpy(bytes: Uint8Array, file: string): Tensor {
   if (shape.some((axis) => !Number.isInteger(axis) || axis < 0)) fail(file, `malformed: shape (${shapeText})`);
   const expected = product(shape) * itemBytes;
   if (bytes.length - end !== expected) fail(file, `truncated or malformed: shape (${shape}) of ${descr} needs ${expected} bytes, the file has ${bytes.length - end}`);
-  const array = parse(bytes.slice().buffer as ArrayBuffer);
+  const array = parse(copyOf(bytes, 0, bytes.length));
   return { dtype: array.dtype, shape: array.shape, data: array.data as Tensor['data'] };
 }
 
@@ -59,7 +62,7 @@ export function readSafetensors(bytes: Uint8Array, file: string): Map<string, Te
     const [from, to] = entry.data_offsets ?? fail(file, `malformed: tensor "${name}" has no data_offsets`);
     if (to - from !== product(entry.shape) * Type.BYTES_PER_ELEMENT) fail(file, `malformed: tensor "${name}" of shape [${entry.shape}] has ${to - from} bytes`);
     if (8 + length + to > bytes.length) fail(file, `truncated: tensor "${name}" ends at byte ${8 + length + to} of ${bytes.length}`);
-    tensors.set(name, { dtype, shape: entry.shape, data: new Type(bytes.slice(8 + length + from, 8 + length + to).buffer) });
+    tensors.set(name, { dtype, shape: entry.shape, data: new Type(copyOf(bytes, 8 + length + from, 8 + length + to)) });
   }
   return tensors;
 }
