@@ -1,4 +1,11 @@
-import { type SoftmaxMergeOptions, type SoftmaxOptions, logsumexp_f32, softmax_f32, softmax_merge_f32, softmax_state_f32 } from '../ts/contract/softmax.js';
+import {
+  logsumexp_f32,
+  type SoftmaxMergeOptions,
+  type SoftmaxOptions,
+  softmax_f32,
+  softmax_merge_f32,
+  softmax_state_f32,
+} from '../ts/contract/softmax.js';
 import type { Params } from '../ts/contract.js';
 import { logsumexpF64, softmaxF64, softmaxMergeF64, softmaxStateF64 } from '../ts/reference/softmax.js';
 import type { Random } from './lib/random.js';
@@ -31,7 +38,9 @@ function analysed(scores: Float64Array, bound: Bound) {
 
 function rowsOf({ x }: Arrays, { rows, n, scale }: Params) {
   const factor = Math.fround(scale!);
-  return Array.from({ length: rows! }, (_, row) => Float64Array.from(x!.subarray(row * n!, (row + 1) * n!), (v) => v * factor));
+  return Array.from({ length: rows! }, (_, row) =>
+    Float64Array.from(x!.subarray(row * n!, (row + 1) * n!), (v) => v * factor),
+  );
 }
 
 const weightError = (bound: Bound) =>
@@ -40,7 +49,10 @@ const weightError = (bound: Bound) =>
       Float64Array.from(
         rowsOf(inputs, params).flatMap((scores) => {
           const { distances, weights, sumError } = analysed(scores, bound);
-          return Array.from(weights, (w, i) => w * (bound.exp + bound.perUnit * distances[i]! + sumError + bound.rest) + FLUSHED / U);
+          return Array.from(
+            weights,
+            (w, i) => w * (bound.exp + bound.perUnit * distances[i]! + sumError + bound.rest) + FLUSHED / U,
+          );
         }),
       ),
     U,
@@ -86,7 +98,8 @@ const mergedError = (bound: Bound) =>
           weights.forEach((w, s) => {
             if (inputs.lses![s * rows! + row] === -Infinity) return;
             const term = Math.abs(inputs.outputs![(s * rows! + row) * n! + i]!);
-            sizes[row * n! + i]! += term * (w * (bound.exp + bound.perUnit * distances[s]! + sumError + bound.rest + states!) + FLUSHED / U);
+            sizes[row * n! + i]! +=
+              term * (w * (bound.exp + bound.perUnit * distances[s]! + sumError + bound.rest + states!) + FLUSHED / U);
           });
       }
       return sizes;
@@ -100,13 +113,18 @@ const mergedLseError = (bound: Bound) =>
     (inputs, params) =>
       Float64Array.from({ length: params.rows! }, (_, row) => {
         const { max, sum, sumError } = analysed(statesOf(inputs, params, row), bound);
-        return sumError + Math.abs(max + Math.log(sum)) + (bound === GPU ? 2 * Math.abs(max) + 8 + 6 * Math.log(sum) : 0);
+        return (
+          sumError + Math.abs(max + Math.log(sum)) + (bound === GPU ? 2 * Math.abs(max) + 8 + 6 * Math.log(sum) : 0)
+        );
       }),
     U,
     "the sum's error becomes absolute, and the result is rounded",
   );
 
-const both = (tolerance: (bound: Bound) => ReturnType<typeof relativeTo>) => ({ cpu: tolerance(CPU), gpu: tolerance(GPU) });
+const both = (tolerance: (bound: Bound) => ReturnType<typeof relativeTo>) => ({
+  cpu: tolerance(CPU),
+  gpu: tolerance(GPU),
+});
 
 type Rows = Case<SoftmaxOptions>;
 
@@ -118,7 +136,14 @@ function normal(rows: number, n: number, scale?: number, size = 3): Rows {
   };
 }
 
-function made(title: string, rows: number, n: number, value: (row: number, column: number, random: Random) => number, scale?: number, cpuOnly?: string): Rows {
+function made(
+  title: string,
+  rows: number,
+  n: number,
+  value: (row: number, column: number, random: Random) => number,
+  scale?: number,
+  cpuOnly?: string,
+): Rows {
   return {
     title: `${title}, ${rows} × ${n}`,
     options: { rows, n, ...(scale === undefined ? {} : { scale }) },
@@ -131,7 +156,9 @@ const INF = Infinity;
 
 /** Shared by the kernels that read rows. */
 const rowCases: Rows[] = [
-  ...[1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 19, 20, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257].map((n) => normal(5, n)),
+  ...[1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 19, 20, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257].map((n) =>
+    normal(5, n),
+  ),
   ...[511, 512, 513, 1023, 1024, 1025, 1031, 2048, 4096, 4099].map((n) => normal(2, n)),
   normal(1, 70_001),
   normal(300, 3),
@@ -152,20 +179,38 @@ const rowCases: Rows[] = [
   made('zeros of both signs', 2, 11, (_, column) => (column % 2 ? -0 : 0)),
   made('denormals', 2, 23, (_, column) => column * 1e-41, 1, 'a GPU may flush denormals'),
   made('far below the maximum', 2, 53, (_, column) => -2 * column),
-  made('masked: rows of -inf, of one value, of two', 8, 19, (row, column) => (row % 4 && column >= 19 - (row % 4) ? column / 7 : -INF)),
+  made('masked: rows of -inf, of one value, of two', 8, 19, (row, column) =>
+    row % 4 && column >= 19 - (row % 4) ? column / 7 : -INF,
+  ),
   made('masked long rows', 3, 1040, (row, column) => (row === 1 ? -INF : column % 3 ? -INF : column / 500)),
   made('masked short rows', 4, 3, (row, column) => (row === column ? 1 : -INF)),
   made('+inf', 4, 20, (row, column) => (row === 1 && column === 19 ? INF : row === 2 ? INF : column / 9)),
-  made('NaN', 5, 22, (row, column) => (row === 1 && column === 21 ? NaN : row === 2 && column === 0 ? NaN : row === 3 ? NaN : column / 9)),
-  made('NaN among -inf and among +inf', 4, 21, (row, column) => (row % 2 && column === 7 ? NaN : row < 2 ? -INF : column % 2 ? INF : 1)),
-  made('negative scale: -inf becomes +inf and +inf the mask', 3, 17, (row, column) => (row === 0 ? INF : column === 3 ? (row === 1 ? INF : -INF) : column / 5), -2),
+  made('NaN', 5, 22, (row, column) =>
+    row === 1 && column === 21 ? NaN : row === 2 && column === 0 ? NaN : row === 3 ? NaN : column / 9,
+  ),
+  made('NaN among -inf and among +inf', 4, 21, (row, column) =>
+    row % 2 && column === 7 ? NaN : row < 2 ? -INF : column % 2 ? INF : 1,
+  ),
+  made(
+    'negative scale: -inf becomes +inf and +inf the mask',
+    3,
+    17,
+    (row, column) => (row === 0 ? INF : column === 3 ? (row === 1 ? INF : -INF) : column / 5),
+    -2,
+  ),
   // Zero times infinity: the row is NaN.
   made('scale 0 and an infinity', 3, 13, (row, column) => (column === 4 && row ? (row === 1 ? INF : -INF) : 1), 0),
 ];
 
 type Merge = Case<SoftmaxMergeOptions>;
 
-function merge(states: number, rows: number, n: number, title = '', lse: (state: number, row: number, random: Random) => number = (_, __, random) => 3 * random.normal()): Merge {
+function merge(
+  states: number,
+  rows: number,
+  n: number,
+  title = '',
+  lse: (state: number, row: number, random: Random) => number = (_, __, random) => 3 * random.normal(),
+): Merge {
   return {
     title: `${title}${title && ', '}${states} × ${rows} × ${n}`,
     options: { states, rows, n },
@@ -188,7 +233,15 @@ const mergeCases: Merge[] = [
   merge(3, 4, 9, 'far apart', (state) => state * 70),
   merge(3, 4, 9, 'large', (state, row) => 1e6 + state + row / 8),
   merge(2, 4, 9, 'huge', (state, row) => (state ? 3e38 : -3e38) * (row % 2 ? 1 : -1)),
-  merge(6, 4, 12, 'NaN and +inf', (state, row) => (row === 1 && state === 5 ? NaN : row === 2 && state === 1 ? INF : row === 3 && state < 2 ? [INF, NaN][state]! : state)),
+  merge(6, 4, 12, 'NaN and +inf', (state, row) =>
+    row === 1 && state === 5
+      ? NaN
+      : row === 2 && state === 1
+        ? INF
+        : row === 3 && state < 2
+          ? [INF, NaN][state]!
+          : state,
+  ),
   {
     title: 'an empty state whose output is NaN adds nothing',
     options: { states: 3, rows: 2, n: 6 },
@@ -199,7 +252,11 @@ const mergeCases: Merge[] = [
   },
 ];
 
-const axes = { rows: 'independent rows, 0 or more', n: 'values per row, 0 or more', scale: 'multiplies x; any finite f32, default 1' };
+const axes = {
+  rows: 'independent rows, 0 or more',
+  n: 'values per row, 0 or more',
+  scale: 'multiplies x; any finite f32, default 1',
+};
 const source = 'M. Milakov, N. Gimelshein, "Online normalizer calculation for softmax", 2018';
 const x = { shape: '[rows, n]', meaning: 'scores before scale' };
 

@@ -2,14 +2,14 @@ import { readFileSync } from 'node:fs';
 import asc from 'assemblyscript/asc';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type SoftmaxState, instantiate, logsumexp, softmax, softmaxMerge, softmaxState } from '../ts/cpu/softmax.js';
 import { supports } from '../ts/cpu/runtime.js';
+import { instantiate, logsumexp, type SoftmaxState, softmax, softmaxMerge, softmaxState } from '../ts/cpu/softmax.js';
 import * as reference from '../ts/reference/softmax.js';
-import spec from './softmax.spec.js';
 import { random } from './lib/random.js';
 import { readNpy } from './lib/tensors.js';
 import type { Tolerance } from './lib/tolerance.js';
 import { ulpOf } from './lib/tolerance.js';
+import spec from './softmax.spec.js';
 
 const root = new URL('..', import.meta.url);
 const golden = <T = Float64Array>(name: string) =>
@@ -18,7 +18,13 @@ const levels = (['simd', 'relaxed'] as const).filter(supports);
 
 const cpuTolerance = (kernel: string, array: string) => (spec[kernel]!.tolerance[array] as { cpu: Tolerance }).cpu;
 
-function expectWithin(tolerance: Tolerance, got: Float32Array, want: ArrayLike<number>, inputs: Record<string, Float32Array>, params: Record<string, number>) {
+function expectWithin(
+  tolerance: Tolerance,
+  got: Float32Array,
+  want: ArrayLike<number>,
+  inputs: Record<string, Float32Array>,
+  params: Record<string, number>,
+) {
   expect(tolerance.error(got, want, inputs, params)).toBeLessThanOrEqual(tolerance.limit(params));
 }
 
@@ -30,7 +36,10 @@ describe('golden values (torch, float64)', () => {
 
   test('reference', () => {
     const faults = (got: Float64Array, want: Float64Array) =>
-      got.filter((value, i) => !Object.is(value, want[i]) && !(Math.abs(value - want[i]!) <= 1e-13 * Math.max(1, Math.abs(want[i]!))));
+      got.filter(
+        (value, i) =>
+          !Object.is(value, want[i]) && !(Math.abs(value - want[i]!) <= 1e-13 * Math.max(1, Math.abs(want[i]!))),
+      );
     expect(faults(reference.softmaxF64(x, { rows, n }), weights)).toHaveLength(0);
     expect(faults(reference.logsumexpF64(x, { rows, n }), lses)).toHaveLength(0);
   });
@@ -56,8 +65,8 @@ describe('golden values (torch, float64)', () => {
     }));
     const { output, lse } = softmaxMerge(parts, { rows: 8, n: 64 });
     const [wholeOutput, wholeLse] = [golden('merge_decode_out_f64'), golden('merge_decode_lse_f64')];
-    output.forEach((value, i) => expect(Math.abs(value - wholeOutput[i]!)).toBeLessThan(1e-6));
-    lse.forEach((value, i) => expect(Math.abs(value - wholeLse[i]!)).toBeLessThan(1e-6));
+    expect(Math.max(...output.map((value, i) => Math.abs(value - wholeOutput[i]!)))).toBeLessThan(1e-6);
+    expect(Math.max(...lse.map((value, i) => Math.abs(value - wholeLse[i]!)))).toBeLessThan(1e-6);
   });
 });
 
@@ -83,7 +92,21 @@ describe('accuracy of the building blocks', async () => {
   async function compile(level: string, memory: WebAssembly.Memory): Promise<Blocks> {
     let binary: Uint8Array | undefined;
     const { error, stderr } = await asc.main(
-      ['blocks.ts', '--outFile', 'blocks.wasm', '--runtime', 'stub', '--importMemory', '--noExportMemory', '--initialMemory', '1', '-O3', '--enable', 'simd', ...(level === 'relaxed' ? ['--enable', 'relaxed-simd'] : [])],
+      [
+        'blocks.ts',
+        '--outFile',
+        'blocks.wasm',
+        '--runtime',
+        'stub',
+        '--importMemory',
+        '--noExportMemory',
+        '--initialMemory',
+        '1',
+        '-O3',
+        '--enable',
+        'simd',
+        ...(level === 'relaxed' ? ['--enable', 'relaxed-simd'] : []),
+      ],
       {
         readFile: (name) => {
           if (name === 'blocks.ts') return source;
@@ -98,11 +121,18 @@ describe('accuracy of the building blocks', async () => {
       },
     );
     if (error) throw new Error(stderr.toString());
-    return new WebAssembly.Instance(new WebAssembly.Module(binary as BufferSource), { env: { memory } }).exports as unknown as Blocks;
+    return new WebAssembly.Instance(new WebAssembly.Module(binary as BufferSource), { env: { memory } })
+      .exports as unknown as Blocks;
   }
 
   /** The largest error in ulp over every 211th f32 with |x| in [from, to], both signs. */
-  function worst(memory: WebAssembly.Memory, kernel: (p: number, n: number) => void, exact: (x: number) => number, from: number, to: number): number {
+  function worst(
+    memory: WebAssembly.Memory,
+    kernel: (p: number, n: number) => void,
+    exact: (x: number) => number,
+    from: number,
+    to: number,
+  ): number {
     const f32 = new Float32Array(memory.buffer, 0, 16384);
     const bits = new Uint32Array(memory.buffer, 0, f32.length);
     const [first, last] = Array.from(new Uint32Array(Float32Array.of(from, to).buffer)) as [number, number];
@@ -170,7 +200,9 @@ describe('properties', () => {
         const apart = softmax(x, { rows: 1, n: x.length });
         const same = softmax(x, { rows: 1, n: x.length, out: x });
         expect(same).toBe(x);
-        expect(new Uint32Array(x.buffer, x.byteOffset, x.length)).toEqual(new Uint32Array(apart.buffer, apart.byteOffset, x.length));
+        expect(new Uint32Array(x.buffer, x.byteOffset, x.length)).toEqual(
+          new Uint32Array(apart.buffer, apart.byteOffset, x.length),
+        );
       }),
     );
   });
@@ -195,9 +227,15 @@ describe('properties', () => {
       fc.property(row, fc.nat(), (x, cut) => {
         const n = x.length;
         const [a, b] = [x.subarray(0, cut % (n + 1)), x.subarray(cut % (n + 1))];
-        const [left, right] = [a, b].map((part) => softmaxState(part, { rows: 1, n: part.length })) as [{ max: Float32Array; sum: Float32Array }, { max: Float32Array; sum: Float32Array }];
+        const [left, right] = [a, b].map((part) => softmaxState(part, { rows: 1, n: part.length })) as [
+          { max: Float32Array; sum: Float32Array },
+          { max: Float32Array; sum: Float32Array },
+        ];
         const max = Math.max(left.max[0]!, right.max[0]!);
-        const sum = [left, right].reduce((total, s) => total + (s.sum[0] ? s.sum[0]! * Math.exp(s.max[0]! - max) : 0), 0);
+        const sum = [left, right].reduce(
+          (total, s) => total + (s.sum[0] ? s.sum[0]! * Math.exp(s.max[0]! - max) : 0),
+          0,
+        );
         const [lse] = logsumexp(x, { rows: 1, n });
         return near(max + Math.log(sum), lse!, 3e-5);
       }),
@@ -206,9 +244,18 @@ describe('properties', () => {
 
   const merged = (states: SoftmaxState[]) => softmaxMerge(states, { rows: 1, n: 3 });
   const state = fc
-    .tuple(fc.array(fc.float({ min: -8, max: 8, noNaN: true }), { minLength: 3, maxLength: 3 }), fc.oneof(fc.float({ min: -20, max: 20, noNaN: true }), fc.constant(-Infinity)))
-    .map(([output, lse]): SoftmaxState => ({ output: Float32Array.from(lse === -Infinity ? [0, 0, 0] : output), lse: Float32Array.of(lse) }));
-  const alike = (a: SoftmaxState, b: SoftmaxState) => near(a.lse[0]!, b.lse[0]!, 1e-5) && a.output.every((v, i) => near(v, b.output[i]!, 1e-5));
+    .tuple(
+      fc.array(fc.float({ min: -8, max: 8, noNaN: true }), { minLength: 3, maxLength: 3 }),
+      fc.oneof(fc.float({ min: -20, max: 20, noNaN: true }), fc.constant(-Infinity)),
+    )
+    .map(
+      ([output, lse]): SoftmaxState => ({
+        output: Float32Array.from(lse === -Infinity ? [0, 0, 0] : output),
+        lse: Float32Array.of(lse),
+      }),
+    );
+  const alike = (a: SoftmaxState, b: SoftmaxState) =>
+    near(a.lse[0]!, b.lse[0]!, 1e-5) && a.output.every((v, i) => near(v, b.output[i]!, 1e-5));
 
   test('merge is associative and commutative, the empty state is its identity', () => {
     const empty: SoftmaxState = { output: new Float32Array(3), lse: Float32Array.of(-Infinity) };
@@ -238,25 +285,85 @@ describe('errors', () => {
     ['cpu', { softmax, logsumexp, softmaxMerge }],
     ['reference', reference],
   ])('%s', (_, { softmax, logsumexp, softmaxMerge }) => {
-    wrong(() => softmax(x, { rows: 2, n: 4 }), RangeError, 'softmax_f32: "x" expected Float32Array of length 8, got Float32Array of length 6');
-    wrong(() => softmax(x, { rows: 2.5, n: 3 }), RangeError, 'softmax_f32: "rows" expected integer in [0, 4294967295], got 2.5');
-    wrong(() => softmax([] as unknown as Float32Array, { rows: 0, n: 0 }), TypeError, 'softmax_f32: "x" expected Float32Array of length 0');
-    wrong(() => softmax(x, { rows: 2, n: 3, scale: NaN }), RangeError, 'softmax_f32: "scale" expected finite number, got NaN');
-    wrong(() => softmax(x, { rows: 2, n: 3, scale: 1e39 }), RangeError, 'softmax_f32: "scale" expected finite number, got Infinity');
-    wrong(() => softmax(x, { rows: 2, n: 3, scale: '1' as unknown as number }), TypeError, 'softmax_f32: "scale" expected finite number, got "1"');
-    wrong(() => softmax(x, { rows: 2, n: 3, out: new Float32Array(5) }), RangeError, 'softmax_f32: "out" expected Float32Array of length 6');
-    wrong(() => logsumexp(x, { rows: -1, n: 3 }), RangeError, 'logsumexp_f32: "rows" expected integer in [0, 4294967295], got -1');
-    wrong(() => softmaxMerge([], { rows: 2, n: 3 }), RangeError, 'softmax_merge_f32: "states" expected integer in [1, 4294967295], got 0');
-    wrong(() => softmaxMerge({} as unknown as [], { rows: 2, n: 3 }), TypeError, 'softmax_merge_f32: "states" expected array of { output, lse }');
-    wrong(() => softmaxMerge([state, { ...state, lse: x }], { rows: 2, n: 3 }), RangeError, 'softmax_merge_f32: "states[1].lse" expected Float32Array of length 2, got Float32Array of length 6');
-    wrong(() => softmaxMerge([{ lse: state.lse } as SoftmaxState], { rows: 2, n: 3 }), TypeError, 'softmax_merge_f32: "states[0].output" expected Float32Array of length 6, got undefined');
+    wrong(
+      () => softmax(x, { rows: 2, n: 4 }),
+      RangeError,
+      'softmax_f32: "x" expected Float32Array of length 8, got Float32Array of length 6',
+    );
+    wrong(
+      () => softmax(x, { rows: 2.5, n: 3 }),
+      RangeError,
+      'softmax_f32: "rows" expected integer in [0, 4294967295], got 2.5',
+    );
+    wrong(
+      () => softmax([] as unknown as Float32Array, { rows: 0, n: 0 }),
+      TypeError,
+      'softmax_f32: "x" expected Float32Array of length 0',
+    );
+    wrong(
+      () => softmax(x, { rows: 2, n: 3, scale: NaN }),
+      RangeError,
+      'softmax_f32: "scale" expected finite number, got NaN',
+    );
+    wrong(
+      () => softmax(x, { rows: 2, n: 3, scale: 1e39 }),
+      RangeError,
+      'softmax_f32: "scale" expected finite number, got Infinity',
+    );
+    wrong(
+      () => softmax(x, { rows: 2, n: 3, scale: '1' as unknown as number }),
+      TypeError,
+      'softmax_f32: "scale" expected finite number, got "1"',
+    );
+    wrong(
+      () => softmax(x, { rows: 2, n: 3, out: new Float32Array(5) }),
+      RangeError,
+      'softmax_f32: "out" expected Float32Array of length 6',
+    );
+    wrong(
+      () => logsumexp(x, { rows: -1, n: 3 }),
+      RangeError,
+      'logsumexp_f32: "rows" expected integer in [0, 4294967295], got -1',
+    );
+    wrong(
+      () => softmaxMerge([], { rows: 2, n: 3 }),
+      RangeError,
+      'softmax_merge_f32: "states" expected integer in [1, 4294967295], got 0',
+    );
+    wrong(
+      () => softmaxMerge({} as unknown as [], { rows: 2, n: 3 }),
+      TypeError,
+      'softmax_merge_f32: "states" expected array of { output, lse }',
+    );
+    wrong(
+      () => softmaxMerge([state, { ...state, lse: x }], { rows: 2, n: 3 }),
+      RangeError,
+      'softmax_merge_f32: "states[1].lse" expected Float32Array of length 2, got Float32Array of length 6',
+    );
+    wrong(
+      () => softmaxMerge([{ lse: state.lse } as SoftmaxState], { rows: 2, n: 3 }),
+      TypeError,
+      'softmax_merge_f32: "states[0].output" expected Float32Array of length 6, got undefined',
+    );
   });
 
   test('pointers', () => {
     const kernels = instantiate(new WebAssembly.Memory({ initial: 1 }));
-    wrong(() => kernels.softmax_f32(2, 1, 4, 1, 64), RangeError, 'softmax_f32: "x" expected byte offset that is a multiple of 4, got 2');
-    wrong(() => kernels.softmax_f32(64, 1, 4, 1, 72), RangeError, 'softmax_f32: "out" expected range that does not overlap "x"');
-    wrong(() => kernels.softmax_f32(64, 1, 4, Infinity, 64), RangeError, 'softmax_f32: "scale" expected finite number, got Infinity');
+    wrong(
+      () => kernels.softmax_f32(2, 1, 4, 1, 64),
+      RangeError,
+      'softmax_f32: "x" expected byte offset that is a multiple of 4, got 2',
+    );
+    wrong(
+      () => kernels.softmax_f32(64, 1, 4, 1, 72),
+      RangeError,
+      'softmax_f32: "out" expected range that does not overlap "x"',
+    );
+    wrong(
+      () => kernels.softmax_f32(64, 1, 4, Infinity, 64),
+      RangeError,
+      'softmax_f32: "scale" expected finite number, got Infinity',
+    );
     kernels.softmax_f32(64, 1, 4, 1, 64);
   });
 });

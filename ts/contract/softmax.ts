@@ -123,7 +123,8 @@ export function stacked(list: readonly SoftmaxState[], given: Omit<SoftmaxMergeO
 }
 
 function part(kernel: string, name: string, array: unknown, length: number): Float32Array {
-  if (!(array instanceof Float32Array)) throw new TypeError(message(kernel, name, `Float32Array of length ${length}`, array));
+  if (!(array instanceof Float32Array))
+    throw new TypeError(message(kernel, name, `Float32Array of length ${length}`, array));
   if (array.length !== length) throw new RangeError(message(kernel, name, `Float32Array of length ${length}`, array));
   return array;
 }

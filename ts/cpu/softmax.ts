@@ -1,15 +1,15 @@
 import {
+  logsumexp_f32,
   type SoftmaxMergeOptions,
   type SoftmaxOptions,
   type SoftmaxState,
-  logsumexp_f32,
   softmax_f32,
   softmax_merge_f32,
   softmax_state_f32,
   stacked,
 } from '../contract/softmax.js';
 import * as code from '../generated/cpu/softmax.js';
-import { type Instance, type InstantiateOptions, family } from './runtime.js';
+import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
 export type { SoftmaxMergeOptions, SoftmaxOptions, SoftmaxState };
 export type SoftmaxKernels = Instance<code.Kernels>;
@@ -17,7 +17,8 @@ export type SoftmaxKernels = Instance<code.Kernels>;
 const softmaxFamily = family<code.Kernels>(code, { softmax_f32, logsumexp_f32, softmax_state_f32, softmax_merge_f32 });
 
 /** The kernels inside your own memory: byte offsets, no copy, no allocation by us. */
-export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => SoftmaxKernels = softmaxFamily.instantiate;
+export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => SoftmaxKernels =
+  softmaxFamily.instantiate;
 
 /** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
 export const preload = softmaxFamily.preload;
@@ -38,7 +39,10 @@ export function softmaxState(x: Float32Array, options: SoftmaxOptions): { max: F
 }
 
 /** States of the same rows over different keys become the state over all of them. */
-export function softmaxMerge(states: readonly SoftmaxState[], options: Omit<SoftmaxMergeOptions, 'states'>): SoftmaxState {
+export function softmaxMerge(
+  states: readonly SoftmaxState[],
+  options: Omit<SoftmaxMergeOptions, 'states'>,
+): SoftmaxState {
   const { arrays, options: all } = stacked(states, options);
   return softmaxFamily.run(softmax_merge_f32, arrays, all) as unknown as SoftmaxState;
 }

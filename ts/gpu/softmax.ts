@@ -1,12 +1,12 @@
-import type { Params } from '../contract.js';
 import {
+  logsumexp_f32,
   type SoftmaxMergeOptions,
   type SoftmaxOptions,
-  logsumexp_f32,
   softmax_f32,
   softmax_merge_f32,
   softmax_state_f32,
 } from '../contract/softmax.js';
+import type { Params } from '../contract.js';
 import { shader } from '../generated/gpu/softmax.js';
 import { type GpuKernelFactory, gpuKernel } from './runtime.js';
 
@@ -51,5 +51,7 @@ export const softmaxState: GpuKernelFactory<SoftmaxOptions, never> = gpuKernel({
 export const softmaxMerge: GpuKernelFactory<SoftmaxMergeOptions, never> = gpuKernel({
   contract: softmax_merge_f32,
   shader,
-  steps: ({ params: { rows, n } }) => [{ entry: 'softmax_merge_f32', workgroups: Math.ceil((rows! * Math.max(n!, 1)) / WORKGROUP) }],
+  steps: ({ params: { rows, n } }) => [
+    { entry: 'softmax_merge_f32', workgroups: Math.ceil((rows! * Math.max(n!, 1)) / WORKGROUP) },
+  ],
 });

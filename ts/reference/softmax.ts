@@ -1,14 +1,14 @@
-import type { Contract, Params, TypedArray } from '../contract.js';
 import {
+  logsumexp_f32,
   type SoftmaxMergeOptions,
   type SoftmaxOptions,
   type SoftmaxState,
-  logsumexp_f32,
   softmax_f32,
   softmax_merge_f32,
   softmax_state_f32,
   stacked,
 } from '../contract/softmax.js';
+import type { Contract, Params, TypedArray } from '../contract.js';
 import { message } from '../errors.js';
 
 export type { SoftmaxMergeOptions, SoftmaxOptions, SoftmaxState };
@@ -34,7 +34,10 @@ export function softmaxState(x: Float32Array, options: SoftmaxOptions): { max: F
 }
 
 /** States of the same rows over different keys become the state over all of them. */
-export function softmaxMerge(states: readonly SoftmaxState[], options: Omit<SoftmaxMergeOptions, 'states'>): SoftmaxState {
+export function softmaxMerge(
+  states: readonly SoftmaxState[],
+  options: Omit<SoftmaxMergeOptions, 'states'>,
+): SoftmaxState {
   const { arrays, options: all } = stacked(states, options);
   const { output, lse } = softmaxMergeF64(arrays, all);
   return { output: Float32Array.from(output), lse: Float32Array.from(lse) };
@@ -47,7 +50,11 @@ export function softmaxF64(x: Float32Array, options: SoftmaxOptions): Float64Arr
   eachRow(x, p, (row, scores) => {
     const { max, sum } = stateOf(scores);
     // A row without a score above -infinity has no weights.
-    if (sum !== 0) weights.set(scores.map((s) => Math.exp(s - max) / sum), row * p.n!);
+    if (sum !== 0)
+      weights.set(
+        scores.map((s) => Math.exp(s - max) / sum),
+        row * p.n!,
+      );
   });
   return weights;
 }
@@ -97,9 +104,17 @@ export function softmaxMergeF64(
 }
 
 /** The scores scale·x of each row; scale as kernels get it, in f32. */
-function eachRow(x: Float32Array, { rows, n, scale }: Params, visit: (row: number, scores: Float64Array) => void): void {
+function eachRow(
+  x: Float32Array,
+  { rows, n, scale }: Params,
+  visit: (row: number, scores: Float64Array) => void,
+): void {
   const factor = Math.fround(scale!);
-  for (let row = 0; row < rows!; row++) visit(row, Float64Array.from(x.subarray(row * n!, (row + 1) * n!), (value) => value * factor));
+  for (let row = 0; row < rows!; row++)
+    visit(
+      row,
+      Float64Array.from(x.subarray(row * n!, (row + 1) * n!), (value) => value * factor),
+    );
 }
 
 function stateOf(scores: Float64Array): { max: number; sum: number } {
