@@ -64,9 +64,17 @@ const sumOf = (n: number) => 4 * Math.sqrt(n);
 /** What the rounding of one score is worth, in 2^-24: a product of headDim terms, the scale, the cap, the difference to the maximum. */
 const scoreTerms = (p: Params) => sumOf(p.headDim!) + 15;
 
-const norms = (x: Float32Array, n: number): Float64Array =>
-  Float64Array.from({ length: x.length / n }, (_, row) => Math.hypot(...x.subarray(row * n, (row + 1) * n)));
-const largestFinite = (x: ArrayLike<number>) => Array.from(x).reduce((a, b) => (Number.isFinite(b) ? Math.max(a, Math.abs(b)) : a), 0);
+function norms(x: Float32Array, n: number): Float64Array {
+  const squares = new Float64Array(x.length / n);
+  for (let i = 0; i < x.length; i++) squares[Math.floor(i / n)]! += x[i]! ** 2;
+  return squares.map(Math.sqrt);
+}
+
+function largestFinite(x: Float32Array | Float64Array): number {
+  let largest = 0;
+  for (const value of x) if (Number.isFinite(value)) largest = Math.max(largest, Math.abs(value));
+  return largest;
+}
 
 /**
  * Per row: the largest score that its sums of products could make, |scale|·‖q‖·max‖k‖ (Cauchy–Schwarz), and per kv head the largest value.
