@@ -10,7 +10,7 @@ import type { Params } from '../ts/contract.js';
 import { logsumexpF64, softmaxF64, softmaxMergeF64, softmaxStateF64 } from '../ts/reference/softmax.js';
 import type { Random } from './lib/random.js';
 import type { Arrays, Case, FamilySpec } from './lib/spec.js';
-import { exact, relativeTo } from './lib/tolerance.js';
+import { exact, relativeTo, type Tolerance } from './lib/tolerance.js';
 
 // Bounds by rounding error analysis, in units of u = 2^-24 (half an ulp). With a = scale·x − max:
 // CPU: 2^t is within 2.2 u; its argument (x − top)·(scale·log2 e) carries three roundings, 3u·|a| in the result.
@@ -43,8 +43,14 @@ function rowsOf({ x }: Arrays, { rows, n, scale }: Params) {
   );
 }
 
+/** Each value within its own bound, given in u. */
+const within = (bounds: (inputs: Arrays, params: Params) => Float64Array, reason: string): Tolerance => ({
+  ...relativeTo((inputs, params) => bounds(inputs, params).map((bound) => bound * U), 1, reason),
+  unit: 'of its bound',
+});
+
 const weightError = (bound: Bound) =>
-  relativeTo(
+  within(
     (inputs, params) =>
       Float64Array.from(
         rowsOf(inputs, params).flatMap((scores) => {
@@ -55,12 +61,11 @@ const weightError = (bound: Bound) =>
           );
         }),
       ),
-    U,
     'roundings of 2^t, of its argument, of the sum and of the quotient',
   );
 
 const lseError = (bound: Bound) =>
-  relativeTo(
+  within(
     (inputs, params) =>
       Float64Array.from(rowsOf(inputs, params), (scores) => {
         const { max, sum, sumError } = analysed(scores, bound);
@@ -68,18 +73,16 @@ const lseError = (bound: Bound) =>
         const rest = bound === GPU ? 2 * Math.abs(max) + 8 + 6 * Math.log(sum) : 0;
         return sumError + Math.abs(max + Math.log(sum)) + rest;
       }),
-    U,
     "the sum's error becomes absolute, and the result is rounded",
   );
 
 const sumError = (bound: Bound) =>
-  relativeTo(
+  within(
     (inputs, params) =>
       Float64Array.from(rowsOf(inputs, params), (scores) => {
         const { sum, sumError } = analysed(scores, bound);
         return sum * (sumError + bound.rest);
       }),
-    U,
     'roundings of 2^t, of its argument and of the sum',
   );
 
@@ -88,28 +91,24 @@ function statesOf({ lses }: Arrays, { states, rows }: Params, row: number): Floa
 }
 
 const mergedError = (bound: Bound) =>
-  relativeTo(
-    (inputs, params) => {
-      const { states, rows, n } = params as Record<string, number>;
-      const sizes = new Float64Array(rows! * n!);
-      for (let row = 0; row < rows!; row++) {
-        const { distances, weights, sumError } = analysed(statesOf(inputs, params, row), bound);
-        for (let i = 0; i < n!; i++)
-          weights.forEach((w, s) => {
-            if (inputs.lses![s * rows! + row] === -Infinity) return;
-            const term = Math.abs(inputs.outputs![(s * rows! + row) * n! + i]!);
-            sizes[row * n! + i]! +=
-              term * (w * (bound.exp + bound.perUnit * distances[s]! + sumError + bound.rest + states!) + FLUSHED / U);
-          });
-      }
-      return sizes;
-    },
-    U,
-    "errors of the weights, and of one sum of as many terms as states, relative to the sum of the terms' sizes",
-  );
+  within((inputs, params) => {
+    const { states, rows, n } = params as Record<string, number>;
+    const sizes = new Float64Array(rows! * n!);
+    for (let row = 0; row < rows!; row++) {
+      const { distances, weights, sumError } = analysed(statesOf(inputs, params, row), bound);
+      for (let i = 0; i < n!; i++)
+        weights.forEach((w, s) => {
+          if (inputs.lses![s * rows! + row] === -Infinity) return;
+          const term = Math.abs(inputs.outputs![(s * rows! + row) * n! + i]!);
+          sizes[row * n! + i]! +=
+            term * (w * (bound.exp + bound.perUnit * distances[s]! + sumError + bound.rest + states!) + FLUSHED / U);
+        });
+    }
+    return sizes;
+  }, "errors of the weights, and of one sum of as many terms as states, relative to the sum of the terms' sizes");
 
 const mergedLseError = (bound: Bound) =>
-  relativeTo(
+  within(
     (inputs, params) =>
       Float64Array.from({ length: params.rows! }, (_, row) => {
         const { max, sum, sumError } = analysed(statesOf(inputs, params, row), bound);
@@ -117,14 +116,10 @@ const mergedLseError = (bound: Bound) =>
           sumError + Math.abs(max + Math.log(sum)) + (bound === GPU ? 2 * Math.abs(max) + 8 + 6 * Math.log(sum) : 0)
         );
       }),
-    U,
     "the sum's error becomes absolute, and the result is rounded",
   );
 
-const both = (tolerance: (bound: Bound) => ReturnType<typeof relativeTo>) => ({
-  cpu: tolerance(CPU),
-  gpu: tolerance(GPU),
-});
+const both = (tolerance: (bound: Bound) => Tolerance) => ({ cpu: tolerance(CPU), gpu: tolerance(GPU) });
 
 type Rows = Case<SoftmaxOptions>;
 

