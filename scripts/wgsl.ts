@@ -11,7 +11,7 @@ interface Part {
   name: string;
   level?: string;
   text: string;
-  declares: string[];
+  declares: RegExp[];
 }
 
 const withoutComments = (text: string) => text.replace(/\/\/.*$/gm, '').replace(/^\s*\n/gm, '');
@@ -20,7 +20,10 @@ function library(): Part[] {
   return stems('wgsl/lib', '.wgsl').map((stem) => {
     const [name, level] = stem.split('.');
     const text = withoutComments(read(`wgsl/lib/${stem}.wgsl`));
-    const declares = [...text.matchAll(/^(?:fn|const|override|struct|alias|var<?[\w, ]*>?)\s+(\w+)/gm)].map((m) => m[1]!);
+    // Functions are known by their calls, so that a local variable may share a name.
+    const declares = [...text.matchAll(/^(fn|const|override|struct|alias|var<?[\w, ]*>?)\s+(\w+)/gm)].map(
+      ([, kind, name]) => new RegExp(`\\b${name}\\b${kind === 'fn' ? '\\(' : ''}`),
+    );
     return { name: name!, level, text, declares };
   });
 }
@@ -30,8 +33,7 @@ export function compose(stem: string, level: Level, parts = library()): string {
   let text = withoutComments(read(`wgsl/${stem}.wgsl`));
   const open = parts.filter((part) => !part.level || part.level === level);
   for (;;) {
-    const words = new Set(text.match(/\w+/g));
-    const at = open.findIndex((part) => part.declares.some((name) => words.has(name)));
+    const at = open.findIndex((part) => part.declares.some((name) => name.test(text)));
     if (at < 0) break;
     text = open.splice(at, 1)[0]!.text + text;
   }
