@@ -1,0 +1,116 @@
+import {
+  type AttentionBlocksparseOptions,
+  type AttentionDecodeOptions,
+  attention_blocksparse_f32,
+  attention_decode_f32,
+} from '../contract/attention.js';
+import type { Params } from '../contract.js';
+import { shader as sparseScalar } from '../generated/gpu/attention.js';
+import { shader as decodeScalar } from '../generated/gpu/attention-decode.js';
+import { shader as decodeVec4 } from '../generated/gpu/attention-decode-vec4.js';
+import { shader as sparseVec4 } from '../generated/gpu/attention-vec4.js';
+import { integer } from '../validate.js';
+import { type Definition, type GpuKernelFactory, gpuKernel, type Shader, type Step } from './runtime.js';
+
+export type { AttentionBlocksparseOptions, AttentionDecodeOptions };
+
+type Dimensions = 'headDim' | 'valueDim';
+
+/** One kernel from two shaders: 16-byte loads where both dimensions, which are fixed at compile, are multiples of 4. */
+function byDimension<Options extends { headDim: number; valueDim?: number }>(
+  definition: Omit<Definition<Options>, 'shader' | 'constants' | 'checkConstants'>,
+  scalar: Shader,
+  vec4: Shader,
+): GpuKernelFactory<Options, Dimensions> {
+  const { kernel } = definition.contract;
+  const [any, aligned] = [scalar, vec4].map((shader) =>
+    gpuKernel<Options, Dimensions>({
+      ...definition,
+      shader,
+      constants: ['headDim', 'valueDim'],
+      checkConstants: ({ valueDim }) => void integer(kernel, 'valueDim', valueDim, 1, 256),
+    }),
+  ) as [GpuKernelFactory<Options, Dimensions>, GpuKernelFactory<Options, Dimensions>];
+  return {
+    ...any,
+    async compile(device, options) {
+      const { headDim, valueDim = headDim } = options ?? ({} as Pick<Options, Dimensions>);
+      const factory = headDim % 4 || valueDim! % 4 ? any : aligned;
+      return factory.compile(device, { ...options, headDim, valueDim } as typeof options);
+    },
+  };
+}
+
+/** Queries of a workgroup. */
+const TILE = 32;
+
+function sparseSteps({ params, given }: { params: Params; given: ReadonlySet<string> }): Step[] {
+  const { heads, queries, keys, indicesLength, blockQueries } = params as Record<string, number>;
+  const masked = blockQueries! > 0;
+  const listed = masked && indicesLength! > 0;
+  const status = { entry: `attention_blocksparse_f32__${listed ? 'status' : 'clear'}`, workgroups: 1 };
+  const tiles = masked
+    ? Math.ceil(queries! / blockQueries!) * Math.ceil(blockQueries! / TILE)
+    : Math.ceil(queries! / TILE);
+  const main =
+    keys! > 0 && (listed || !masked)
+      ? { entry: `attention_blocksparse_f32${masked ? '__blocks' : ''}`, workgroups: heads! * tiles }
+      : { entry: 'attention_blocksparse_f32__empty', workgroups: heads! * queries! };
+  return given.has('status') ? [status, main] : [main];
+}
+
+/**
+ * Attention under a block mask, or dense: `{ q, k, v, indptr?, indices?, output, lse, status? }`. `status` gets 0, or
+ * 1 + the lowest position in `indices` that holds a block out of range (that block is skipped).
+ */
+export const attentionBlocksparse: GpuKernelFactory<AttentionBlocksparseOptions, Dimensions> = byDimension(
+  { contract: attention_blocksparse_f32, lengths: () => ({ scratch: 0 }), steps: sparseSteps },
+  sparseScalar,
+  sparseVec4,
+);
+
+/** Keys that a workgroup takes at least, and workgroups that keep any device busy. */
+const SPLIT_KEYS = 128;
+const WORKGROUPS = 1024;
+/** Query heads of a workgroup, keys of its tile. */
+const SPLIT_HEADS = 4;
+const SPLIT_TILE = 64;
+
+/** Into how many parts a range of keys is cut. It depends on sizes alone, so that equal calls give equal bits on one device. */
+function splitsOf({ heads, kvHeads, from, to }: Params): number {
+  const tiles = Math.ceil((to! - from!) / SPLIT_TILE);
+  const shares = kvHeads! * Math.ceil(heads! / kvHeads! / SPLIT_HEADS);
+  const wanted = Math.min(Math.ceil((to! - from!) / SPLIT_KEYS), Math.ceil(WORKGROUPS / shares));
+  // Whole tiles each: no part is empty.
+  return wanted > 1 ? Math.ceil(tiles / Math.ceil(tiles / wanted)) : 1;
+}
+
+function decodeLengths(params: Params): { scratch: number } {
+  const { heads, valueDim } = params as Record<string, number>;
+  const splits = splitsOf(params);
+  return { scratch: splits > 1 ? splits * heads! * (valueDim! + 1) : 0 };
+}
+
+function decodeSteps({ params }: { params: Params }): Step[] {
+  const { heads, kvHeads, valueDim, from, to } = params as Record<string, number>;
+  const rows = Math.ceil((heads! * valueDim!) / 64);
+  if (from === to) return [{ entry: 'attention_decode_f32__empty', workgroups: rows }];
+  const splits = splitsOf(params);
+  const workgroups = splits * kvHeads! * Math.ceil(heads! / kvHeads! / SPLIT_HEADS);
+  const more = { splits, fromKey: from!, toKey: to! };
+  if (splits === 1) return [{ entry: 'attention_decode_f32', workgroups, params: more }];
+  return [
+    { entry: 'attention_decode_f32__split', workgroups, params: more },
+    { entry: 'attention_decode_f32__merge', workgroups: rows, params: more },
+  ];
+}
+
+/**
+ * One query per head over keys [from, to): `{ q, k, v, output, lse, scratch }`. Long ranges are split over workgroups;
+ * `attentionDecode.lengths(...)` says how much scratch that takes, 0 (and no buffer) for short ranges.
+ */
+export const attentionDecode: GpuKernelFactory<AttentionDecodeOptions, Dimensions> = byDimension(
+  { contract: attention_decode_f32, lengths: decodeLengths, steps: decodeSteps },
+  decodeScalar,
+  decodeVec4,
+);

@@ -1,0 +1,100 @@
+// attention_blocksparse_f32 where headDim and valueDim are multiples of 4: attention.wgsl with loads of 16 bytes.
+
+override headDim: u32;
+override valueDim: u32;
+
+@group(0) @binding(0) var<storage, read> q: array<vec4f>;
+@group(0) @binding(1) var<storage, read> k: array<vec4f>;
+@group(0) @binding(2) var<storage, read> v: array<vec4f>;
+@group(0) @binding(3) var<storage, read> indptr: array<u32>;
+@group(0) @binding(4) var<storage, read> indices: array<u32>;
+@group(0) @binding(5) var<storage, read_write> output: array<vec4f>;
+@group(0) @binding(6) var<storage, read_write> lse: array<f32>;
+@group(0) @binding(7) var<storage, read_write> status: u32;
+@group(0) @binding(8) var<uniform> params: AttentionParams;
+
+fn load_q(row: u32, vector: u32) -> vec4f {
+  if (vector >= headDim / 4u) {
+    return vec4f(0);
+  }
+  return q[row * (headDim / 4u) + vector];
+}
+
+fn load_k(row: u32, vector: u32) -> vec4f {
+  if (vector >= headDim / 4u) {
+    return vec4f(0);
+  }
+  return k[row * (headDim / 4u) + vector];
+}
+
+fn load_v(row: u32, vector: u32) -> vec4f {
+  if (vector >= valueDim / 4u) {
+    return vec4f(0);
+  }
+  return v[row * (valueDim / 4u) + vector];
+}
+
+fn store_output(row: u32, vector: u32, x: vec4f) {
+  if (vector < valueDim / 4u) {
+    output[row * (valueDim / 4u) + vector] = x;
+  }
+}
+
+@compute @workgroup_size(64)
+fn attention_blocksparse_f32(
+  @builtin(workgroup_id) id: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let share = attention_share(id, count, TILE_SIDE);
+  if (share.from_query >= share.to_query) {
+    return;
+  }
+  attention_begin(local, share);
+  attend(share, share.from_key, share.to_key);
+  attention_finish(share);
+}
+
+@compute @workgroup_size(64)
+fn attention_blocksparse_f32__blocks(
+  @builtin(workgroup_id) id: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let share = attention_share(id, count, params.blockQueries);
+  if (share.from_query >= share.to_query) {
+    return;
+  }
+  attention_begin(local, share);
+  attend_listed(share);
+  attention_finish(share);
+}
+
+@compute @workgroup_size(64)
+fn attention_blocksparse_f32__status(@builtin(local_invocation_index) local: u32) {
+  let fault = first_fault(local);
+  if (local == 0u) {
+    status = fault;
+  }
+}
+
+@compute @workgroup_size(1)
+fn attention_blocksparse_f32__clear() {
+  status = params.indicesLength; // 0: nothing is listed
+}
+
+@compute @workgroup_size(64)
+fn attention_blocksparse_f32__empty(
+  @builtin(workgroup_id) id: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let row = id.x + id.y * count.x;
+  if (row >= params.heads * params.queries) {
+    return;
+  }
+  store_output(row, local, vec4f(0));
+  if (local == 0u) {
+    lse[row] = negative_infinity_f32();
+  }
+}
