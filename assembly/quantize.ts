@@ -1,0 +1,602 @@
+/** 1.5·2^23: adding it rounds to an integer, ties to even, and leaves that integer above MAGIC_BITS in the number's bits. */
+const MAGIC: f32 = 12582912.0;
+const MAGIC_BITS: i32 = 0x4b400000;
+
+/** From here on, range / scale cannot round to a code past the last: no clamp is needed. */
+const SAFE_SCALE: f32 = 1e-37;
+
+/** Values of a row worked off together, few enough to stay in the L1 cache from the first loop to the last. */
+const CHUNK: u32 = 1024;
+
+/** Columns worked off together, so that a group's rows stay in the L2 cache. */
+const TILE: u32 = 1024;
+
+/** A splat that stays in a register (a literal would be rebuilt at every use): memory.size() >> 17 is always 0. */
+// @ts-ignore: decorator
+@inline
+function held_i32x4(value: i32): v128 {
+  return i32x4.splat((memory.size() >> 17) ^ value);
+}
+
+// @ts-ignore: decorator
+@inline
+function held_f32x4(value: f32): v128 {
+  return held_i32x4(reinterpret<i32>(value));
+}
+
+/** The largest code: 3, 15, 255; symmetric 1, 7, 127. */
+// @ts-ignore: decorator
+@inline
+function levels(bits: u32, symmetric: u32): f32 {
+  return <f32>((1 << (bits - symmetric)) - 1);
+}
+
+/** Symmetric codes are computed plus `half`, which is their sign bit: flipping that bit gives two's complement. */
+// @ts-ignore: decorator
+@inline
+function halfOf(bits: u32, symmetric: u32): i32 {
+  return symmetric << (bits - 1);
+}
+
+/** The same code at every place of a word. */
+// @ts-ignore: decorator
+@inline
+function repeated(bits: u32, code: i32): i32 {
+  return code * (bits == 8 ? 0x01010101 : bits == 4 ? 0x11111111 : 0x55555555);
+}
+
+/** `x` as MAGIC_BITS + half + code, clamped; anything in lanes whose scale is 0 or NaN. */
+// @ts-ignore: decorator
+@inline
+function clamped_f32x4(x: v128, minimum: v128, scale: v128, lowest: v128, highest: v128, magic: v128): v128 {
+  const quotient = f32x4.div(f32x4.sub(x, minimum), scale);
+  return f32x4.add(f32x4.pmin(f32x4.pmax(quotient, lowest), highest), magic);
+}
+
+/** The same where |quotient| is known to stay in range, without MAGIC_BITS. */
+// @ts-ignore: decorator
+@inline
+function code_i32x4(x: v128, minimum: v128, scale: v128, magic: v128, magicBits: v128): v128 {
+  return i32x4.sub(f32x4.add(f32x4.div(f32x4.sub(x, minimum), scale), magic), magicBits);
+}
+
+/** a0 + w·a1, a2 + w·a3, ... of sixteen i16 as eight i16: neighbours joined in one. `weights` is (1, w). */
+// @ts-ignore: decorator
+@inline
+function join_i16x8(a: v128, b: v128, weights: v128): v128 {
+  return i16x8.narrow_i32x4_s(i32x4.dot_i16x8_s(a, weights), i32x4.dot_i16x8_s(b, weights));
+}
+
+/** Sixteen codes in two vectors of i16 as bits/2 words in the first lanes. */
+// @ts-ignore: decorator
+@inline
+function pack16(bits: u32, a: v128, b: v128, by4: v128, by16: v128): v128 {
+  if (bits == 8) return i8x16.narrow_i16x8_u(a, b);
+  if (bits == 4) {
+    const bytes = join_i16x8(a, b, by16);
+    return i8x16.narrow_i16x8_u(bytes, bytes);
+  }
+  const nibbles = join_i16x8(a, b, by4);
+  const bytes = join_i16x8(nibbles, nibbles, by16);
+  return i8x16.narrow_i16x8_u(bytes, bytes);
+}
+
+// ------------------------------------------------------------------------------------------------ groups along rows
+
+/** The least value of each group into `minima`, the greatest into `scales`. NaN is passed over. */
+function extremes(x: usize, groups: u32, length: u32, scales: usize, minima: usize): void {
+  do {
+    let low = v128.load(x);
+    let high = low;
+    let blocks = length >> 4;
+    do {
+      const a = v128.load(x);
+      const b = v128.load(x, 16);
+      const c = v128.load(x, 32);
+      const d = v128.load(x, 48);
+      low = f32x4.pmin(low, f32x4.pmin(f32x4.pmin(a, b), f32x4.pmin(c, d)));
+      high = f32x4.pmax(high, f32x4.pmax(f32x4.pmax(a, b), f32x4.pmax(c, d)));
+      x += 64;
+    } while (--blocks);
+    low = f32x4.pmin(low, v128.shuffle<i32>(low, low, 2, 3, 0, 1));
+    high = f32x4.pmax(high, v128.shuffle<i32>(high, high, 2, 3, 0, 1));
+    low = f32x4.pmin(low, v128.shuffle<i32>(low, low, 1, 0, 3, 2));
+    high = f32x4.pmax(high, v128.shuffle<i32>(high, high, 1, 0, 3, 2));
+    v128.store_lane<f32>(minima, low, 0);
+    v128.store_lane<f32>(scales, high, 0);
+    minima += 4;
+    scales += 4;
+  } while (--groups);
+}
+
+/** The greatest |x| of each group into `scales`: as integers, so that NaN counts as greater than infinity. */
+function magnitudes(x: usize, groups: u32, length: u32, scales: usize): void {
+  const absolute = held_i32x4(0x7fffffff);
+  do {
+    let high = i32x4.splat(0);
+    let blocks = length >> 4;
+    do {
+      const a = v128.and(v128.load(x), absolute);
+      const b = v128.and(v128.load(x, 16), absolute);
+      const c = v128.and(v128.load(x, 32), absolute);
+      const d = v128.and(v128.load(x, 48), absolute);
+      high = i32x4.max_s(high, i32x4.max_s(i32x4.max_s(a, b), i32x4.max_s(c, d)));
+      x += 64;
+    } while (--blocks);
+    high = i32x4.max_s(high, v128.shuffle<i32>(high, high, 2, 3, 0, 1));
+    high = i32x4.max_s(high, v128.shuffle<i32>(high, high, 1, 0, 3, 2));
+    v128.store_lane<f32>(scales, high, 0);
+    scales += 4;
+  } while (--groups);
+}
+
+/** Greatest values become scales, in place; scale and minimum become NaN where the scale would not be finite. */
+function scale(count: u32, bits: u32, symmetric: u32, scales: usize, minima: usize): void {
+  const highest = levels(bits, symmetric);
+  const highest_f32x4 = held_f32x4(highest);
+  for (let vectors = count >> 2; vectors; vectors--) {
+    const low = symmetric ? i32x4.splat(0) : v128.load(minima);
+    const s = f32x4.div(f32x4.sub(v128.load(scales), low), highest_f32x4);
+    const odd = f32x4.sub(s, s); // 0, or NaN
+    v128.store(scales, f32x4.add(s, odd));
+    if (!symmetric) v128.store(minima, f32x4.add(low, odd));
+    scales += 16;
+    minima += 16;
+  }
+  for (let left = count & 3; left; left--) {
+    const low: f32 = symmetric ? 0 : load<f32>(minima);
+    const s = (load<f32>(scales) - low) / highest;
+    store<f32>(scales, s + (s - s));
+    if (!symmetric) store<f32>(minima, low + (s - s));
+    scales += 4;
+    minima += 4;
+  }
+}
+
+/** The codes of groups whose scales are known. Groups that are not plain (constant, denormal, NaN) are done again. */
+// @ts-ignore: decorator
+@inline
+function pack(
+  bits: u32, x: usize, groups: u32, length: u32, symmetric: u32, codes: usize, scales: usize, minima: usize,
+): void {
+  const half = halfOf(bits, symmetric);
+  const magic = held_f32x4(MAGIC + <f32>half);
+  const magicBits = held_i32x4(MAGIC_BITS);
+  const by4 = held_i32x4(0x0004_0001);
+  const by16 = held_i32x4(0x0010_0001);
+  const flip = i32x4.splat(repeated(bits, half));
+  const impossible = held_i32x4(~(((1 << bits) - 1) * 0x0001_0001));
+  do {
+    const s = v128.load32_splat(scales);
+    const minimum = symmetric ? i32x4.splat(0) : v128.load32_splat(minima);
+    let odd = i32x4.splat(0);
+    let blocks = length >> 4;
+    do {
+      const a = code_i32x4(v128.load(x), minimum, s, magic, magicBits);
+      const b = code_i32x4(v128.load(x, 16), minimum, s, magic, magicBits);
+      const ab = i16x8.narrow_i32x4_s(a, b);
+      const c = code_i32x4(v128.load(x, 32), minimum, s, magic, magicBits);
+      const d = code_i32x4(v128.load(x, 48), minimum, s, magic, magicBits);
+      const cd = i16x8.narrow_i32x4_s(c, d);
+      odd = v128.or(odd, v128.or(ab, cd)); // NaN saturates
+      const words = v128.xor(pack16(bits, ab, cd, by4, by16), flip);
+      if (bits == 2) v128.store_lane<i32>(codes, words, 0);
+      else if (bits == 4) v128.store_lane<i64>(codes, words, 0);
+      else v128.store(codes, words);
+      x += 64;
+      codes += 2 * bits;
+    } while (--blocks);
+    if (!(load<f32>(scales) >= SAFE_SCALE) || v128.any_true(v128.and(odd, impossible)))
+      group(x - 4 * length, 4, length, bits, symmetric, codes - (length >> 4) * 2 * bits, 4, scales, minima);
+    scales += 4;
+    minima += 4;
+  } while (--groups);
+}
+
+/** Four values `step` bytes apart; past the last of `left`, the last again. */
+// @ts-ignore: decorator
+@inline
+function gather_f32x4(x: usize, step: u32, left: u32): v128 {
+  if (step == 4 && left >= 4) return v128.load(x);
+  const last = step * min(left - 1, 3);
+  let v = v128.load32_splat(x);
+  v = v128.load_lane<f32>(x + min(step, last), v, 1);
+  v = v128.load_lane<f32>(x + min(2 * step, last), v, 2);
+  return v128.load_lane<f32>(x + last, v, 3);
+}
+
+/** One group of any length and content: values `step` bytes apart, words `wordStep`. */
+function group(
+  x: usize, step: u32, length: u32, bits: u32, symmetric: u32, codes: usize, wordStep: u32, scales: usize, minima: usize,
+): void {
+  const absolute = held_i32x4(symmetric ? 0x7fffffff : -1);
+  let low = v128.and(v128.load32_splat(x), absolute);
+  let high = low;
+  let odd = i32x4.splat(0);
+  let p = x;
+  for (let left = <i32>length; left > 0; left -= 4) {
+    const a = v128.and(gather_f32x4(p, step, left), absolute);
+    low = f32x4.pmin(low, a);
+    high = f32x4.pmax(high, a);
+    odd = v128.or(odd, f32x4.sub(a, a)); // NaN where x is NaN or infinite, else 0
+    p += 4 * step;
+  }
+  low = f32x4.pmin(low, v128.shuffle<i32>(low, low, 2, 3, 0, 1));
+  high = f32x4.pmax(high, v128.shuffle<i32>(high, high, 2, 3, 0, 1));
+  low = f32x4.pmin(low, v128.shuffle<i32>(low, low, 1, 0, 3, 2));
+  high = f32x4.pmax(high, v128.shuffle<i32>(high, high, 1, 0, 3, 2));
+  store<f32>(scales, v128.any_true(odd) ? NaN : f32x4.extract_lane(high, 0));
+  if (!symmetric) v128.store_lane<f32>(minima, low, 0);
+  scale(1, bits, symmetric, scales, minima);
+
+  const half = halfOf(bits, symmetric);
+  const s = v128.load32_splat(scales);
+  const minimum = symmetric ? i32x4.splat(0) : v128.load32_splat(minima);
+  const highest = held_f32x4(levels(bits, symmetric));
+  const lowest = symmetric ? f32x4.neg(highest) : f32x4.splat(0);
+  const magic = held_f32x4(MAGIC + <f32>half);
+  const mask = v128.and(f32x4.gt(s, f32x4.splat(0)), i32x4.splat((1 << bits) - 1));
+  const flip = v128.and(mask, i32x4.splat(half));
+  const by4 = held_i32x4(0x0004_0001);
+  const by16 = held_i32x4(0x0010_0001);
+  const index = i32x4(0, 1, 2, 3);
+  for (let left = <i32>length; left > 0; left -= 16) {
+    let ab = i32x4.splat(0);
+    let cd = ab;
+    for (let i = left; i > left - 16; i -= 4) {
+      let code = i32x4.splat(0);
+      if (i > 0) {
+        code = v128.xor(v128.and(clamped_f32x4(gather_f32x4(x, step, i), minimum, s, lowest, highest, magic), mask), flip);
+        code = v128.and(code, i32x4.gt_s(i32x4.splat(i), index));
+        x += 4 * step;
+      }
+      // Codes move in from the right: after four steps ab holds 0 to 7, cd 8 to 15.
+      const four = i16x8.narrow_i32x4_s(code, code);
+      ab = v128.shuffle<i64>(ab, cd, 1, 2);
+      cd = v128.shuffle<i64>(cd, four, 1, 2);
+    }
+    let words = bits == 8 ? pack16(8, ab, cd, by4, by16) : bits == 4 ? pack16(4, ab, cd, by4, by16) : pack16(2, ab, cd, by4, by16);
+    for (let i = (min(left, 16) * bits + 31) >> 5; i; i--) {
+      v128.store_lane<i32>(codes, words, 0);
+      words = v128.shuffle<i32>(words, words, 1, 2, 3, 0);
+      codes += wordStep;
+    }
+  }
+}
+
+/** `groups` groups of `length` values each. */
+function quantizeGroups(
+  x: usize, groups: u32, length: u32, bits: u32, symmetric: u32, codes: usize, scales: usize, minima: usize,
+): void {
+  const codeBytes = ((length + 32 / bits - 1) / (32 / bits)) << 2;
+  const chunk: u32 = length & 15 ? 1 : max(1, CHUNK / length);
+  while (groups) {
+    const count = min(groups, chunk);
+    if (length & 15) {
+      group(x, 4, length, bits, symmetric, codes, 4, scales, minima);
+    } else {
+      if (symmetric) magnitudes(x, count, length, scales);
+      else extremes(x, count, length, scales, minima);
+      scale(count, bits, symmetric, scales, minima);
+      if (bits == 2) pack(2, x, count, length, symmetric, codes, scales, minima);
+      else if (bits == 4) pack(4, x, count, length, symmetric, codes, scales, minima);
+      else pack(8, x, count, length, symmetric, codes, scales, minima);
+    }
+    x += 4 * count * length;
+    codes += count * codeBytes;
+    scales += 4 * count;
+    minima += 4 * count;
+    groups -= count;
+  }
+}
+
+function quantizeRows(
+  x: usize, rows: u32, n: u32, bits: u32, groupSize: u32, symmetric: u32, codes: usize, scales: usize, minima: usize,
+): void {
+  let groups = n / groupSize;
+  const tail = n % groupSize;
+  if (!tail && n % (32 / bits) == 0) {
+    // Rows follow each other without a seam: one long row.
+    groups *= rows;
+    rows = 1;
+  }
+  while (rows--) {
+    quantizeGroups(x, groups, groupSize, bits, symmetric, codes, scales, minima);
+    const done = groups * groupSize;
+    x += 4 * done;
+    codes += ((done + 32 / bits - 1) / (32 / bits)) << 2;
+    scales += 4 * groups;
+    minima += 4 * groups;
+    if (tail) {
+      quantizeGroups(x, 1, tail, bits, symmetric, codes, scales, minima);
+      x += 4 * tail;
+      codes += ((tail + 32 / bits - 1) / (32 / bits)) << 2;
+      scales += 4;
+      minima += 4;
+    }
+  }
+}
+
+// -------------------------------------------------------------------------------------------- groups down columns
+
+// @ts-ignore: decorator
+@inline
+function least_f32x4(low: v128, a: v128, b: v128, c: v128, d: v128): v128 {
+  return f32x4.pmin(low, f32x4.pmin(f32x4.pmin(a, b), f32x4.pmin(c, d)));
+}
+
+/** NaN where any is NaN or infinite: `high` is the first operand of pmax, which then keeps it. */
+// @ts-ignore: decorator
+@inline
+function greatest_f32x4(high: v128, a: v128, b: v128, c: v128, d: v128): v128 {
+  const odd = v128.or(v128.or(f32x4.sub(a, a), f32x4.sub(b, b)), v128.or(f32x4.sub(c, c), f32x4.sub(d, d)));
+  return f32x4.add(f32x4.pmax(high, f32x4.pmax(f32x4.pmax(a, b), f32x4.pmax(c, d))), odd);
+}
+
+// @ts-ignore: decorator
+@inline
+function magnitude_f32x4(high: v128, a: v128, b: v128, c: v128, d: v128, absolute: v128): v128 {
+  const ab = i32x4.max_s(v128.and(a, absolute), v128.and(b, absolute));
+  return i32x4.max_s(high, i32x4.max_s(ab, i32x4.max_s(v128.and(c, absolute), v128.and(d, absolute))));
+}
+
+/** Folds up to four rows into the extremes of their columns; rows past the last repeat it. */
+function foldRows(
+  x: usize, x1: usize, x2: usize, x3: usize, vectors: u32, first: u32, symmetric: u32, scales: usize, minima: usize,
+): void {
+  const absolute = held_i32x4(0x7fffffff);
+  // The first rows of a group meet themselves instead of what lies in the outputs.
+  const high = first ? x : scales;
+  const low = first ? x : minima;
+  let at: usize = 0;
+  if (symmetric) {
+    do {
+      const h = v128.and(v128.load(high + at), absolute);
+      const a = v128.load(x + at);
+      const b = v128.load(x1 + at);
+      const c = v128.load(x2 + at);
+      const d = v128.load(x3 + at);
+      v128.store(scales + at, magnitude_f32x4(h, a, b, c, d, absolute));
+      at += 16;
+    } while (--vectors);
+  } else {
+    do {
+      const h = v128.load(high + at);
+      const l = v128.load(low + at);
+      const a = v128.load(x + at);
+      const b = v128.load(x1 + at);
+      const c = v128.load(x2 + at);
+      const d = v128.load(x3 + at);
+      v128.store(minima + at, least_f32x4(l, a, b, c, d));
+      v128.store(scales + at, greatest_f32x4(h, a, b, c, d));
+      at += 16;
+    } while (--vectors);
+  }
+}
+
+/** The joined codes of four rows: the first in the lowest bits. 0 where the scale is 0 or NaN. */
+// @ts-ignore: decorator
+@inline
+function join4_i32x4(
+  a: v128, b: v128, c: v128, d: v128, minimum: v128, scale: v128,
+  lowest: v128, highest: v128, magic: v128, base: v128, magicBits: v128, flip: v128, mask: v128,
+): v128 {
+  let word = clamped_f32x4(d, minimum, scale, lowest, highest, magic);
+  word = i32x4.add(i32x4.mul(word, base), clamped_f32x4(c, minimum, scale, lowest, highest, magic));
+  word = i32x4.add(i32x4.mul(word, base), clamped_f32x4(b, minimum, scale, lowest, highest, magic));
+  word = i32x4.add(i32x4.mul(word, base), clamped_f32x4(a, minimum, scale, lowest, highest, magic));
+  return v128.and(v128.xor(i32x4.sub(word, magicBits), flip), v128.and(mask, f32x4.gt(scale, i32x4.splat(0))));
+}
+
+/** The codes of up to four rows into bits [shift, shift + rows·bits) of their columns' words; those above become 0. */
+function packRows(
+  x: usize, x1: usize, x2: usize, x3: usize, rows: u32, vectors: u32, bits: u32, symmetric: u32, shift: u32,
+  codes: usize, scales: usize, minima: usize,
+): void {
+  const half = halfOf(bits, symmetric);
+  const ones = 1 + (1 << bits) + (1 << (2 * bits)) + (1 << (3 * bits));
+  const highest = held_f32x4(levels(bits, symmetric));
+  const lowest = symmetric ? f32x4.neg(highest) : held_f32x4(0);
+  const magic = held_f32x4(MAGIC + <f32>half);
+  const base = held_i32x4(1 << bits);
+  const magicBits = held_i32x4(MAGIC_BITS * ones);
+  const flip = held_i32x4(half * ones);
+  const mask = held_i32x4(<i32>((<u64>1 << (rows * bits)) - 1));
+  const keep = held_i32x4(shift ? -1 : 0);
+  const used = held_i32x4(symmetric - 1);
+  if (symmetric) minima = scales; // anything readable: `used` makes it 0
+  do {
+    const word = join4_i32x4(
+      v128.load(x), v128.load(x1), v128.load(x2), v128.load(x3), v128.and(v128.load(minima), used), v128.load(scales),
+      lowest, highest, magic, base, magicBits, flip, mask,
+    );
+    v128.store(codes, v128.or(i32x4.shl(word, shift), v128.and(v128.load(codes), keep)));
+    x += 16;
+    x1 += 16;
+    x2 += 16;
+    x3 += 16;
+    scales += 16;
+    minima += 16;
+    codes += 16;
+  } while (--vectors);
+}
+
+function quantizeColumns(
+  x: usize, rows: u32, n: u32, bits: u32, groupSize: u32, symmetric: u32, codes: usize, scales: usize, minima: usize,
+): void {
+  const stride = n << 2;
+  while (rows) {
+    const length = min(rows, groupSize);
+    let column: u32 = 0;
+    for (const whole = n & ~3; column < whole; column += TILE) {
+      const columns = min(TILE, whole - column);
+      const at = column << 2;
+      const s = scales + at;
+      const m = minima + at;
+      for (let row: u32 = 0; row < length; row += 4) {
+        const p = x + at + row * stride;
+        const last = min(3, length - row - 1) * stride;
+        foldRows(p, p + min(stride, last), p + min(2 * stride, last), p + last, columns >> 2, u32(row == 0), symmetric, s, m);
+      }
+      scale(columns, bits, symmetric, s, m);
+      for (let row: u32 = 0; row < length; row += 4) {
+        const p = x + at + row * stride;
+        const last = min(3, length - row - 1) * stride;
+        packRows(
+          p, p + min(stride, last), p + min(2 * stride, last), p + last, min(4, length - row), columns >> 2, bits, symmetric,
+          row * bits & 31, codes + at + (row * bits >> 5) * stride, s, m,
+        );
+      }
+    }
+    for (column = n & ~3; column < n; column++) {
+      const at = column << 2;
+      group(x + at, stride, length, bits, symmetric, codes + at, stride, scales + at, minima + at);
+    }
+    x += length * stride;
+    codes += ((length * bits + 31) >> 5) * stride;
+    scales += stride;
+    minima += stride;
+    rows -= length;
+  }
+}
+
+export function quantize_f32(
+  x: usize, rows: u32, n: u32, bits: u32, groupSize: u32, scheme: u32, axis: u32,
+  codes: usize, scales: usize, minima: usize,
+): void {
+  if (rows == 0 || n == 0) return;
+  const length = axis ? rows : n;
+  if (groupSize == 0 || groupSize > length) groupSize = length;
+  if (axis) quantizeColumns(x, rows, n, bits, groupSize, scheme, codes, scales, minima);
+  else quantizeRows(x, rows, n, bits, groupSize, scheme, codes, scales, minima);
+}
+
+// ------------------------------------------------------------------------------------------------------ dequantize
+
+/** Bits in pairs: each byte's lower and upper part as two bytes. */
+// @ts-ignore: decorator
+@inline
+function split_i8x16(v: v128, shift: i32, mask: v128): v128 {
+  const low = v128.and(v, mask);
+  const high = v128.and(i16x8.shr_u(v, shift), mask);
+  return v128.shuffle<i8>(low, high, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+
+/** The sixteen codes in the first bits/2 words, as bytes. */
+// @ts-ignore: decorator
+@inline
+function unpack16(bits: u32, v: v128, by4: v128, by2: v128): v128 {
+  if (bits == 8) return v;
+  const nibbles = split_i8x16(v, 4, by4);
+  return bits == 4 ? nibbles : split_i8x16(nibbles, 2, by2);
+}
+
+/** code · scale + minimum, two roundings. */
+// @ts-ignore: decorator
+@inline
+function value_f32x4(code: v128, scale: v128, minimum: v128): v128 {
+  return f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(code), scale), minimum);
+}
+
+/** The code at bit `shift` of a word, sign-extended as (u ^ half) − half, and its value. */
+// @ts-ignore: decorator
+@inline
+function value_f32(word: u32, shift: u32, mask: u32, half: i32, scale: f32, minimum: f32): f32 {
+  return <f32>(<i32>(word >> shift & mask ^ half) - half) * scale + minimum;
+}
+
+// @ts-ignore: decorator
+@inline
+function unpackBlocks(bits: u32, blocks: u32, codes: usize, half: i32, scale: v128, minimum: v128, out: usize): void {
+  const by4 = held_i32x4(0x0f0f0f0f);
+  const by2 = held_i32x4(0x03030303);
+  const sign = held_i32x4(half * 0x0101_0101);
+  const offset = held_i32x4(half * 0x0001_0001);
+  do {
+    const words = bits == 2 ? v128.load32_splat(codes) : bits == 4 ? v128.load64_splat(codes) : v128.load(codes);
+    const bytes = v128.xor(unpack16(bits, words, by4, by2), sign);
+    const ab = i16x8.sub(i16x8.extend_low_i8x16_u(bytes), offset);
+    const cd = i16x8.sub(i16x8.extend_high_i8x16_u(bytes), offset);
+    v128.store(out, value_f32x4(i32x4.extend_low_i16x8_s(ab), scale, minimum));
+    v128.store(out, value_f32x4(i32x4.extend_high_i16x8_s(ab), scale, minimum), 16);
+    v128.store(out, value_f32x4(i32x4.extend_low_i16x8_s(cd), scale, minimum), 32);
+    v128.store(out, value_f32x4(i32x4.extend_high_i16x8_s(cd), scale, minimum), 48);
+    codes += 2 * bits;
+    out += 64;
+  } while (--blocks);
+}
+
+/** One group along a row. */
+function unpackGroup(bits: u32, symmetric: u32, length: u32, codes: usize, scales: usize, minima: usize, out: usize): void {
+  const half = halfOf(bits, symmetric);
+  const scale = load<f32>(scales);
+  const minimum: f32 = symmetric ? 0 : load<f32>(minima);
+  const scale_f32x4 = f32x4.splat(scale);
+  const minimum_f32x4 = f32x4.splat(minimum);
+  const blocks = length >> 4;
+  if (blocks) {
+    if (bits == 2) unpackBlocks(2, blocks, codes, half, scale_f32x4, minimum_f32x4, out);
+    else if (bits == 4) unpackBlocks(4, blocks, codes, half, scale_f32x4, minimum_f32x4, out);
+    else unpackBlocks(8, blocks, codes, half, scale_f32x4, minimum_f32x4, out);
+  }
+  for (let i = blocks << 4; i < length; i++) {
+    const word = load<u32>(codes + (i / (32 / bits) << 2));
+    store<f32>(out + 4 * i, value_f32(word, i * bits & 31, (1 << bits) - 1, half, scale, minimum));
+  }
+}
+
+/** One row of `out` from the words and scales of its columns. */
+function unpackRow(columns: u32, bits: u32, symmetric: u32, shift: u32, codes: usize, scales: usize, minima: usize, out: usize): void {
+  const half = halfOf(bits, symmetric);
+  const half_i32x4 = held_i32x4(half);
+  const mask = held_i32x4((1 << bits) - 1);
+  const used = held_i32x4(symmetric - 1);
+  if (symmetric) minima = scales; // anything readable: `used` makes it 0
+  for (let vectors = columns >> 2; vectors; vectors--) {
+    const code = v128.and(i32x4.shr_u(v128.load(codes), shift), mask);
+    const signed = i32x4.sub(v128.xor(code, half_i32x4), half_i32x4);
+    v128.store(out, value_f32x4(signed, v128.load(scales), v128.and(v128.load(minima), used)));
+    codes += 16;
+    scales += 16;
+    minima += 16;
+    out += 16;
+  }
+  for (let left = columns & 3; left; left--) {
+    const minimum: f32 = symmetric ? 0 : load<f32>(minima);
+    store<f32>(out, value_f32(load<u32>(codes), shift, (1 << bits) - 1, half, load<f32>(scales), minimum));
+    codes += 4;
+    scales += 4;
+    minima += 4;
+    out += 4;
+  }
+}
+
+export function dequantize_f32(
+  codes: usize, scales: usize, minima: usize, rows: u32, n: u32, bits: u32, groupSize: u32, scheme: u32, axis: u32,
+  out: usize,
+): void {
+  if (rows == 0 || n == 0) return;
+  const extent = axis ? rows : n;
+  if (groupSize == 0 || groupSize > extent) groupSize = extent;
+  const perWord = 32 / bits;
+  if (axis) {
+    const stride = n << 2;
+    for (let row: u32 = 0; row < rows; row++) {
+      const at = row / groupSize * stride;
+      unpackRow(n, bits, scheme, row % perWord * bits, codes + row / perWord * stride, scales + at, minima + at, out);
+      out += stride;
+    }
+    return;
+  }
+  while (rows--) {
+    for (let left = n; left; ) {
+      const length = min(left, groupSize);
+      unpackGroup(bits, scheme, length, codes, scales, minima, out);
+      codes += ((length + perWord - 1) / perWord) << 2;
+      scales += 4;
+      minima += 4;
+      out += 4 * length;
+      left -= length;
+    }
+  }
+}

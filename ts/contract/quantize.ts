@@ -1,0 +1,108 @@
+import type { Contract, Params, TypedArray } from '../contract.js';
+import { message } from '../errors.js';
+import { elements, integer, options, word } from '../validate.js';
+
+export interface QuantizeOptions {
+  /** Rows of x (tokens). */
+  rows: number;
+  /** Values per row (channels). */
+  n: number;
+  /** Bits per code: 2, 4 or 8. */
+  bits: number;
+  /**
+   * Consecutive values that share a scale: a multiple of 16 from 16 to 256, or the whole axis: its length, anything
+   * longer, or 0. The last group of an axis may be shorter.
+   */
+  groupSize: number;
+  /** `affine`: a scale and a float minimum for each group. `symmetric`: a scale, codes around 0, no minima. */
+  scheme: 'affine' | 'symmetric';
+  /** `row`: a group runs along a row (per token). `column`: down a column (per channel). */
+  axis: 'row' | 'column';
+}
+
+/** Positions in these lists are the numbers that kernels take. */
+export const SCHEMES = ['affine', 'symmetric'] as const;
+export const AXES = ['row', 'column'] as const;
+
+const QUANTIZE = 'quantize_f32';
+const DEQUANTIZE = 'dequantize_f32';
+
+function params(kernel: string, o: QuantizeOptions): Params {
+  const { rows, n, bits, groupSize, scheme, axis } = options(kernel, o);
+  return {
+    rows,
+    n,
+    bits,
+    groupSize,
+    scheme: word(kernel, 'scheme', scheme, SCHEMES),
+    axis: word(kernel, 'axis', axis, AXES),
+  };
+}
+
+/** What does not depend on the axes, and is fixed at compile on a GPU; groupSize only as far as it is known. */
+export function checkFormat(kernel: string, { bits, groupSize, scheme, axis }: Params): void {
+  integer(kernel, 'bits', bits, 2, 8);
+  if (bits !== 2 && bits !== 4 && bits !== 8) throw new RangeError(message(kernel, 'bits', '2, 4 or 8', bits));
+  integer(kernel, 'groupSize', groupSize, 0);
+  integer(kernel, 'scheme', scheme, 0, 1);
+  integer(kernel, 'axis', axis, 0, 1);
+}
+
+/** Values per group, as long as the axis at most. */
+export const groupOf = ({ groupSize, rows, n, axis }: Params): number => {
+  const length = axis ? rows! : n!;
+  return groupSize === 0 ? length : Math.min(groupSize!, length);
+};
+
+function lengths(kernel: string, p: Params): { x: number; codes: number; scales: number; minima: number } {
+  checkFormat(kernel, p);
+  const rows = integer(kernel, 'rows', p.rows, 0);
+  const n = integer(kernel, 'n', p.n, 1);
+  const length = p.axis ? rows : n;
+  const size = p.groupSize!;
+  if (size !== 0 && size < length && (size % 16 !== 0 || size > 256))
+    throw new RangeError(
+      message(kernel, 'groupSize', `multiple of 16 in [16, 256], or the whole axis (0, or at least ${length})`, size),
+    );
+  const x = elements(kernel, 'x', rows, n);
+  if (x === 0) return { x, codes: 0, scales: 0, minima: 0 };
+  const words = Math.ceil(length / (32 / p.bits!));
+  const groups = Math.ceil(length / groupOf(p));
+  const lines = p.axis ? n : rows;
+  return { x, codes: words * lines, scales: groups * lines, minima: p.scheme ? 0 : groups * lines };
+}
+
+/** An affine group is nothing without its minimum; only symmetric calls may leave the array out. */
+function checkMinima(kernel: string, p: Params, { minima }: Readonly<Record<string, TypedArray | undefined>>): void {
+  const length = lengths(kernel, p).minima;
+  if (length && !minima) throw new TypeError(message(kernel, 'minima', `Float32Array of length ${length}`, minima));
+}
+
+export const quantize_f32: Contract<QuantizeOptions> = {
+  kernel: QUANTIZE,
+  arrays: {
+    x: { dtype: 'f32', role: 'in' },
+    codes: { dtype: 'u32', role: 'out' },
+    scales: { dtype: 'f32', role: 'out' },
+    minima: { dtype: 'f32', role: 'out', optional: true },
+  },
+  params: (o) => params(QUANTIZE, o),
+  lengths: (p) => lengths(QUANTIZE, p),
+  checkData: (p, arrays) => checkMinima(QUANTIZE, p, arrays),
+};
+
+export const dequantize_f32: Contract<QuantizeOptions> = {
+  kernel: DEQUANTIZE,
+  arrays: {
+    codes: { dtype: 'u32', role: 'in' },
+    scales: { dtype: 'f32', role: 'in' },
+    minima: { dtype: 'f32', role: 'in', optional: true },
+    out: { dtype: 'f32', role: 'out' },
+  },
+  params: (o) => params(DEQUANTIZE, o),
+  lengths(p) {
+    const { x, ...stored } = lengths(DEQUANTIZE, p);
+    return { ...stored, out: x };
+  },
+  checkData: (p, arrays) => checkMinima(DEQUANTIZE, p, arrays),
+};

@@ -1,0 +1,38 @@
+import { dequantize_f32, type QuantizeOptions, quantize_f32 } from '../contract/quantize.js';
+import * as code from '../generated/cpu/quantize.js';
+import type { Quantized } from '../reference/quantize.js';
+import { family, type Instance, type InstantiateOptions } from './runtime.js';
+
+export type { Quantized, QuantizeOptions };
+export type QuantizeKernels = Instance<code.Kernels>;
+
+const quantizeFamily = family<code.Kernels>(code, { quantize_f32, dequantize_f32 });
+
+/** The kernels inside your own memory: byte offsets, no copy, no allocation by us. */
+export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => QuantizeKernels =
+  quantizeFamily.instantiate;
+
+/** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
+export const preload = quantizeFamily.preload;
+
+/** x as integer codes of `bits` bits, a scale (and, when affine, a minimum) for each group. */
+export function quantize(
+  x: Float32Array,
+  { out, ...options }: QuantizeOptions & { out?: Partial<Quantized> },
+): Quantized {
+  const lengths = quantize_f32.lengths(quantize_f32.params(options));
+  const codes = new Uint32Array(out?.codes ? 0 : lengths.codes!);
+  const scales = new Float32Array(out?.scales ? 0 : lengths.scales!);
+  const minima = options.scheme === 'affine' && !out?.minima ? { minima: new Float32Array(lengths.minima!) } : {};
+  return quantizeFamily.run(quantize_f32, { x, codes, scales, ...minima, ...out }, options) as unknown as Quantized;
+}
+
+/** code · scale + minimum (symmetric: code · scale). */
+export function dequantize(
+  { codes, scales, minima }: Quantized,
+  { out, ...options }: QuantizeOptions & { out?: Float32Array },
+): Float32Array {
+  const length = dequantize_f32.lengths(dequantize_f32.params(options)).out!;
+  const result = out ?? new Float32Array(length);
+  return quantizeFamily.run(dequantize_f32, { codes, scales, minima, out: result }, options).out as Float32Array;
+}
