@@ -68,29 +68,29 @@ fn attention_decode_f32__split(
   }
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn attention_decode_f32__merge(
   @builtin(workgroup_id) id: vec3u,
   @builtin(num_workgroups) count: vec3u,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let i = (id.x + id.y * count.x) * 64u + local;
-  if (i < params.heads * valueDim) {
-    merge_states(i / valueDim, i % valueDim);
+  let head = id.x + id.y * count.x;
+  if (head < params.heads) {
+    merge_states(head, local);
   }
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn attention_decode_f32__empty(
   @builtin(workgroup_id) id: vec3u,
   @builtin(num_workgroups) count: vec3u,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let i = (id.x + id.y * count.x) * 64u + local;
-  if (i < params.heads * valueDim) {
-    output[i] = 0.0;
-    if (i % valueDim == 0u) {
-      lse[i / valueDim] = negative_infinity_f32();
+  let head = id.x + id.y * count.x;
+  if (head < params.heads && local < valueDim) {
+    output[head * valueDim + local] = 0.0;
+    if (local == 0u) {
+      lse[head] = negative_infinity_f32();
     }
   }
 }

@@ -12,7 +12,7 @@
 // same bits for the same number of splits.
 //
 // Entry points: one split; `__split` writes states to scratch, `__merge` makes the answer of them; `__empty` answers where
-// there is no key. Workgroups: splits × kvHeads × ceil(heads / kvHeads / 4); `__merge`, `__empty`: heads × valueDim / 64.
+// there is no key. Workgroups: splits × kvHeads × ceil(heads / kvHeads / 4); `__merge`, `__empty`: heads. At most 256 splits.
 // This file takes any dimension; attention-decode-vec4.wgsl loads 16 bytes at a time and wants multiples of 4.
 // Method: lib/attention-split.wgsl.
 
@@ -90,29 +90,29 @@ fn attention_decode_f32__split(
   }
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn attention_decode_f32__merge(
   @builtin(workgroup_id) id: vec3u,
   @builtin(num_workgroups) count: vec3u,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let i = (id.x + id.y * count.x) * 64u + local;
-  if (i < params.heads * valueDim) {
-    merge_states(i / valueDim, i % valueDim);
+  let head = id.x + id.y * count.x;
+  if (head < params.heads) {
+    merge_states(head, local);
   }
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn attention_decode_f32__empty(
   @builtin(workgroup_id) id: vec3u,
   @builtin(num_workgroups) count: vec3u,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let i = (id.x + id.y * count.x) * 64u + local;
-  if (i < params.heads * valueDim) {
-    output[i] = 0.0;
-    if (i % valueDim == 0u) {
-      lse[i / valueDim] = negative_infinity_f32();
+  let head = id.x + id.y * count.x;
+  if (head < params.heads && local < valueDim) {
+    output[head * valueDim + local] = 0.0;
+    if (local == 0u) {
+      lse[head] = negative_infinity_f32();
     }
   }
 }

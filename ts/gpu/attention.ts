@@ -69,45 +69,48 @@ export const attentionBlocksparse: GpuKernelFactory<AttentionBlocksparseOptions,
   sparseVec4,
 );
 
-/** Keys that a workgroup takes at least, and workgroups that keep any device busy. */
+/** Keys that a workgroup takes at least, workgroups that keep any device busy, the most splits that `__merge` takes. */
 const SPLIT_KEYS = 128;
-const WORKGROUPS = 1024;
+const WORKGROUPS = 512;
+const MOST_SPLITS = 256;
 /** Query heads of a workgroup, keys of its tile. */
 const SPLIT_HEADS = 4;
 const SPLIT_TILE = 64;
 
-/** Into how many parts a range of keys is cut. It depends on sizes alone, so that equal calls give equal bits on one device. */
-function splitsOf({ heads, kvHeads, from, to }: Params): number {
-  const tiles = Math.ceil((to! - from!) / SPLIT_TILE);
+/** Into how many parts a range of keys may be cut: never fewer for a longer one, so that scratch for the longest serves all. */
+function mostSplits({ heads, kvHeads, from, to }: Params): number {
   const shares = kvHeads! * Math.ceil(heads! / kvHeads! / SPLIT_HEADS);
-  const wanted = Math.min(Math.ceil((to! - from!) / SPLIT_KEYS), Math.ceil(WORKGROUPS / shares));
-  // Whole tiles each: no part is empty.
-  return wanted > 1 ? Math.ceil(tiles / Math.ceil(tiles / wanted)) : 1;
+  return Math.min(Math.ceil((to! - from!) / SPLIT_KEYS), Math.ceil(WORKGROUPS / shares), MOST_SPLITS);
+}
+
+/** Into how many it is cut: whole tiles each, none empty. Sizes alone decide, so that equal calls give equal bits. */
+function splitsOf(params: Params): number {
+  const tiles = Math.ceil((params.to! - params.from!) / SPLIT_TILE);
+  return Math.ceil(tiles / Math.ceil(tiles / mostSplits(params)));
 }
 
 function decodeLengths(params: Params): { scratch: number } {
   const { heads, valueDim } = params as Record<string, number>;
-  const splits = splitsOf(params);
+  const splits = mostSplits(params);
   return { scratch: splits > 1 ? splits * heads! * (valueDim! + 1) : 0 };
 }
 
 function decodeSteps({ params }: { params: Params }): Step[] {
-  const { heads, kvHeads, valueDim, from, to } = params as Record<string, number>;
-  const rows = Math.ceil((heads! * valueDim!) / 64);
-  if (from === to) return [{ entry: 'attention_decode_f32__empty', workgroups: rows }];
+  const { heads, kvHeads, from, to } = params as Record<string, number>;
+  if (from === to) return [{ entry: 'attention_decode_f32__empty', workgroups: heads! }];
   const splits = splitsOf(params);
   const workgroups = splits * kvHeads! * Math.ceil(heads! / kvHeads! / SPLIT_HEADS);
   const more = { splits, fromKey: from!, toKey: to! };
   if (splits === 1) return [{ entry: 'attention_decode_f32', workgroups, params: more }];
   return [
     { entry: 'attention_decode_f32__split', workgroups, params: more },
-    { entry: 'attention_decode_f32__merge', workgroups: rows, params: more },
+    { entry: 'attention_decode_f32__merge', workgroups: heads!, params: more },
   ];
 }
 
 /**
  * One query per head over keys [from, to): `{ q, k, v, output, lse, scratch }`. Long ranges are split over workgroups;
- * `attentionDecode.lengths(...)` says how much scratch that takes, 0 (and no buffer) for short ranges.
+ * `attentionDecode.lengths(...)` says how much scratch (f32) that takes: nothing, and no buffer, up to 128 keys.
  */
 export const attentionDecode: GpuKernelFactory<AttentionDecodeOptions, Dimensions> = byDimension(
   { contract: attention_decode_f32, lengths: decodeLengths, steps: decodeSteps },

@@ -8,7 +8,7 @@
 // 1. 8 neighbours share a key: with coalesced loads each adds up every eighth vector for 4 keys × 4 heads in registers;
 // 2. one invocation per key sums the 8 parts; the tile's maximum in two steps; weights;
 // 3. an invocation owns one vector of the values (4 heads) for every `slots`-th key: coalesced loads, weights broadcast.
-// The slots are summed at the end, always in the same order. 14 KiB of workgroup memory.
+// The slots are summed at the end, always in the same order. 14 KiB of workgroup memory. A second dispatch merges the parts.
 //
 // Not done (no device here to time them): groups of 8 heads in one workgroup (twice the registers); the values' loads ahead
 // of the softmax; subgroup operations instead of step 2 (no size of subgroup may be assumed).
@@ -243,23 +243,58 @@ fn natural_lse(lse_2: f32) -> f32 {
   return select(negative_infinity_f32(), lse_2 * LN_2, lse_2 > LOWEST_F32);
 }
 
-// The component `c` of a head merged from its states: [splits, heads, valueDim] values, then [splits, heads] log-sum-exps.
-fn merge_states(head: u32, c: u32) {
-  let lses = params.splits * params.heads * valueDim;
+const MERGE_WORKGROUP = 256u; // and the most splits there may be
+var<workgroup> merge_lses: array<f32, 256>;
+var<workgroup> merge_weights: array<f32, 256>;
+var<workgroup> merge_values: array<f32, 256>;
+
+// A head's answer from its states in scratch: [splits, heads, valueDim] values, then [splits, heads] log-sum-exps.
+fn merge_states(head: u32, local: u32) {
+  if (local < params.splits) {
+    merge_lses[local] = scratch[params.splits * params.heads * valueDim + local * params.heads + head];
+  }
+  workgroupBarrier();
   var most = LOWEST_F32;
   for (var i = 0u; i < params.splits; i++) {
-    most = max(most, scratch[lses + i * params.heads + head]);
+    most = max(most, merge_lses[i]);
+  }
+  if (local < params.splits) {
+    merge_weights[local] = exp2(merge_lses[local] - most);
+  }
+  workgroupBarrier();
+  // Invocations that own the same component take splits in turn, four loads under way together.
+  let turns = MERGE_WORKGROUP / valueDim;
+  let turn = local / valueDim;
+  var value = 0.0;
+  if (turn < turns) {
+    for (var i = turn; i < params.splits; i += 4u * turns) {
+      let value_0 = split_value(i, head, local % valueDim);
+      let value_1 = split_value(i + turns, head, local % valueDim);
+      let value_2 = split_value(i + 2u * turns, head, local % valueDim);
+      let value_3 = split_value(i + 3u * turns, head, local % valueDim);
+      value += value_0 + value_1 + value_2 + value_3;
+    }
+  }
+  merge_values[local] = value;
+  workgroupBarrier();
+  if (local >= valueDim) {
+    return;
   }
   var sum = 0.0;
-  var value = 0.0;
   for (var i = 0u; i < params.splits; i++) {
-    let state = i * params.heads + head;
-    let weight = exp2(scratch[lses + state] - most);
-    sum += weight;
-    value = fma(weight, scratch[state * valueDim + c], value);
+    sum += merge_weights[i];
   }
-  output[head * valueDim + c] = value / sum;
-  if (c == 0u) {
+  for (var i = 1u; i < turns; i++) {
+    value += merge_values[local + i * valueDim];
+  }
+  output[head * valueDim + local] = value / sum;
+  if (local == 0u) {
     lse[head] = natural_lse(most + log2(sum));
   }
+}
+
+fn split_value(split: u32, head: u32, c: u32) -> f32 {
+  let at = min(split, params.splits - 1u);
+  let weight = select(0.0, merge_weights[at], split < params.splits);
+  return weight * scratch[(at * params.heads + head) * valueDim + c];
 }
