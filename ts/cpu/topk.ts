@@ -1,14 +1,16 @@
-import { type TopkOptions, topk_f32 } from '../contract/topk.js';
+import { type TopkOptions, topk_f32, topkScratchBytes } from '../contract/topk.js';
 import * as code from '../generated/cpu/topk.js';
-import { type Instance, type InstantiateOptions, family } from './runtime.js';
+import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
 export type { TopkOptions };
+export { topkScratchBytes };
 export type TopkKernels = Instance<code.Kernels>;
 
 const topkFamily = family<code.Kernels>(code, { topk_f32 });
 
 /** The kernels inside your own memory: byte offsets, no copy, no allocation by us. */
-export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => TopkKernels = topkFamily.instantiate;
+export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => TopkKernels =
+  topkFamily.instantiate;
 
 /** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
 export const preload = topkFamily.preload;
