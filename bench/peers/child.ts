@@ -5,7 +5,14 @@ import { peers } from './peers.js';
 import { fault, works } from './works.js';
 
 export interface Prepared {
-  contenders: { who: string; how: string; time: 'kernel' | 'call'; ms: number; fault?: string }[];
+  contenders: {
+    who: string;
+    how: string;
+    time: 'kernel' | 'call';
+    partial?: boolean | undefined;
+    ms: number;
+    fault?: string;
+  }[];
   failures: string[];
 }
 
@@ -40,7 +47,7 @@ async function prepare(name: string, peer: string, threads: number, expected: st
     k: work.options.k,
   };
   const described: Prepared['contenders'] = [];
-  for (const [i, { who, how, time, outputs }] of contenders.entries()) {
+  for (const [i, { who, how, time, partial, outputs }] of contenders.entries()) {
     // Warm: an optimising compiler takes a while to replace the first code.
     const until = performance.now() + 300;
     let ms = Infinity;
@@ -50,7 +57,7 @@ async function prepare(name: string, peer: string, threads: number, expected: st
     }
     const made = await outputs();
     const wrong = Object.keys(made).length ? fault(work, made, want, inputs) : undefined;
-    described.push({ who, how, time, ms, ...(wrong ? { fault: wrong } : {}) });
+    described.push({ who, how, time, partial, ms, ...(wrong ? { fault: wrong } : {}) });
   }
   return { contenders: described, failures: prepared.failures };
 }

@@ -9,6 +9,8 @@ export interface Contender {
   how: string;
   /** `kernel`: without copies in and out. `call`: what a user of typed arrays waits for. */
   time: 'kernel' | 'call';
+  /** Does only a part of the work: told, but no target. */
+  partial?: boolean;
   run(): unknown;
   /** What the last run made, in the layout of lanewise's arrays. */
   outputs(): Arrays | Promise<Arrays>;

@@ -1,6 +1,6 @@
 /** `npm run bench:peers`: the works of bench/peers/works.ts by everyone who can do them, in turn: A B C A B C ... */
-import { type ChildProcess, fork } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type ChildProcess, execSync, fork } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -31,6 +31,8 @@ export interface Row {
   ratio: number | null;
   /** The operation, or what users of a library without it do. */
   how: string;
+  /** Only a part of the work. */
+  partial?: true;
   samples: number;
 }
 
@@ -84,6 +86,15 @@ const median = (times: number[]) => {
   return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2;
 };
 
+/** The peers come from the lock file, once: no install script runs. */
+function install(): void {
+  const here = fileURLToPath(new URL('.', import.meta.url));
+  const done = join(here, 'node_modules/.package-lock.json');
+  if (existsSync(done) && statSync(done).mtimeMs >= statSync(join(here, 'package-lock.json')).mtimeMs) return;
+  console.log('installing the peers');
+  execSync('npm ci --ignore-scripts --no-fund --no-audit', { cwd: here, stdio: 'inherit' });
+}
+
 class Child {
   #process: ChildProcess;
   #said = '';
@@ -124,6 +135,7 @@ interface Runner {
   at: number;
   who: string;
   how: string;
+  partial?: boolean | undefined;
   threads: number;
   estimate: number;
   times: number[];
@@ -166,6 +178,7 @@ async function compare(work: Work, folder: string, say: (text: string) => void):
                 at,
                 who: name(contender),
                 how: contender.how,
+                partial: contender.partial,
                 threads,
                 estimate: contender.ms,
                 times: [],
@@ -189,7 +202,7 @@ async function compare(work: Work, folder: string, say: (text: string) => void):
     rmSync(expected, { force: true });
   }
   const ours = (threads: number) => runners.find((runner) => runner.who === 'lanewise' && runner.threads === threads);
-  return runners.map(({ who, how, threads, times }) => {
+  return runners.map(({ who, how, partial, threads, times }) => {
     const mine = ours(threads);
     return {
       work: work.name,
@@ -198,6 +211,7 @@ async function compare(work: Work, folder: string, say: (text: string) => void):
       medianMs: median(times),
       ratio: mine ? median(times) / median(mine.times) : null,
       how,
+      ...(partial ? { partial } : {}),
       samples: times.length,
     };
   });
@@ -210,7 +224,7 @@ const digits = (x: number | null) =>
 function verdicts(work: Work, rows: Row[]): string[] {
   return work.targets.flatMap(({ who, ratio }) => {
     const theirs = rows
-      .filter((row) => row.who === who && row.threads === 1 && row.ratio !== null)
+      .filter((row) => row.who === who && row.threads === 1 && row.ratio !== null && !row.partial)
       .sort((a, b) => a.ratio! - b.ratio!);
     return theirs.map(
       (row) =>
@@ -233,6 +247,7 @@ if (values.skew) {
   process.exit(0);
 }
 
+install();
 const folder = mkdtempSync(join(tmpdir(), 'lanewise-peers-'));
 const all: Row[] = [];
 const notes: string[] = [];
