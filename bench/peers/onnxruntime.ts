@@ -1,5 +1,5 @@
 /** onnxruntime: WebAssembly in Node as in a browser (onnxruntime-web), and native (onnxruntime-node). One operator, or the few its users need, per model. */
-import fs, { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import fs, { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Arrays } from '../../test/lib/spec.js';
@@ -464,7 +464,6 @@ function onnxruntime(name: 'onnxruntime-web' | 'onnxruntime-node'): Peer {
           failures.push(`${way.how}: ${reason(error)}`);
         }
       }
-      process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
       return { contenders, failures };
     },
   };

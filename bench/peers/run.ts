@@ -98,9 +98,11 @@ function install(): void {
 class Child {
   #process: ChildProcess;
   #said = '';
-  constructor() {
+  constructor(folder: string) {
     this.#process = fork(fileURLToPath(new URL('./child.ts', import.meta.url)), {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      // What it leaves behind goes with our folder.
+      env: { ...process.env, TMPDIR: folder, TEMP: folder },
       serialization: 'advanced',
     });
     this.#process.stderr!.on('data', (chunk) => (this.#said = `${this.#said}${chunk}`.slice(-2000)));
@@ -165,7 +167,7 @@ async function compare(work: Work, folder: string, say: (text: string) => void):
           say(`${work.name}, ${threads} threads: not ${peer}: ${unable}`);
           continue;
         }
-        const child = new Child();
+        const child = new Child(folder);
         children.push(child);
         try {
           const { contenders, failures } = await child.ask<Prepared>({ prepare: [work.name, peer, threads, expected] });
