@@ -1,8 +1,8 @@
 import { PASS_ROWS, TILES_AT, attend, begin, factorOf, finish } from './lib/attention';
 
 /**
- * Attention of one query per head over the keys [from, to): a state (output, lse) that softmax_merge_f32 merges with those of
- * other ranges. Scores as in attention_blocksparse_f32.
+ * Attention of one query per head over the keys [from, to): a state (output, lse) that softmax_merge_f32 merges with
+ * those of other ranges. Scores as in attention_blocksparse_f32.
  *
  *   q        f32 [heads, headDim]; head h reads kv head floor(h / (heads / kvHeads))
  *   k        f32 [kvHeads, keys, headDim]
@@ -13,12 +13,14 @@ import { PASS_ROWS, TILES_AT, attend, begin, factorOf, finish } from './lib/atte
  *
  * NaN, infinity and the caller's guarantees as in attention_blocksparse_f32; `to` beyond keys counts as keys.
  *
- * Method: the heads that share keys lie in the lanes, four (or eight) at a time, so that every key and value is read once and
- * nothing is reduced across lanes; two keys at a time, memory touched ahead where rows are long (lib/attention.ts).
+ * Method: the heads that share keys lie in the lanes, four (or eight) at a time, so that every key and value is read
+ * once and nothing is reduced across lanes; two keys at a time, memory touched ahead where rows are long
+ * (lib/attention.ts).
  *
- * Not done, with what it gained (Zen 4, 32 heads on 8, headDim 128, 8192 keys from DRAM): eight or four keys per step (-15 to -50 %:
- * prefetchers lose the streams); one key per step (-5 %, -25 % from the cache); no touching (-65 %); bursts of 1 and 4 KiB (-20 %).
- * A path of its own for groups of one and two heads, which leave lanes empty: from DRAM there is nothing to win.
+ * Not done, with what it gained (Zen 4, 32 heads on 8, headDim 128, 8192 keys from DRAM): eight or four keys per step
+ * (-15 to -50 %: prefetchers lose the streams); one key per step (-5 %, -25 % from the cache); no touching (-65 %);
+ * bursts of 1 and 4 KiB (-20 %). A path of its own for groups of one and two heads, which leave lanes empty: from DRAM
+ * there is nothing to win.
  */
 export function attention_decode_f32(
   q: usize, k: usize, v: usize, heads: u32, kvHeads: u32, keys: u32, headDim: u32, valueDim: u32,

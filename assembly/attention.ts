@@ -1,33 +1,38 @@
 import { PASS_ROWS, TILES_AT, attend, begin, endKey, factorOf, finish, firstKey } from './lib/attention';
 
 /**
- * Attention with grouped heads under a block mask, a causal mask and a sliding window, or dense:
- * output = softmax(scores)·v, score = scale·q·k, or softcap·tanh(scale·q·k / softcap) when softcap > 0.
+ * Attention with grouped heads under a block mask, a causal mask and a sliding window, or dense: output =
+ * softmax(scores)·v, score = scale·q·k, or softcap·tanh(scale·q·k / softcap) when softcap > 0.
  *
- *   q        f32 [heads, queries, headDim]; query i stands at position i + keys - queries (the last query at the last key)
+ *   q        f32 [heads, queries, headDim]; query i stands at position i + keys - queries (the last query at the last
+ *            key)
  *   k        f32 [kvHeads, keys, headDim]; query head h reads kv head floor(h / (heads / kvHeads))
  *   v        f32 [kvHeads, keys, valueDim]
  *   causal   1: no key after the query's position; window w > 0: that position and the w - 1 keys before it only
- *   indptr   u32 [queryBlocks + 1] (0: dense), or [heads, queryBlocks + 1] when perHead: where block rows begin and end in indices
+ *   indptr   u32 [queryBlocks + 1] (0: dense), or [heads, queryBlocks + 1] when perHead: where block rows begin and end
+ *            in indices
  *   indices  u32 [indicesLength], key blocks in any order; one listed twice counts twice
  *   output   f32 [heads, queries, valueDim]
  *   lse      f32 [heads, queries], natural log-sum-exp of the row's scores
  *   scratch  attentionScratchBytes({ headDim, valueDim }) bytes, whatever the numbers of heads, queries and keys
  *   status   u32 [1] or 0: 0, or 1 + the position in indices of the first block found out of range
  *
- * A row that sees no key, or only scores of -inf, gets output 0 and lse -inf. A score of NaN or +inf makes its row's output and
- * lse NaN. Scores beyond ±2^127 / log2(e) (2.3e38) count as infinite. Weights below 2^-126 are flushed to 0.
+ * A row that sees no key, or only scores of -inf, gets output 0 and lse -inf. A score of NaN or +inf makes its row's
+ * output and lse NaN. Scores beyond ±2^127 / log2(e) (2.3e38) count as infinite. Weights below 2^-126 are flushed to 0.
  *
- * The caller guarantees: heads a multiple of kvHeads; dimensions of at least 1; block sizes multiples of 16 from 16 to 128; v finite
- * wherever k is read (a weight of 0 does not hide a NaN: rows that share a tile see each other's values). Keys that no row of a
- * tile sees are not read. A malformed indptr or index makes wrong rows, never a read outside the arrays.
+ * The caller guarantees: heads a multiple of kvHeads; dimensions of at least 1; block sizes multiples of 16 from 16 to
+ * 128; v finite wherever k is read (a weight of 0 does not hide a NaN: rows that share a tile see each other's values).
+ * Keys that no row of a tile sees are not read. A malformed indptr or index makes wrong rows, never a read outside the
+ * arrays.
  *
- * Method: the running softmax of Milakov and Gimelshein (2018) over tiles as in FlashAttention (Dao et al., 2022), queries in the
- * lanes (lib/attention.ts): 64 rows at a time against 64 keys, 8 rows × 4 keys in registers for q·k, 8 rows × 4 values for p·v.
+ * Method: the running softmax of Milakov and Gimelshein (2018) over tiles as in FlashAttention (Dao et al., 2022),
+ * queries in the lanes (lib/attention.ts): 64 rows at a time against 64 keys, 8 rows × 4 keys in registers for q·k, 8
+ * rows × 4 values for p·v.
  *
- * Not done, with what it gained (Zen 4, 8 heads × 1024 × 64 causal): two dimensions per step (-25 % simd, -5 % relaxed: V8 loads
- * everything first and spills); four keys' vectors loaded once and splat by shuffles (-25 %, -33 %); weights in registers and outputs
- * in memory for p·v (-13 %, -10 %, but it is what decoding takes, as it reads v in order); chunks of 32 keys (-1 %).
+ * Not done, with what it gained (Zen 4, 8 heads × 1024 × 64 causal): two dimensions per step (-25 % simd, -5 % relaxed:
+ * V8 loads everything first and spills); four keys' vectors loaded once and splat by shuffles (-25 %, -33 %); weights
+ * in registers and outputs in memory for p·v (-13 %, -10 %, but it is what decoding takes, as it reads v in order);
+ * chunks of 32 keys (-1 %).
  */
 export function attention_blocksparse_f32(
   q: usize, k: usize, v: usize, heads: u32, kvHeads: u32, queries: u32, keys: u32, headDim: u32, valueDim: u32,

@@ -1,5 +1,5 @@
-import type { AttentionBlocksparseOptions, AttentionDecodeOptions, Blocks } from '../ts/contract/attention.js';
 import type { Arrays } from '../test/lib/spec.js';
+import type { AttentionBlocksparseOptions, AttentionDecodeOptions, Blocks } from '../ts/contract/attention.js';
 import type { FamilyBench, Layer, Size } from './lib/bench.js';
 
 /** Block rows of 64 queries that list the blocks of 64 keys up to their own that `keep` chooses. */
@@ -15,7 +15,14 @@ function causalBlocks(n: number, keep: (block: number, row: number) => boolean):
 
 const mask = (blocks: Blocks | undefined): Arrays => (blocks ? { indptr: blocks.indptr, indices: blocks.indices } : {});
 
-const prefill = (title: string, heads: number, n: number, headDim: number, more: Partial<AttentionBlocksparseOptions> = {}, quick?: true): Size<AttentionBlocksparseOptions> => {
+const prefill = (
+  title: string,
+  heads: number,
+  n: number,
+  headDim: number,
+  more: Partial<AttentionBlocksparseOptions> = {},
+  quick?: true,
+): Size<AttentionBlocksparseOptions> => {
   const options = { heads, kvHeads: heads, queries: n, keys: n, headDim, causal: true, ...more };
   return {
     title,
@@ -30,7 +37,14 @@ const prefill = (title: string, heads: number, n: number, headDim: number, more:
   };
 };
 
-const decode = (title: string, heads: number, kvHeads: number, keys: number, headDim: number, quick?: true): Size<AttentionDecodeOptions> => ({
+const decode = (
+  title: string,
+  heads: number,
+  kvHeads: number,
+  keys: number,
+  headDim: number,
+  quick?: true,
+): Size<AttentionDecodeOptions> => ({
   title,
   options: { heads, kvHeads, keys, headDim },
   inputs: (random) => ({
@@ -46,7 +60,8 @@ const REAL = { heads: 4, kvHeads: 2, queries: 1024, keys: 1024, headDim: 64 };
 const sinksAndNeighbours = causalBlocks(1024, (block, row) => block === 0 || row - block < 3);
 
 /** The queries of the last position. */
-const lastQueries = ({ q }: Layer) => Float32Array.from({ length: 4 * 64 }, (_, i) => q[((i >> 6) * 1024 + 1023) * 64 + (i & 63)]!);
+const lastQueries = ({ q }: Layer) =>
+  Float32Array.from({ length: 4 * 64 }, (_, i) => q[((i >> 6) * 1024 + 1023) * 64 + (i & 63)]!);
 
 interface Shape {
   headDim: number;
@@ -56,8 +71,17 @@ interface Shape {
 
 /** One query over the keys that `ranges` lists, two numbers a range. */
 function attend(
-  q: Float32Array, qAt: number, k: Float32Array, kAt: number, v: Float32Array, vAt: number,
-  { headDim, valueDim, scale }: Shape, ranges: number[], weights: Float32Array, output: Float32Array, oAt: number,
+  q: Float32Array,
+  qAt: number,
+  k: Float32Array,
+  kAt: number,
+  v: Float32Array,
+  vAt: number,
+  { headDim, valueDim, scale }: Shape,
+  ranges: number[],
+  weights: Float32Array,
+  output: Float32Array,
+  oAt: number,
 ): number {
   let max = -Infinity;
   let count = 0;
@@ -103,7 +127,9 @@ const bench: FamilyBench = {
   attention_blocksparse_f32: {
     sizes: [
       prefill('causal, 8 heads x 1024 x 64', 8, 1024, 64),
-      prefill('the same, one block in four', 8, 1024, 64, { blocks: causalBlocks(1024, (block, row) => (row - block) % 4 === 0) }),
+      prefill('the same, one block in four', 8, 1024, 64, {
+        blocks: causalBlocks(1024, (block, row) => (row - block) % 4 === 0),
+      }),
       prefill('the same, dense', 8, 1024, 64, { causal: false }),
       prefill('the same, window of 256', 8, 1024, 64, { window: 256 }),
       prefill('causal, 8 heads on 2 x 1000 x 64', 8, 1000, 64, { kvHeads: 2 }),
@@ -119,7 +145,18 @@ const bench: FamilyBench = {
     ],
     javascript(arrays, o: AttentionBlocksparseOptions) {
       const [q, k, v] = [arrays.q, arrays.k, arrays.v] as [Float32Array, Float32Array, Float32Array];
-      const { heads, kvHeads, queries, keys, headDim, valueDim = headDim, causal = false, window = 0, blocks, scale = 1 / Math.sqrt(headDim) } = o;
+      const {
+        heads,
+        kvHeads,
+        queries,
+        keys,
+        headDim,
+        valueDim = headDim,
+        causal = false,
+        window = 0,
+        blocks,
+        scale = 1 / Math.sqrt(headDim),
+      } = o;
       const shape = { headDim, valueDim, scale };
       const output = new Float32Array(heads * queries * valueDim);
       const lse = new Float32Array(heads * queries);
@@ -143,7 +180,19 @@ const bench: FamilyBench = {
             }
             const at = head * queries + i;
             const kvAt = kvHead * keys;
-            lse[at] = attend(q, at * headDim, k, kvAt * headDim, v, kvAt * valueDim, shape, ranges, weights, output, at * valueDim);
+            lse[at] = attend(
+              q,
+              at * headDim,
+              k,
+              kvAt * headDim,
+              v,
+              kvAt * valueDim,
+              shape,
+              ranges,
+              weights,
+              output,
+              at * valueDim,
+            );
           }
         }
       };
@@ -167,7 +216,16 @@ const bench: FamilyBench = {
     ],
     javascript(arrays, o: AttentionDecodeOptions) {
       const [q, k, v] = [arrays.q, arrays.k, arrays.v] as [Float32Array, Float32Array, Float32Array];
-      const { heads, kvHeads, keys, headDim, valueDim = headDim, from = 0, to = keys, scale = 1 / Math.sqrt(headDim) } = o;
+      const {
+        heads,
+        kvHeads,
+        keys,
+        headDim,
+        valueDim = headDim,
+        from = 0,
+        to = keys,
+        scale = 1 / Math.sqrt(headDim),
+      } = o;
       const shape = { headDim, valueDim, scale };
       const output = new Float32Array(heads * valueDim);
       const lse = new Float32Array(heads);
@@ -176,7 +234,19 @@ const bench: FamilyBench = {
       return () => {
         for (let head = 0; head < heads; head++) {
           const kvAt = Math.floor(head / (heads / kvHeads)) * keys;
-          lse[head] = attend(q, head * headDim, k, kvAt * headDim, v, kvAt * valueDim, shape, ranges, weights, output, head * valueDim);
+          lse[head] = attend(
+            q,
+            head * headDim,
+            k,
+            kvAt * headDim,
+            v,
+            kvAt * valueDim,
+            shape,
+            ranges,
+            weights,
+            output,
+            head * valueDim,
+          );
         }
       };
     },

@@ -1,11 +1,11 @@
-import type { Params } from '../ts/contract.js';
 import {
   type AttentionBlocksparseOptions,
   type AttentionDecodeOptions,
-  type Blocks,
   attention_blocksparse_f32,
   attention_decode_f32,
+  type Blocks,
 } from '../ts/contract/attention.js';
+import type { Params } from '../ts/contract.js';
 import { type AttentionInputs, attentionBlocksparseF64, attentionDecodeF64 } from '../ts/reference/attention.js';
 import { type Random, random } from './lib/random.js';
 import type { Arrays, Case, FamilySpec, KernelSpec } from './lib/spec.js';
@@ -32,7 +32,13 @@ const mask = (blocks?: Blocks): Arrays => (blocks ? { indptr: blocks.indptr, ind
 type Listed = (block: number, row: number, head: number, random: Random) => boolean;
 
 /** A block mask in CSR, its lists shuffled. */
-function blocksOf(o: AttentionBlocksparseOptions, blockQueries: number, blockKeys: number, listed: Listed, perHead = false): Blocks {
+function blocksOf(
+  o: AttentionBlocksparseOptions,
+  blockQueries: number,
+  blockKeys: number,
+  listed: Listed,
+  perHead = false,
+): Blocks {
   const source = random(blockQueries * 1000 + blockKeys);
   const indptr: number[] = [];
   const indices: number[] = [];
@@ -40,7 +46,8 @@ function blocksOf(o: AttentionBlocksparseOptions, blockQueries: number, blockKey
     indptr.push(indices.length);
     for (let row = 0; row * blockQueries < o.queries; row++) {
       const list: number[] = [];
-      for (let block = 0; block * blockKeys < o.keys; block++) if (listed(block, row, head, source)) list.splice(source.int(0, list.length), 0, block);
+      for (let block = 0; block * blockKeys < o.keys; block++)
+        if (listed(block, row, head, source)) list.splice(source.int(0, list.length), 0, block);
       indices.push(...list);
       indptr.push(indices.length);
     }
@@ -48,11 +55,19 @@ function blocksOf(o: AttentionBlocksparseOptions, blockQueries: number, blockKey
   return { indptr: Uint32Array.from(indptr), indices: Uint32Array.from(indices), blockQueries, blockKeys, perHead };
 }
 
-function sparse(title: string, o: AttentionBlocksparseOptions, more: Partial<Case<AttentionBlocksparseOptions>> = {}): Case<AttentionBlocksparseOptions> {
+function sparse(
+  title: string,
+  o: AttentionBlocksparseOptions,
+  more: Partial<Case<AttentionBlocksparseOptions>> = {},
+): Case<AttentionBlocksparseOptions> {
   return { title, options: o, inputs: (r) => ({ q: q(o, r), ...kv(o, r), ...mask(o.blocks) }), ...more };
 }
 
-function decode(title: string, o: AttentionDecodeOptions, more: Partial<Case<AttentionDecodeOptions>> = {}): Case<AttentionDecodeOptions> {
+function decode(
+  title: string,
+  o: AttentionDecodeOptions,
+  more: Partial<Case<AttentionDecodeOptions>> = {},
+): Case<AttentionDecodeOptions> {
   return { title, options: o, inputs: (r) => ({ q: r.normals(o.heads * o.headDim), ...kv(o, r) }), ...more };
 }
 
@@ -102,13 +117,21 @@ const tolerance: KernelSpec['tolerance'] = {
       bounds(arrays, p).flatMap(({ score, value }) =>
         Array<number>(p.valueDim!).fill(value * (2 * scoreTerms(p) * score + sumOf(p.keys!) + 70)),
       );
-    const reason = 'rounding of scores (relative to |scale|·‖q‖·max‖k‖), weights and two sums over keys, relative to max|v|';
-    return { cpu: relativeTo(terms, UNIT, reason), gpu: relativeTo(terms, gpuFactor * UNIT, `${reason}; WGSL's exp and division`) };
+    const reason =
+      'rounding of scores (relative to |scale|·‖q‖·max‖k‖), weights and two sums over keys, relative to max|v|';
+    return {
+      cpu: relativeTo(terms, UNIT, reason),
+      gpu: relativeTo(terms, gpuFactor * UNIT, `${reason}; WGSL's exp and division`),
+    };
   })(),
   lse: (() => {
-    const terms = (arrays: Arrays, p: Params) => bounds(arrays, p).map(({ score }) => scoreTerms(p) * score + sumOf(p.keys!) + 20);
+    const terms = (arrays: Arrays, p: Params) =>
+      bounds(arrays, p).map(({ score }) => scoreTerms(p) * score + sumOf(p.keys!) + 20);
     const reason = 'rounding of scores (relative to |scale|·‖q‖·max‖k‖) and of the sum of weights';
-    return { cpu: relativeTo(terms, UNIT, reason), gpu: relativeTo(terms, gpuFactor * UNIT, `${reason}; WGSL's exp and log`) };
+    return {
+      cpu: relativeTo(terms, UNIT, reason),
+      gpu: relativeTo(terms, gpuFactor * UNIT, `${reason}; WGSL's exp and log`),
+    };
   })(),
   status: exact,
 };
@@ -119,20 +142,26 @@ const edges = [1, 2, 3, 4, 5, 7, 8, 9, 63, 64, 65];
 
 const blocksparse: KernelSpec<AttentionBlocksparseOptions> = {
   contract: attention_blocksparse_f32,
-  summary: 'Attention with grouped heads under a CSR block mask, causal mask and window, or dense; writes output and log-sum-exp',
-  source: 'Dao et al., FlashAttention (2022), for the running softmax; Milakov and Gimelshein (2018); block masks as in FlashInfer',
+  summary:
+    'Attention with grouped heads under a CSR block mask, causal mask and window, or dense; writes output and log-sum-exp',
+  source:
+    'Dao et al., FlashAttention (2022), for the running softmax; Milakov and Gimelshein (2018); block masks as in FlashInfer',
   axes: {
     ...HEAD_AXES,
     queries: 'queries per head, 0 to 2^30; query i stands at position i + keys - queries',
     causal: 'a query sees no key after its position',
     window: 'a query sees its position and the window - 1 keys before it; 0 (default): no window',
-    blocks: 'the block mask: indptr, indices, blockQueries and blockKeys (multiples of 16 from 16 to 128), perHead; default dense',
+    blocks:
+      'the block mask: indptr, indices, blockQueries and blockKeys (multiples of 16 from 16 to 128), perHead; default dense',
   },
   arrays: {
     q: { shape: '[heads, queries, headDim]', meaning: 'queries' },
     k: { shape: '[kvHeads, keys, headDim]', meaning: 'keys' },
     v: { shape: '[kvHeads, keys, valueDim]', meaning: 'values' },
-    indptr: { shape: '[queryBlocks + 1] or [heads, queryBlocks + 1]', meaning: 'where each block row begins and ends in indices' },
+    indptr: {
+      shape: '[queryBlocks + 1] or [heads, queryBlocks + 1]',
+      meaning: 'where each block row begins and ends in indices',
+    },
     indices: { shape: '[indicesLength]', meaning: 'key blocks of each block row, in any order' },
     output: { shape: '[heads, queries, valueDim]', meaning: 'softmax(scores)·v; 0 where no key is visible' },
     lse: { shape: '[heads, queries]', meaning: 'natural log-sum-exp of the scores; -inf where no key is visible' },
@@ -143,9 +172,15 @@ const blocksparse: KernelSpec<AttentionBlocksparseOptions> = {
   cases: [
     sparse('one of everything', { heads: 1, kvHeads: 1, queries: 1, keys: 1, headDim: 1 }),
     ...edges.map((n) => sparse(`dense, ${n} queries and keys`, { ...small, queries: n, keys: n })),
-    ...[1, 2, 3, 4, 5, 6, 7, 40, 65, 80, 127, 256].map((headDim) => sparse(`headDim ${headDim}`, { heads: 2, kvHeads: 2, queries: 9, keys: 21, headDim, causal: true })),
-    ...[1, 2, 3, 5, 130, 256].map((valueDim) => sparse(`valueDim ${valueDim}`, { heads: 2, kvHeads: 1, queries: 5, keys: 19, headDim: 8, valueDim })),
-    ...[1, 2, 3, 4, 5, 6, 7, 8, 9, 16].map((group) => sparse(`groups of ${group}, one query`, { heads: 2 * group, kvHeads: 2, queries: 1, keys: 37, headDim: 12 })),
+    ...[1, 2, 3, 4, 5, 6, 7, 40, 65, 80, 127, 256].map((headDim) =>
+      sparse(`headDim ${headDim}`, { heads: 2, kvHeads: 2, queries: 9, keys: 21, headDim, causal: true }),
+    ),
+    ...[1, 2, 3, 5, 130, 256].map((valueDim) =>
+      sparse(`valueDim ${valueDim}`, { heads: 2, kvHeads: 1, queries: 5, keys: 19, headDim: 8, valueDim }),
+    ),
+    ...[1, 2, 3, 4, 5, 6, 7, 8, 9, 16].map((group) =>
+      sparse(`groups of ${group}, one query`, { heads: 2 * group, kvHeads: 2, queries: 1, keys: 37, headDim: 12 }),
+    ),
     sparse('groups of 3, causal', { heads: 6, kvHeads: 2, queries: 33, keys: 33, headDim: 20, causal: true }),
     sparse('causal, more keys than queries', { ...small, queries: 7, keys: 90, causal: true }),
     sparse('causal, more queries than keys: the first see nothing', { ...small, queries: 90, keys: 7, causal: true }),
@@ -158,9 +193,17 @@ const blocksparse: KernelSpec<AttentionBlocksparseOptions> = {
     sparse('several chunks of keys', { heads: 4, kvHeads: 1, queries: 20, keys: 515, headDim: 64 }),
     ...[16, 32, 48, 64, 96, 128].map((size) => {
       const o = { ...small, queries: 200, keys: 300, causal: size % 32 === 0 };
-      return sparse(`blocks of ${size}, ragged`, { ...o, blocks: blocksOf(o, size, size, (_block, _row, _head, r) => r.uniform() < 0.5) });
+      return sparse(`blocks of ${size}, ragged`, {
+        ...o,
+        blocks: blocksOf(o, size, size, (_block, _row, _head, r) => r.uniform() < 0.5),
+      });
     }),
-    ...[[16, 128], [128, 16], [64, 16], [48, 80]].map(([blockQueries, blockKeys]) => {
+    ...[
+      [16, 128],
+      [128, 16],
+      [64, 16],
+      [48, 80],
+    ].map(([blockQueries, blockKeys]) => {
       const o = { heads: 4, kvHeads: 2, queries: 150, keys: 170, headDim: 24, window: 100 };
       return sparse(`blocks of ${blockQueries} × ${blockKeys}, per head`, {
         ...o,
@@ -169,7 +212,10 @@ const blocksparse: KernelSpec<AttentionBlocksparseOptions> = {
     }),
     (() => {
       const o = { ...banded, causal: true };
-      return sparse('blocks wholly in the future, empty rows', { ...o, blocks: blocksOf(o, 16, 16, (block, row) => block > row - (row % 2)) });
+      return sparse('blocks wholly in the future, empty rows', {
+        ...o,
+        blocks: blocksOf(o, 16, 16, (block, row) => block > row - (row % 2)),
+      });
     })(),
     sparse('no blocks at all', { ...banded, blocks: blocksOf(banded, 16, 16, () => false) }),
     (() => {
@@ -177,7 +223,9 @@ const blocksparse: KernelSpec<AttentionBlocksparseOptions> = {
       return sparse('sparse decode', { ...o, blocks: blocksOf(o, 16, 16, (block) => block % 5 !== 1) });
     })(),
     sparse('a block listed twice counts twice', {
-      ...small, queries: 3, keys: 20,
+      ...small,
+      queries: 3,
+      keys: 20,
       blocks: { indptr: Uint32Array.of(0, 3), indices: Uint32Array.of(1, 0, 1), blockQueries: 16, blockKeys: 16 },
     }),
     sparse('scale 1', { ...banded, scale: 1 }),
@@ -198,31 +246,70 @@ const blocksparse: KernelSpec<AttentionBlocksparseOptions> = {
     ).map(([title, value]) => {
       const o = { ...small, queries: 9, keys: 70, scale: 0.1 };
       return sparse(title, o, {
-        inputs: (r) => ({ q: r.floats(2 * 9 * 16, () => Math.abs(value(3))), k: r.floats(70 * 16, value), v: r.normals(70 * 16) }),
+        inputs: (r) => ({
+          q: r.floats(2 * 9 * 16, () => Math.abs(value(3))),
+          k: r.floats(70 * 16, value),
+          v: r.normals(70 * 16),
+        }),
       });
     }),
-    sparse('NaN in one query, infinity in another', { ...small, queries: 9, keys: 70, causal: true }, {
-      cpuOnly: 'WGSL may assume finite numbers',
-      inputs: (r) => {
-        const x = q({ ...small, queries: 9, keys: 70 }, r);
-        x[3 * 16 + 5] = Number.NaN;
-        x[12 * 16] = Infinity;
-        return { q: x, ...kv({ ...small, queries: 9, keys: 70 }, r) };
+    sparse(
+      'NaN in one query, infinity in another',
+      { ...small, queries: 9, keys: 70, causal: true },
+      {
+        cpuOnly: 'WGSL may assume finite numbers',
+        inputs: (r) => {
+          const x = q({ ...small, queries: 9, keys: 70 }, r);
+          x[3 * 16 + 5] = Number.NaN;
+          x[12 * 16] = Infinity;
+          return { q: x, ...kv({ ...small, queries: 9, keys: 70 }, r) };
+        },
       },
-    }),
-    sparse('NaN and infinity in keys that nobody sees', { ...small, queries: 4, keys: 12, blocks: { indptr: Uint32Array.of(0, 1), indices: Uint32Array.of(0), blockQueries: 16, blockKeys: 16 }, window: 4 }, {
-      cpuOnly: 'WGSL may assume finite numbers',
-      inputs: (r) => {
-        const { k, v } = kv({ ...small, queries: 4, keys: 12 }, r);
-        k.fill(Number.NaN, 0, 5 * 16);
-        return { q: q({ ...small, queries: 4, keys: 12 }, r), k, v, indptr: Uint32Array.of(0, 1), indices: Uint32Array.of(0) };
+    ),
+    sparse(
+      'NaN and infinity in keys that nobody sees',
+      {
+        ...small,
+        queries: 4,
+        keys: 12,
+        blocks: { indptr: Uint32Array.of(0, 1), indices: Uint32Array.of(0), blockQueries: 16, blockKeys: 16 },
+        window: 4,
       },
-    }),
+      {
+        cpuOnly: 'WGSL may assume finite numbers',
+        inputs: (r) => {
+          const { k, v } = kv({ ...small, queries: 4, keys: 12 }, r);
+          k.fill(Number.NaN, 0, 5 * 16);
+          return {
+            q: q({ ...small, queries: 4, keys: 12 }, r),
+            k,
+            v,
+            indptr: Uint32Array.of(0, 1),
+            indices: Uint32Array.of(0),
+          };
+        },
+      },
+    ),
   ],
   tolerance,
-  cost({ heads, kvHeads, queries, keys, headDim, valueDim, causal, window, indicesLength, blockQueries, blockKeys, perHead }) {
+  cost({
+    heads,
+    kvHeads,
+    queries,
+    keys,
+    headDim,
+    valueDim,
+    causal,
+    window,
+    indicesLength,
+    blockQueries,
+    blockKeys,
+    perHead,
+  }) {
     // Pairs of a query and a key: those of the listed blocks (an upper bound where blocks are ragged or partly masked), or exactly.
-    let pairs = perHead ? indicesLength! * blockQueries! * blockKeys! : heads! * indicesLength! * blockQueries! * blockKeys!;
+    let pairs = perHead
+      ? indicesLength! * blockQueries! * blockKeys!
+      : heads! * indicesLength! * blockQueries! * blockKeys!;
     if (blockQueries === 0) {
       pairs = 0;
       for (let i = 0; i < queries!; i++) {
@@ -255,28 +342,46 @@ const decodeSpec: KernelSpec<AttentionDecodeOptions> = {
   cases: [
     decode('one of everything', { heads: 1, kvHeads: 1, keys: 1, headDim: 1 }),
     ...edges.map((keys) => decode(`${keys} keys`, { heads: 4, kvHeads: 1, keys, headDim: 16 })),
-    ...[1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 71].map((group) => decode(`groups of ${group}`, { heads: 2 * group, kvHeads: 2, keys: 67, headDim: 20 })),
-    ...[1, 2, 3, 4, 5, 6, 7, 48, 65, 127, 256].map((headDim) => decode(`headDim ${headDim}`, { heads: 3, kvHeads: 1, keys: 33, headDim })),
-    ...[1, 3, 5, 70, 256].map((valueDim) => decode(`valueDim ${valueDim}`, { heads: 8, kvHeads: 2, keys: 33, headDim: 12, valueDim })),
+    ...[1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 71].map((group) =>
+      decode(`groups of ${group}`, { heads: 2 * group, kvHeads: 2, keys: 67, headDim: 20 }),
+    ),
+    ...[1, 2, 3, 4, 5, 6, 7, 48, 65, 127, 256].map((headDim) =>
+      decode(`headDim ${headDim}`, { heads: 3, kvHeads: 1, keys: 33, headDim }),
+    ),
+    ...[1, 3, 5, 70, 256].map((valueDim) =>
+      decode(`valueDim ${valueDim}`, { heads: 8, kvHeads: 2, keys: 33, headDim: 12, valueDim }),
+    ),
     decode('a range in the middle', { heads: 4, kvHeads: 2, keys: 300, headDim: 32, from: 101, to: 222 }),
     decode('an empty range', { heads: 4, kvHeads: 2, keys: 30, headDim: 32, from: 7, to: 7 }),
     decode('no keys', { heads: 4, kvHeads: 2, keys: 0, headDim: 32 }),
     decode('many keys', { heads: 4, kvHeads: 1, keys: 4099, headDim: 64 }),
     decode('soft cap 20', { heads: 6, kvHeads: 2, keys: 130, headDim: 64, softcap: 20 }),
-    decode('equal scores', { heads: 4, kvHeads: 1, keys: 130, headDim: 8 }, {
-      inputs: (r) => ({ q: r.floats(32, () => 1), k: r.floats(130 * 8, () => 2), v: r.normals(130 * 8) }),
-    }),
-    decode('scores that keep rising', { heads: 4, kvHeads: 1, keys: 700, headDim: 8 }, {
-      inputs: (r) => ({ q: r.floats(32, () => 1), k: r.floats(700 * 8, (i) => i / 80), v: r.normals(700 * 8) }),
-    }),
-    decode('NaN in one head', { heads: 4, kvHeads: 2, keys: 30, headDim: 8 }, {
-      cpuOnly: 'WGSL may assume finite numbers',
-      inputs: (r) => {
-        const x = r.normals(32);
-        x[9] = Number.NaN;
-        return { q: x, ...kv({ heads: 4, kvHeads: 2, keys: 30, headDim: 8 }, r) };
+    decode(
+      'equal scores',
+      { heads: 4, kvHeads: 1, keys: 130, headDim: 8 },
+      {
+        inputs: (r) => ({ q: r.floats(32, () => 1), k: r.floats(130 * 8, () => 2), v: r.normals(130 * 8) }),
       },
-    }),
+    ),
+    decode(
+      'scores that keep rising',
+      { heads: 4, kvHeads: 1, keys: 700, headDim: 8 },
+      {
+        inputs: (r) => ({ q: r.floats(32, () => 1), k: r.floats(700 * 8, (i) => i / 80), v: r.normals(700 * 8) }),
+      },
+    ),
+    decode(
+      'NaN in one head',
+      { heads: 4, kvHeads: 2, keys: 30, headDim: 8 },
+      {
+        cpuOnly: 'WGSL may assume finite numbers',
+        inputs: (r) => {
+          const x = r.normals(32);
+          x[9] = Number.NaN;
+          return { q: x, ...kv({ heads: 4, kvHeads: 2, keys: 30, headDim: 8 }, r) };
+        },
+      },
+    ),
   ],
   tolerance: { output: tolerance.output!, lse: tolerance.lse! },
   cost: ({ heads, kvHeads, headDim, valueDim, from, to }) => ({

@@ -16,11 +16,20 @@ const golden = (name: string) => {
   return readNpy(new Uint8Array(readFileSync(file)), file);
 };
 const floats = (name: string) => golden(name).data as Float32Array;
-const inputsOf = (name: string): AttentionInputs => ({ q: floats(`${name}_q`), k: floats(`${name}_k`), v: floats(`${name}_v`) });
+const inputsOf = (name: string): AttentionInputs => ({
+  q: floats(`${name}_q`),
+  k: floats(`${name}_k`),
+  v: floats(`${name}_v`),
+});
 const outputsOf = (name: string) => ({ output: floats(`${name}_out`), lse: floats(`${name}_lse`) });
 
 /** What is wrong with `got` by the spec's own tolerances. */
-function faultOf(inputs: AttentionInputs, options: AttentionBlocksparseOptions | AttentionDecodeOptions, got: object, want: object): string | undefined {
+function faultOf(
+  inputs: AttentionInputs,
+  options: AttentionBlocksparseOptions | AttentionDecodeOptions,
+  got: object,
+  want: object,
+): string | undefined {
   const kernel = 'queries' in options ? spec.attention_blocksparse_f32! : spec.attention_decode_f32!;
   return judge(kernel, 'cpu', { ...got }, { ...want }, { ...inputs }, options).fault;
 }
@@ -34,11 +43,18 @@ function csr(name: string, block: number): Blocks {
   for (let head = 0; head < heads; head++) {
     indptr.push(indices.length);
     for (let row = 0; row < rows; row++) {
-      for (let column = 0; column < columns; column++) if (data[(head * rows + row) * columns + column]) indices.push(column);
+      for (let column = 0; column < columns; column++)
+        if (data[(head * rows + row) * columns + column]) indices.push(column);
       indptr.push(indices.length);
     }
   }
-  return { indptr: Uint32Array.from(indptr), indices: Uint32Array.from(indices), blockQueries: block, blockKeys: block, perHead: true };
+  return {
+    indptr: Uint32Array.from(indptr),
+    indices: Uint32Array.from(indices),
+    blockQueries: block,
+    blockKeys: block,
+    perHead: true,
+  };
 }
 
 describe.each([
@@ -62,14 +78,24 @@ describe.each([
   test('sliding window', () => {
     const options = { heads: 1, kvHeads: 1, queries: 48, keys: 48, headDim: 64, window: 32 };
     const inputs = inputsOf('sliding_left31');
-    expect(faultOf(inputs, options, attentionBlocksparse(inputs, options), outputsOf('sliding_left31'))).toBeUndefined();
+    expect(
+      faultOf(inputs, options, attentionBlocksparse(inputs, options), outputsOf('sliding_left31')),
+    ).toBeUndefined();
   });
 
   test.each([
     ['bs16_d30_causal', 256, true],
     ['bs16_ragged', 245, false],
   ] as const)('block mask %s', (name, n, causal) => {
-    const options = { heads: 1, kvHeads: 1, queries: n, keys: n, headDim: 32, causal, blocks: csr(`${name}_blockmask`, 16) };
+    const options = {
+      heads: 1,
+      kvHeads: 1,
+      queries: n,
+      keys: n,
+      headDim: 32,
+      causal,
+      blocks: csr(`${name}_blockmask`, 16),
+    };
     const { q, k, v } = inputsOf('bs16');
     const inputs = { q: q.slice(0, n * 32), k: k.slice(0, n * 32), v: v.slice(0, n * 32) };
     expect(faultOf(inputs, options, attentionBlocksparse(inputs, options), outputsOf(name))).toBeUndefined();
@@ -123,9 +149,17 @@ describe('properties', () => {
             indptr.push(indices.length);
           }
         }
-        const blocks = { indptr: Uint32Array.from(indptr), indices: Uint32Array.from(indices), blockQueries, blockKeys, perHead };
+        const blocks = {
+          indptr: Uint32Array.from(indptr),
+          indices: Uint32Array.from(indices),
+          blockQueries,
+          blockKeys,
+          perHead,
+        };
         const all = { ...options, causal, window, blocks };
-        expect(faultOf(inputs, all, cpu.attentionBlocksparse(inputs, all), reference.attentionBlocksparseF64(inputs, all))).toBeUndefined();
+        expect(
+          faultOf(inputs, all, cpu.attentionBlocksparse(inputs, all), reference.attentionBlocksparseF64(inputs, all)),
+        ).toBeUndefined();
       }),
       { numRuns: 60 },
     );
@@ -143,7 +177,9 @@ describe('properties', () => {
           blockQueries: 64,
           blockKeys: 64,
         };
-        expect(cpu.attentionBlocksparse(inputs, { ...options, causal, blocks })).toEqual(cpu.attentionBlocksparse(inputs, { ...options, causal }));
+        expect(cpu.attentionBlocksparse(inputs, { ...options, causal, blocks })).toEqual(
+          cpu.attentionBlocksparse(inputs, { ...options, causal }),
+        );
       }),
       { numRuns: 20 },
     );
@@ -194,21 +230,33 @@ test.each([cpu, reference])('no queries, no keys', ({ attentionBlocksparse }) =>
   const none = new Float32Array(0);
   const some = new Float32Array(8);
   const options = { heads: 2, kvHeads: 1, headDim: 2 };
-  expect(attentionBlocksparse({ q: none, k: some, v: some }, { ...options, queries: 0, keys: 4 })).toEqual({ output: none, lse: none });
-  expect(attentionBlocksparse({ q: some, k: none, v: none }, { ...options, queries: 2, keys: 0 })).toEqual({ output: some, lse: new Float32Array(4).fill(-Infinity) });
+  expect(attentionBlocksparse({ q: none, k: some, v: some }, { ...options, queries: 0, keys: 4 })).toEqual({
+    output: none,
+    lse: none,
+  });
+  expect(attentionBlocksparse({ q: some, k: none, v: none }, { ...options, queries: 2, keys: 0 })).toEqual({
+    output: some,
+    lse: new Float32Array(4).fill(-Infinity),
+  });
 });
 
 describe('huge scores', () => {
   test('the largest wins alone', () => {
     const k = Float32Array.of(1, -1, 2, 0).map((x) => x * 1e18);
-    const { output, lse } = cpu.attentionDecode({ q: Float32Array.of(1e19), k, v: Float32Array.of(1, 2, 3, 4) }, { heads: 1, kvHeads: 1, keys: 4, headDim: 1 });
+    const { output, lse } = cpu.attentionDecode(
+      { q: Float32Array.of(1e19), k, v: Float32Array.of(1, 2, 3, 4) },
+      { heads: 1, kvHeads: 1, keys: 4, headDim: 1 },
+    );
     expect(output).toEqual(Float32Array.of(3));
     expect(lse[0]! / 2e37).toBeCloseTo(1, 6);
   });
 
   test('beyond f32 they are infinite: -inf is masked, +inf makes the row NaN', () => {
     const options = { heads: 2, kvHeads: 1, keys: 2, headDim: 1, scale: 1 };
-    const { output, lse } = cpu.attentionDecode({ q: Float32Array.of(-1e30, 1e30), k: Float32Array.of(1e30, 1e30), v: Float32Array.of(1, 2) }, options);
+    const { output, lse } = cpu.attentionDecode(
+      { q: Float32Array.of(-1e30, 1e30), k: Float32Array.of(1e30, 1e30), v: Float32Array.of(1, 2) },
+      options,
+    );
     expect(output).toEqual(Float32Array.of(0, Number.NaN));
     expect(lse).toEqual(Float32Array.of(-Infinity, Number.NaN));
   });
@@ -232,7 +280,10 @@ describe('faults', () => {
   };
 
   test.each([
-    [{ heads: 3, kvHeads: 2 }, 'RangeError: attention_blocksparse_f32: "heads" expected multiple of kvHeads (2), got 3'],
+    [
+      { heads: 3, kvHeads: 2 },
+      'RangeError: attention_blocksparse_f32: "heads" expected multiple of kvHeads (2), got 3',
+    ],
     [{ headDim: 257 }, 'RangeError: attention_blocksparse_f32: "headDim" expected integer in [1, 256], got 257'],
     [{ headDim: 0 }, 'RangeError: attention_blocksparse_f32: "headDim" expected integer in [1, 256], got 0'],
     [{ valueDim: '4' }, 'TypeError: attention_blocksparse_f32: "valueDim" expected integer in [1, 256], got "4"'],
@@ -240,20 +291,48 @@ describe('faults', () => {
     [{ softcap: -1 }, 'RangeError: attention_blocksparse_f32: "softcap" expected number of at least 0, got -1'],
     [{ causal: 1 }, 'TypeError: attention_blocksparse_f32: "causal" expected boolean, got 1'],
     [{ window: -1 }, 'RangeError: attention_blocksparse_f32: "window" expected integer in [0, 1073741824], got -1'],
-    [{ keys: 31 }, 'RangeError: attention_blocksparse_f32: "k" expected Float32Array of length 124, got Float32Array of length 128'],
-    [{ blocks: { ...blocks, blockKeys: 24 } }, 'RangeError: attention_blocksparse_f32: "blockKeys" expected multiple of 16, got 24'],
-    [{ blocks: { ...blocks, blockQueries: 144 } }, 'RangeError: attention_blocksparse_f32: "blockQueries" expected integer in [16, 128], got 144'],
-    [{ blocks: { ...blocks, indptr: [0, 1, 2] } }, 'TypeError: attention_blocksparse_f32: "indptr" expected Uint32Array, got Array'],
-    [{ blocks: { ...blocks, perHead: true, indptr: Uint32Array.of(0, 1) } }, 'RangeError: attention_blocksparse_f32: "indptr" expected Uint32Array of length 3, got Uint32Array of length 2'],
-    [{ blocks: { ...blocks, indptr: Uint32Array.of(0, 2, 1) } }, 'RangeError: attention_blocksparse_f32: "indptr[2]" expected integer in [2, 2], got 1'],
-    [{ blocks: { ...blocks, indptr: Uint32Array.of(0, 1, 9) } }, 'RangeError: attention_blocksparse_f32: "indptr[2]" expected integer in [1, 2], got 9'],
-    [{ blocks: { ...blocks, indices: Uint32Array.of(0, 2) } }, 'RangeError: attention_blocksparse_f32: "indices[1]" expected integer in [0, 1], got 2'],
+    [
+      { keys: 31 },
+      'RangeError: attention_blocksparse_f32: "k" expected Float32Array of length 124, got Float32Array of length 128',
+    ],
+    [
+      { blocks: { ...blocks, blockKeys: 24 } },
+      'RangeError: attention_blocksparse_f32: "blockKeys" expected multiple of 16, got 24',
+    ],
+    [
+      { blocks: { ...blocks, blockQueries: 144 } },
+      'RangeError: attention_blocksparse_f32: "blockQueries" expected integer in [16, 128], got 144',
+    ],
+    [
+      { blocks: { ...blocks, indptr: [0, 1, 2] } },
+      'TypeError: attention_blocksparse_f32: "indptr" expected Uint32Array, got Array',
+    ],
+    [
+      { blocks: { ...blocks, perHead: true, indptr: Uint32Array.of(0, 1) } },
+      'RangeError: attention_blocksparse_f32: "indptr" expected Uint32Array of length 3, got Uint32Array of length 2',
+    ],
+    [
+      { blocks: { ...blocks, indptr: Uint32Array.of(0, 2, 1) } },
+      'RangeError: attention_blocksparse_f32: "indptr[2]" expected integer in [2, 2], got 1',
+    ],
+    [
+      { blocks: { ...blocks, indptr: Uint32Array.of(0, 1, 9) } },
+      'RangeError: attention_blocksparse_f32: "indptr[2]" expected integer in [1, 2], got 9',
+    ],
+    [
+      { blocks: { ...blocks, indices: Uint32Array.of(0, 2) } },
+      'RangeError: attention_blocksparse_f32: "indices[1]" expected integer in [0, 1], got 2',
+    ],
   ])('%o', (change, expected) => {
     expect(message(change)).toBe(expected);
   });
 
   test('decode ranges', () => {
-    const range = (from: number, to: number) => () => cpu.attentionDecode({ ...inputs, q: inputs.q.slice(0, 4) }, { heads: 1, kvHeads: 1, keys: 32, headDim: 4, from, to });
+    const range = (from: number, to: number) => () =>
+      cpu.attentionDecode(
+        { ...inputs, q: inputs.q.slice(0, 4) },
+        { heads: 1, kvHeads: 1, keys: 32, headDim: 4, from, to },
+      );
     expect(range(0, 33)).toThrow(new RangeError('attention_decode_f32: "to" expected integer in [0, 32], got 33'));
     expect(range(9, 8)).toThrow(new RangeError('attention_decode_f32: "from" expected integer in [0, 8], got 9'));
   });
@@ -268,7 +347,31 @@ describe('faults', () => {
     const r = random(5);
     for (const at of [q, k, v]) f32.set(r.normals(128), at / 4);
     const call = (length: number) =>
-      raw.attention_blocksparse_f32(q, k, v, 1, 1, 32, 32, 4, 4, 0.5, 0, 0, 0, indptr, indices, length, 16, 16, 0, output, lse, scratch, status);
+      raw.attention_blocksparse_f32(
+        q,
+        k,
+        v,
+        1,
+        1,
+        32,
+        32,
+        4,
+        4,
+        0.5,
+        0,
+        0,
+        0,
+        indptr,
+        indices,
+        length,
+        16,
+        16,
+        0,
+        output,
+        lse,
+        scratch,
+        status,
+      );
     u32.set([0, 3, 4], indptr / 4);
     u32.set([1, 77, 0xffffffff, 0], indices / 4);
     call(4);
@@ -279,7 +382,11 @@ describe('faults', () => {
     call(2);
     expect(u32[status / 4]).toBe(0);
     expect(skipped).toEqual(f32.slice(output / 4, output / 4 + 128));
-    for (const bad of [[0, 0xffffffff, 0xfffffff0], [7, 1, 2], [0xffffffff, 0, 1]]) {
+    for (const bad of [
+      [0, 0xffffffff, 0xfffffff0],
+      [7, 1, 2],
+      [0xffffffff, 0, 1],
+    ]) {
       u32.set(bad, indptr / 4);
       call(2);
       expect(f32.slice(output / 4, output / 4 + 128).every(Number.isFinite)).toBe(true);

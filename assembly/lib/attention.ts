@@ -8,13 +8,15 @@
  *
  * Narrow tiles (V = 1) step through a key four dimensions at a time. When the dimension is no multiple of four the last
  * step overlaps the one before (`main` slots, then four more that begin at dim - 4): the overlapped queries are 0, the
- * overlapped outputs come out twice. Wide tiles overlap the last four output slots only. Dimensions below 4 take wide tiles.
+ * overlapped outputs come out twice. Wide tiles overlap the last four output slots only. Dimensions below 4 take wide
+ * tiles.
  */
 
 import {
   EXP2_C1, EXP2_C2, EXP2_C3, EXP2_C4, EXP2_C5, EXP2_C6, EXP2_LOWEST, EXP2_MAGIC, LN2, LOG2E, TANH_LIMIT, TANH_SCALE,
-  exp2Once_f32x4, exp2_f32x4, held, ln_f64, madd_f32x4, tanh_f32x4,
+  exp2_f32x4, held, ln_f64, tanh_f32x4,
 } from './exp';
+import { TOUCHED, addNarrow, addWide, addWideCached, roundUp4, scoresNarrow, scoresWide } from './attention-products';
 
 /** Keys scored at a time: their K and V stay in the first-level cache while all tiles of a pass use them. */
 export const CHUNK_KEYS: u32 = 64;
@@ -24,25 +26,13 @@ export const PASS_ROWS: u32 = 64;
 /** Where scores stand in scratch; the maxima of one tile and then the tiles follow. */
 export const TILES_AT: usize = (CHUNK_KEYS + 1) << 5;
 
-/**
- * How far ahead of the arithmetic memory is touched, where keys (values) have at least TOUCHED dimensions: hardware prefetchers
- * follow two or four rows at once only while they are short. Without it, decoding with headDim 128 from DRAM takes three times
- * as long; with it, headDim 64 would take a third longer.
- */
-const TOUCHED: u32 = 112;
-const AHEAD: usize = 512;
-const BURST: usize = 2048;
 const LOWEST: f32 = -3.4028234663852886e38;
 /** The running maximum may lag by this much (log2), which spares most rescaling of the outputs. */
 const SLACK: f32 = 8;
 
-// @ts-ignore: decorator
-@inline
-export function roundUp4(n: u32): u32 {
-  return (n + 3) & ~3;
-}
-
-/** What queries are multiplied by, so that a product is a score in log2 units, or tanh's argument when there is a cap. */
+/**
+ * What queries are multiplied by, so that a product is a score in log2 units, or tanh's argument when there is a cap.
+ */
 // @ts-ignore: decorator
 @inline
 export function factorOf(scale: f32, cap: f32): f32 {
@@ -64,212 +54,12 @@ export function endKey(position: i32, keys: u32, causal: u32, window: u32): i32 
 }
 
 /**
- * Reads a byte of every cache line that the arithmetic comes to next, in bursts: [ahead, at + AHEAD) and at least BURST bytes,
- * not past `limit`. Answers with the new `ahead`.
- */
-// @ts-ignore: decorator
-@inline
-function touch(at: usize, ahead: usize, limit: usize): usize {
-  if (ahead >= at + AHEAD) return ahead;
-  const next = max(at + AHEAD, ahead + BURST);
-  const end = min(next, limit);
-  while (ahead < end) {
-    load<u8>(ahead);
-    ahead += 64;
-  }
-  return next;
-}
-
-/** p = q·k of `count` keys for 8 rows, and their maximum by row to `top`: tiles of 4 keys × 2 vectors in registers. */
-function scoresWide(q: usize, k: usize, limit: usize, headDim: u32, count: u32, p: usize, top: usize): void {
-  const stride: u32 = headDim << 2;
-  const end = q + (headDim << 5);
-  let left: i32 = count;
-  let ahead = k + AHEAD;
-  let topA = f32x4.splat(-Infinity), topB = topA;
-  do {
-    ahead = touch(k + (stride << 2), ahead, limit);
-    let k0 = k, k1 = k0 + (left > 1 ? stride : 0), k2 = k1 + (left > 2 ? stride : 0), k3 = k2 + (left > 3 ? stride : 0);
-    let a0 = f32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
-    let x = q;
-    do {
-      const a = v128.load(x), b = v128.load(x, 16);
-      let s = v128.load32_splat(k0);
-      a0 = madd_f32x4(s, a, a0); b0 = madd_f32x4(s, b, b0);
-      s = v128.load32_splat(k1);
-      a1 = madd_f32x4(s, a, a1); b1 = madd_f32x4(s, b, b1);
-      s = v128.load32_splat(k2);
-      a2 = madd_f32x4(s, a, a2); b2 = madd_f32x4(s, b, b2);
-      s = v128.load32_splat(k3);
-      a3 = madd_f32x4(s, a, a3); b3 = madd_f32x4(s, b, b3);
-      k0 += 4; k1 += 4; k2 += 4; k3 += 4;
-      x += 32;
-    } while (x < end);
-    topA = f32x4.pmax(f32x4.pmax(f32x4.pmax(topA, a0), f32x4.pmax(a1, a2)), a3);
-    topB = f32x4.pmax(f32x4.pmax(f32x4.pmax(topB, b0), f32x4.pmax(b1, b2)), b3);
-    v128.store(p, a0); v128.store(p, b0, 16); v128.store(p, a1, 32); v128.store(p, b1, 48);
-    v128.store(p, a2, 64); v128.store(p, b2, 80); v128.store(p, a3, 96); v128.store(p, b3, 112);
-    p += 128;
-    k += stride << 2;
-    left -= 4;
-  } while (left > 0);
-  v128.store(top, topA);
-  v128.store(top, topB, 16);
-}
-
-/** The same for 4 rows, two keys at a time, each in the order it lies in memory: 1 vector × 2 keys × 4 dimensions. */
-function scoresNarrow(q: usize, k: usize, limit: usize, headDim: u32, count: u32, p: usize, top: usize): void {
-  const stride: u32 = headDim << 2;
-  const main = q + ((headDim & ~3) << 4);
-  const end = q + (roundUp4(headDim) << 4);
-  const back: u32 = (-headDim & 3) << 2;
-  let left: i32 = count;
-  let ahead = k + AHEAD;
-  let topA = f32x4.splat(-Infinity);
-  do {
-    ahead = touch(k + (stride << 1), ahead, limit);
-    let k0 = k, k1 = k0 + (left > 1 ? stride : 0);
-    let a0 = f32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
-    let x = q;
-    let stop = main;
-    do {
-      do {
-        const r = v128.load(k0), s = v128.load(k1);
-        let a = v128.load(x);
-        a0 = madd_f32x4(v128.shuffle<f32>(r, r, 0, 0, 0, 0), a, a0); b0 = madd_f32x4(v128.shuffle<f32>(s, s, 0, 0, 0, 0), a, b0);
-        a = v128.load(x, 16);
-        a1 = madd_f32x4(v128.shuffle<f32>(r, r, 1, 1, 1, 1), a, a1); b1 = madd_f32x4(v128.shuffle<f32>(s, s, 1, 1, 1, 1), a, b1);
-        a = v128.load(x, 32);
-        a2 = madd_f32x4(v128.shuffle<f32>(r, r, 2, 2, 2, 2), a, a2); b2 = madd_f32x4(v128.shuffle<f32>(s, s, 2, 2, 2, 2), a, b2);
-        a = v128.load(x, 48);
-        a3 = madd_f32x4(v128.shuffle<f32>(r, r, 3, 3, 3, 3), a, a3); b3 = madd_f32x4(v128.shuffle<f32>(s, s, 3, 3, 3, 3), a, b3);
-        k0 += 16; k1 += 16;
-        x += 64;
-      } while (x < stop);
-      k0 -= back; k1 -= back;
-      stop = end;
-    } while (x < end);
-    a0 = f32x4.add(f32x4.add(a0, a1), f32x4.add(a2, a3));
-    b0 = f32x4.add(f32x4.add(b0, b1), f32x4.add(b2, b3));
-    topA = f32x4.pmax(f32x4.pmax(topA, a0), b0);
-    v128.store(p, a0); v128.store(p, b0, 16);
-    p += 32;
-    k += stride << 1;
-    left -= 2;
-  } while (left > 0);
-  v128.store(top, topA);
-}
-
-/** o += p·v for 8 rows, four keys at a time in memory order: for values that no other tile of the pass uses. */
-function addWide(p: usize, v: usize, limit: usize, valueDim: u32, count: u32, o: usize): void {
-  const stride: u32 = valueDim << 2;
-  const slots = valueDim < 4 ? valueDim : roundUp4(valueDim);
-  const back: u32 = (slots - valueDim) << 2;
-  const main = back ? o + ((valueDim & ~3) << 5) : o + (slots << 5);
-  const end = o + (slots << 5);
-  let left: i32 = count;
-  let ahead = v + AHEAD;
-  do {
-    ahead = touch(v + (stride << 2), ahead, limit);
-    let v0 = v, v1 = v0 + (left > 1 ? stride : 0), v2 = v1 + (left > 2 ? stride : 0), v3 = v2 + (left > 3 ? stride : 0);
-    const a0 = v128.load(p), b0 = v128.load(p, 16), a1 = v128.load(p, 32), b1 = v128.load(p, 48);
-    const a2 = v128.load(p, 64), b2 = v128.load(p, 80), a3 = v128.load(p, 96), b3 = v128.load(p, 112);
-    let x = o;
-    let stop = main;
-    do {
-      do {
-        let a = v128.load(x), b = v128.load(x, 16);
-        let s = v128.load32_splat(v0);
-        a = madd_f32x4(s, a0, a); b = madd_f32x4(s, b0, b);
-        s = v128.load32_splat(v1);
-        a = madd_f32x4(s, a1, a); b = madd_f32x4(s, b1, b);
-        s = v128.load32_splat(v2);
-        a = madd_f32x4(s, a2, a); b = madd_f32x4(s, b2, b);
-        s = v128.load32_splat(v3);
-        a = madd_f32x4(s, a3, a); b = madd_f32x4(s, b3, b);
-        v128.store(x, a); v128.store(x, b, 16);
-        v0 += 4; v1 += 4; v2 += 4; v3 += 4;
-        x += 32;
-      } while (x < stop);
-      v0 -= back; v1 -= back; v2 -= back; v3 -= back;
-      stop = end;
-    } while (x < end);
-    p += 128;
-    v += stride << 2;
-    left -= 4;
-  } while (left > 0);
-}
-
-/** o += p·v for 8 rows and four values at a time, the sums in registers: for values in the cache (same bits as addWide). */
-function addWideCached(p: usize, v: usize, valueDim: u32, count: u32, o: usize): void {
-  const stride: u32 = valueDim << 2;
-  const end = p + (count << 5);
-  for (let c: u32 = 0; c < valueDim; c += 4) {
-    let y = v + (min(c, valueDim - 4) << 2);
-    let a0 = v128.load(o), b0 = v128.load(o, 16), a1 = v128.load(o, 32), b1 = v128.load(o, 48);
-    let a2 = v128.load(o, 64), b2 = v128.load(o, 80), a3 = v128.load(o, 96), b3 = v128.load(o, 112);
-    let x = p;
-    do {
-      const a = v128.load(x), b = v128.load(x, 16);
-      let s = v128.load32_splat(y);
-      a0 = madd_f32x4(s, a, a0); b0 = madd_f32x4(s, b, b0);
-      s = v128.load32_splat(y, 4);
-      a1 = madd_f32x4(s, a, a1); b1 = madd_f32x4(s, b, b1);
-      s = v128.load32_splat(y, 8);
-      a2 = madd_f32x4(s, a, a2); b2 = madd_f32x4(s, b, b2);
-      s = v128.load32_splat(y, 12);
-      a3 = madd_f32x4(s, a, a3); b3 = madd_f32x4(s, b, b3);
-      y += stride;
-      x += 32;
-    } while (x < end);
-    v128.store(o, a0); v128.store(o, b0, 16); v128.store(o, a1, 32); v128.store(o, b1, 48);
-    v128.store(o, a2, 64); v128.store(o, b2, 80); v128.store(o, a3, 96); v128.store(o, b3, 112);
-    o += 128;
-  }
-}
-
-/** o += p·v for 4 rows, two keys at a time in memory order. */
-function addNarrow(p: usize, v: usize, limit: usize, valueDim: u32, count: u32, o: usize): void {
-  const stride: u32 = valueDim << 2;
-  const main = o + ((valueDim & ~3) << 4);
-  const end = o + (roundUp4(valueDim) << 4);
-  const back: u32 = (-valueDim & 3) << 2;
-  let left: i32 = count;
-  let ahead = v + AHEAD;
-  do {
-    ahead = touch(v + (stride << 1), ahead, limit);
-    let v0 = v, v1 = v0 + (left > 1 ? stride : 0);
-    const a = v128.load(p), b = v128.load(p, 16);
-    let x = o;
-    let stop = main;
-    do {
-      do {
-        const r = v128.load(v0), s = v128.load(v1);
-        let u = madd_f32x4(v128.shuffle<f32>(r, r, 0, 0, 0, 0), a, v128.load(x));
-        v128.store(x, madd_f32x4(v128.shuffle<f32>(s, s, 0, 0, 0, 0), b, u));
-        u = madd_f32x4(v128.shuffle<f32>(r, r, 1, 1, 1, 1), a, v128.load(x, 16));
-        v128.store(x, madd_f32x4(v128.shuffle<f32>(s, s, 1, 1, 1, 1), b, u), 16);
-        u = madd_f32x4(v128.shuffle<f32>(r, r, 2, 2, 2, 2), a, v128.load(x, 32));
-        v128.store(x, madd_f32x4(v128.shuffle<f32>(s, s, 2, 2, 2, 2), b, u), 32);
-        u = madd_f32x4(v128.shuffle<f32>(r, r, 3, 3, 3, 3), a, v128.load(x, 48));
-        v128.store(x, madd_f32x4(v128.shuffle<f32>(s, s, 3, 3, 3, 3), b, u), 48);
-        v0 += 16; v1 += 16;
-        x += 64;
-      } while (x < stop);
-      v0 -= back; v1 -= back;
-      stop = end;
-    } while (x < end);
-    p += 32;
-    v += stride << 1;
-    left -= 2;
-  } while (left > 0);
-}
-
-/**
  * Scores of one vector of rows become weights: cap and mask (where `masked` says that a row sees only part of
  * [first, first + count)), the maximum brought up to date, p = 2^(score - m), l and the outputs in step.
  */
-function weigh(p: usize, count: u32, stride: u32, state: usize, top: usize, o: usize, slots: u32, first: u32, masked: bool, cap: f32): void {
+function weigh(
+  p: usize, count: u32, stride: u32, state: usize, top: usize, o: usize, slots: u32, first: u32, masked: bool, cap: f32,
+): void {
   const lowest = held(EXP2_LOWEST), magic = held(EXP2_MAGIC), one = held(1);
   const c1 = held(EXP2_C1), c2 = held(EXP2_C2), c3 = held(EXP2_C3), c4 = held(EXP2_C4), c5 = held(EXP2_C5), c6 = held(EXP2_C6);
   const end = p + count * stride;
@@ -305,7 +95,7 @@ function weigh(p: usize, count: u32, stride: u32, state: usize, top: usize, o: u
   let m = v128.load(mAt), l = v128.load(lAt);
   if (v128.any_true(f32x4.gt(high, f32x4.add(m, f32x4.splat(SLACK))))) {
     high = f32x4.pmax(m, high);
-    const shrink = exp2Once_f32x4(f32x4.sub(m, high));
+    const shrink = exp2_f32x4(f32x4.sub(m, high), lowest, magic, one, c1, c2, c3, c4, c5, c6);
     m = high;
     v128.store(mAt, m);
     l = f32x4.mul(l, shrink);
@@ -336,8 +126,8 @@ function narrow(left: u32, headDim: u32, valueDim: u32): bool {
 }
 
 /**
- * A pass: rows [row, row + PASS_ROWS) of a block of queries in tiles. Row r is query `query` + r / group of head `head` + r mod group,
- * so that the heads that share keys share their reading too.
+ * A pass: rows [row, end), at most PASS_ROWS, of a block of queries, in tiles. Row r is query `query` + floor(r /
+ * group) of head `head` + r mod group, so that the heads that share keys share their reading too.
  */
 export function begin(
   q: usize, queries: u32, keys: u32, headDim: u32, valueDim: u32, factor: f32, causal: u32, window: u32,
@@ -376,8 +166,8 @@ export function begin(
 export function attend(
   k: usize, v: usize, keys: u32, headDim: u32, valueDim: u32, cap: f32, rows: u32, first: u32, end: u32, tiles: usize, p: usize,
 ): void {
-  const kEnd = headDim < TOUCHED ? 0 : k + keys * (headDim << 2);
-  const vEnd = valueDim < TOUCHED ? 0 : v + keys * (valueDim << 2);
+  const kEnd = headDim < TOUCHED ? <usize>0 : k + keys * (headDim << 2);
+  const vEnd = valueDim < TOUCHED ? <usize>0 : v + keys * (valueDim << 2);
   const outputSlots = valueDim < 4 ? valueDim : roundUp4(valueDim);
   const top = p + (CHUNK_KEYS << 5);
   for (; first < end; first += CHUNK_KEYS) {
@@ -399,7 +189,7 @@ export function attend(
         const kAt = k + from * (headDim << 2);
         const vAt = v + from * (valueDim << 2);
         if (wide) {
-          scoresWide(queriesAt, kAt, tile == tiles ? kEnd : 0, headDim, count, p, top);
+          scoresWide(queriesAt, kAt, tile == tiles ? kEnd : <usize>0, headDim, count, p, top);
           weigh(p, count, 32, tile, top, outputsAt, outputSlots, from, masked, cap);
           weigh(p + 16, count, 32, tile + 16, top + 16, outputsAt + 16, outputSlots, from, masked, cap);
           if (rows <= 8 || valueDim < 4) addWide(p, vAt, vEnd, valueDim, count, outputsAt);

@@ -81,19 +81,24 @@ function headParams(kernel: string, o: HeadOptions) {
   const { heads, kvHeads, keys, headDim, valueDim = headDim, softcap = 0 } = options(kernel, o);
   const { scale = 1 / Math.sqrt(integer(kernel, 'headDim', headDim, 1, MAX_DIM)) } = o;
   // Rounded here so that every backend, the reference included, scales by the same number.
-  const f32 = { scale: Math.fround(finite(kernel, 'scale', scale)), softcap: Math.fround(finite(kernel, 'softcap', softcap)) };
+  const f32 = {
+    scale: Math.fround(finite(kernel, 'scale', scale)),
+    softcap: Math.fround(finite(kernel, 'softcap', softcap)),
+  };
   return { heads, kvHeads, keys, headDim, valueDim, ...f32 };
 }
 
 function checkHeads(kernel: string, { heads, kvHeads, keys, headDim, valueDim, scale, softcap }: Params): void {
   integer(kernel, 'kvHeads', kvHeads, 1);
   integer(kernel, 'heads', heads, 1);
-  if (heads! % kvHeads! !== 0) throw new RangeError(message(kernel, 'heads', `multiple of kvHeads (${kvHeads})`, heads));
+  if (heads! % kvHeads! !== 0)
+    throw new RangeError(message(kernel, 'heads', `multiple of kvHeads (${kvHeads})`, heads));
   integer(kernel, 'keys', keys, 0, MAX_POSITION);
   integer(kernel, 'headDim', headDim, 1, MAX_DIM);
   integer(kernel, 'valueDim', valueDim, 1, MAX_DIM);
   finite(kernel, 'scale', scale);
-  if (finite(kernel, 'softcap', softcap) < 0) throw new RangeError(message(kernel, 'softcap', 'number of at least 0', softcap));
+  if (finite(kernel, 'softcap', softcap) < 0)
+    throw new RangeError(message(kernel, 'softcap', 'number of at least 0', softcap));
 }
 
 function blockSize(name: string, size: number | undefined): number {

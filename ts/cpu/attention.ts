@@ -1,12 +1,12 @@
 import {
   type AttentionBlocksparseOptions,
   type AttentionDecodeOptions,
-  attentionScratchBytes,
   attention_blocksparse_f32,
   attention_decode_f32,
+  attentionScratchBytes,
 } from '../contract/attention.js';
 import * as code from '../generated/cpu/attention.js';
-import { type Instance, type InstantiateOptions, family } from './runtime.js';
+import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
 export type { AttentionBlocksparseOptions, AttentionDecodeOptions, Blocks } from '../contract/attention.js';
 export { attentionScratchBytes };
@@ -31,13 +31,17 @@ export interface AttentionOutputs {
 const attentionFamily = family<code.Kernels>(code, { attention_blocksparse_f32, attention_decode_f32 });
 
 /** The kernels inside your own memory: byte offsets, no copy, no allocation by us. Scratch: `attentionScratchBytes`. */
-export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => AttentionKernels = attentionFamily.instantiate;
+export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => AttentionKernels =
+  attentionFamily.instantiate;
 
 /** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
 export const preload = attentionFamily.preload;
 
 /** Attention under a block mask, a causal mask and a window; dense without any. */
-export function attentionBlocksparse({ q, k, v }: AttentionInputs, options: AttentionBlocksparseOptions): AttentionOutputs {
+export function attentionBlocksparse(
+  { q, k, v }: AttentionInputs,
+  options: AttentionBlocksparseOptions,
+): AttentionOutputs {
   const arrays = { q, k, v, indptr: options?.blocks?.indptr, indices: options?.blocks?.indices };
   return attentionFamily.run(attention_blocksparse_f32, arrays, options) as unknown as AttentionOutputs;
 }

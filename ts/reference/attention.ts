@@ -1,5 +1,10 @@
+import {
+  type AttentionBlocksparseOptions,
+  type AttentionDecodeOptions,
+  attention_blocksparse_f32,
+  attention_decode_f32,
+} from '../contract/attention.js';
 import type { Params } from '../contract.js';
-import { type AttentionBlocksparseOptions, type AttentionDecodeOptions, attention_blocksparse_f32, attention_decode_f32 } from '../contract/attention.js';
 import { checked } from './runtime.js';
 
 export type { AttentionBlocksparseOptions, AttentionDecodeOptions, Blocks } from '../contract/attention.js';
@@ -11,12 +16,18 @@ export interface AttentionInputs {
 }
 
 /** Attention under a block mask, a causal mask and a window: softmax(scale·q·k)·v, and the log-sum-exp of each row. */
-export function attentionBlocksparse(inputs: AttentionInputs, options: AttentionBlocksparseOptions): { output: Float32Array; lse: Float32Array } {
+export function attentionBlocksparse(
+  inputs: AttentionInputs,
+  options: AttentionBlocksparseOptions,
+): { output: Float32Array; lse: Float32Array } {
   return narrowed(attentionBlocksparseF64(inputs, options));
 }
 
 /** One query per head against the keys [from, to): a state that softmaxMerge merges with those of other keys. */
-export function attentionDecode(inputs: AttentionInputs, options: AttentionDecodeOptions): { output: Float32Array; lse: Float32Array } {
+export function attentionDecode(
+  inputs: AttentionInputs,
+  options: AttentionDecodeOptions,
+): { output: Float32Array; lse: Float32Array } {
   return narrowed(attentionDecodeF64(inputs, options));
 }
 
@@ -35,7 +46,12 @@ export function attentionDecodeF64(inputs: AttentionInputs, options: AttentionDe
 }
 
 /** The keys a query of a head attends to: those of its block row's blocks that its position and window let it see. */
-function visibleKeys(p: Params, { indptr, indices }: { indptr?: Uint32Array; indices?: Uint32Array }, head: number, query: number): number[] {
+function visibleKeys(
+  p: Params,
+  { indptr, indices }: { indptr?: Uint32Array; indices?: Uint32Array },
+  head: number,
+  query: number,
+): number[] {
   const { queries, keys, causal, window, blockQueries, blockKeys, perHead } = p as Record<string, number>;
   // The last query stands at the last key.
   const position = query + keys! - queries!;
@@ -49,7 +65,8 @@ function visibleKeys(p: Params, { indptr, indices }: { indptr?: Uint32Array; ind
   else {
     const rows = Math.ceil(queries! / blockQueries!);
     const row = (perHead ? head * (rows + 1) : 0) + Math.floor(query / blockQueries!);
-    for (let at = indptr[row]!; at < indptr[row + 1]!; at++) see(indices![at]! * blockKeys!, (indices![at]! + 1) * blockKeys!);
+    for (let at = indptr[row]!; at < indptr[row + 1]!; at++)
+      see(indices![at]! * blockKeys!, (indices![at]! + 1) * blockKeys!);
   }
   return visible;
 }

@@ -1,0 +1,228 @@
+/**
+ * The two products of attention on one tile (lib/attention.ts) of 8 rows (wide) or 4 (narrow): q·k of a few keys, and
+ * the weighted sum of their values. Rows of k and v may have any length and alignment. Only the `count` rows are read,
+ * and, to bring them near, those up to `limit`.
+ */
+
+import { madd_f32x4 } from './exp';
+
+/**
+ * How far ahead of the arithmetic memory is touched, where keys (values) have at least TOUCHED dimensions: hardware
+ * prefetchers follow two or four rows at once only while they are short. Without it, decoding with headDim 128 from
+ * DRAM takes three times as long; with it, headDim 64 would take a third longer.
+ */
+export const TOUCHED: u32 = 112;
+const AHEAD: usize = 512;
+const BURST: usize = 2048;
+
+// @ts-ignore: decorator
+@inline
+export function roundUp4(n: u32): u32 {
+  return (n + 3) & ~3;
+}
+
+/**
+ * Reads a byte of every cache line that the arithmetic comes to next, in bursts: [ahead, at + AHEAD) and at least BURST
+ * bytes, not past `limit`. Answers with the new `ahead`.
+ */
+// @ts-ignore: decorator
+@inline
+function touch(at: usize, ahead: usize, limit: usize): usize {
+  if (ahead >= at + AHEAD) return ahead;
+  const next = max(at + AHEAD, ahead + BURST);
+  const end = min(next, limit);
+  while (ahead < end) {
+    load<u8>(ahead);
+    ahead += 64;
+  }
+  return next;
+}
+
+/** p = q·k of `count` keys for 8 rows, and their maximum by row to `top`: tiles of 4 keys × 2 vectors in registers. */
+export function scoresWide(q: usize, k: usize, limit: usize, headDim: u32, count: u32, p: usize, top: usize): void {
+  const stride: usize = headDim << 2;
+  const end = q + (headDim << 5);
+  let left: i32 = count;
+  let ahead = k + AHEAD;
+  let topA = f32x4.splat(-Infinity), topB = topA;
+  do {
+    ahead = touch(k + (stride << 2), ahead, limit);
+    let k0 = k, k1 = k0 + (left > 1 ? stride : <usize>0);
+    let k2 = k1 + (left > 2 ? stride : <usize>0), k3 = k2 + (left > 3 ? stride : <usize>0);
+    let a0 = f32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+    let x = q;
+    do {
+      const a = v128.load(x), b = v128.load(x, 16);
+      let s = v128.load32_splat(k0);
+      a0 = madd_f32x4(s, a, a0); b0 = madd_f32x4(s, b, b0);
+      s = v128.load32_splat(k1);
+      a1 = madd_f32x4(s, a, a1); b1 = madd_f32x4(s, b, b1);
+      s = v128.load32_splat(k2);
+      a2 = madd_f32x4(s, a, a2); b2 = madd_f32x4(s, b, b2);
+      s = v128.load32_splat(k3);
+      a3 = madd_f32x4(s, a, a3); b3 = madd_f32x4(s, b, b3);
+      k0 += 4; k1 += 4; k2 += 4; k3 += 4;
+      x += 32;
+    } while (x < end);
+    topA = f32x4.pmax(f32x4.pmax(f32x4.pmax(topA, a0), f32x4.pmax(a1, a2)), a3);
+    topB = f32x4.pmax(f32x4.pmax(f32x4.pmax(topB, b0), f32x4.pmax(b1, b2)), b3);
+    v128.store(p, a0); v128.store(p, b0, 16); v128.store(p, a1, 32); v128.store(p, b1, 48);
+    v128.store(p, a2, 64); v128.store(p, b2, 80); v128.store(p, a3, 96); v128.store(p, b3, 112);
+    p += 128;
+    k += stride << 2;
+    left -= 4;
+  } while (left > 0);
+  v128.store(top, topA);
+  v128.store(top, topB, 16);
+}
+
+/** The same for 4 rows, two keys at a time, each in the order it lies in memory: 1 vector × 2 keys × 4 dimensions. */
+export function scoresNarrow(q: usize, k: usize, limit: usize, headDim: u32, count: u32, p: usize, top: usize): void {
+  const stride: usize = headDim << 2;
+  const main = q + ((headDim & ~3) << 4);
+  const end = q + (roundUp4(headDim) << 4);
+  const back: u32 = (-headDim & 3) << 2;
+  let left: i32 = count;
+  let ahead = k + AHEAD;
+  let topA = f32x4.splat(-Infinity);
+  do {
+    ahead = touch(k + (stride << 1), ahead, limit);
+    let k0 = k, k1 = k0 + (left > 1 ? stride : <usize>0);
+    let a0 = f32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+    let x = q;
+    let stop = main;
+    do {
+      do {
+        const r = v128.load(k0), s = v128.load(k1);
+        let a = v128.load(x);
+        a0 = madd_f32x4(v128.shuffle<f32>(r, r, 0, 0, 0, 0), a, a0); b0 = madd_f32x4(v128.shuffle<f32>(s, s, 0, 0, 0, 0), a, b0);
+        a = v128.load(x, 16);
+        a1 = madd_f32x4(v128.shuffle<f32>(r, r, 1, 1, 1, 1), a, a1); b1 = madd_f32x4(v128.shuffle<f32>(s, s, 1, 1, 1, 1), a, b1);
+        a = v128.load(x, 32);
+        a2 = madd_f32x4(v128.shuffle<f32>(r, r, 2, 2, 2, 2), a, a2); b2 = madd_f32x4(v128.shuffle<f32>(s, s, 2, 2, 2, 2), a, b2);
+        a = v128.load(x, 48);
+        a3 = madd_f32x4(v128.shuffle<f32>(r, r, 3, 3, 3, 3), a, a3); b3 = madd_f32x4(v128.shuffle<f32>(s, s, 3, 3, 3, 3), a, b3);
+        k0 += 16; k1 += 16;
+        x += 64;
+      } while (x < stop);
+      k0 -= back; k1 -= back;
+      stop = end;
+    } while (x < end);
+    a0 = f32x4.add(f32x4.add(a0, a1), f32x4.add(a2, a3));
+    b0 = f32x4.add(f32x4.add(b0, b1), f32x4.add(b2, b3));
+    topA = f32x4.pmax(f32x4.pmax(topA, a0), b0);
+    v128.store(p, a0); v128.store(p, b0, 16);
+    p += 32;
+    k += stride << 1;
+    left -= 2;
+  } while (left > 0);
+  v128.store(top, topA);
+}
+
+/** o += p·v for 8 rows, four keys at a time in memory order: for values that no other tile of the pass uses. */
+export function addWide(p: usize, v: usize, limit: usize, valueDim: u32, count: u32, o: usize): void {
+  const stride: usize = valueDim << 2;
+  const slots = valueDim < 4 ? valueDim : roundUp4(valueDim);
+  const back: u32 = (slots - valueDim) << 2;
+  const main = back ? o + ((valueDim & ~3) << 5) : o + (slots << 5);
+  const end = o + (slots << 5);
+  let left: i32 = count;
+  let ahead = v + AHEAD;
+  do {
+    ahead = touch(v + (stride << 2), ahead, limit);
+    let v0 = v, v1 = v0 + (left > 1 ? stride : <usize>0);
+    let v2 = v1 + (left > 2 ? stride : <usize>0), v3 = v2 + (left > 3 ? stride : <usize>0);
+    const a0 = v128.load(p), b0 = v128.load(p, 16), a1 = v128.load(p, 32), b1 = v128.load(p, 48);
+    const a2 = v128.load(p, 64), b2 = v128.load(p, 80), a3 = v128.load(p, 96), b3 = v128.load(p, 112);
+    let x = o;
+    let stop = main;
+    do {
+      do {
+        let a = v128.load(x), b = v128.load(x, 16);
+        let s = v128.load32_splat(v0);
+        a = madd_f32x4(s, a0, a); b = madd_f32x4(s, b0, b);
+        s = v128.load32_splat(v1);
+        a = madd_f32x4(s, a1, a); b = madd_f32x4(s, b1, b);
+        s = v128.load32_splat(v2);
+        a = madd_f32x4(s, a2, a); b = madd_f32x4(s, b2, b);
+        s = v128.load32_splat(v3);
+        a = madd_f32x4(s, a3, a); b = madd_f32x4(s, b3, b);
+        v128.store(x, a); v128.store(x, b, 16);
+        v0 += 4; v1 += 4; v2 += 4; v3 += 4;
+        x += 32;
+      } while (x < stop);
+      v0 -= back; v1 -= back; v2 -= back; v3 -= back;
+      stop = end;
+    } while (x < end);
+    p += 128;
+    v += stride << 2;
+    left -= 4;
+  } while (left > 0);
+}
+
+/**
+ * o += p·v for 8 rows and four values at a time, the sums in registers: for values in the cache (same bits as addWide).
+ */
+export function addWideCached(p: usize, v: usize, valueDim: u32, count: u32, o: usize): void {
+  const stride: usize = valueDim << 2;
+  const end = p + (count << 5);
+  for (let c: u32 = 0; c < valueDim; c += 4) {
+    let y = v + (min(c, valueDim - 4) << 2);
+    let a0 = v128.load(o), b0 = v128.load(o, 16), a1 = v128.load(o, 32), b1 = v128.load(o, 48);
+    let a2 = v128.load(o, 64), b2 = v128.load(o, 80), a3 = v128.load(o, 96), b3 = v128.load(o, 112);
+    let x = p;
+    do {
+      const a = v128.load(x), b = v128.load(x, 16);
+      let s = v128.load32_splat(y);
+      a0 = madd_f32x4(s, a, a0); b0 = madd_f32x4(s, b, b0);
+      s = v128.load32_splat(y, 4);
+      a1 = madd_f32x4(s, a, a1); b1 = madd_f32x4(s, b, b1);
+      s = v128.load32_splat(y, 8);
+      a2 = madd_f32x4(s, a, a2); b2 = madd_f32x4(s, b, b2);
+      s = v128.load32_splat(y, 12);
+      a3 = madd_f32x4(s, a, a3); b3 = madd_f32x4(s, b, b3);
+      y += stride;
+      x += 32;
+    } while (x < end);
+    v128.store(o, a0); v128.store(o, b0, 16); v128.store(o, a1, 32); v128.store(o, b1, 48);
+    v128.store(o, a2, 64); v128.store(o, b2, 80); v128.store(o, a3, 96); v128.store(o, b3, 112);
+    o += 128;
+  }
+}
+
+/** o += p·v for 4 rows, two keys at a time in memory order. */
+export function addNarrow(p: usize, v: usize, limit: usize, valueDim: u32, count: u32, o: usize): void {
+  const stride: usize = valueDim << 2;
+  const main = o + ((valueDim & ~3) << 4);
+  const end = o + (roundUp4(valueDim) << 4);
+  const back: u32 = (-valueDim & 3) << 2;
+  let left: i32 = count;
+  let ahead = v + AHEAD;
+  do {
+    ahead = touch(v + (stride << 1), ahead, limit);
+    let v0 = v, v1 = v0 + (left > 1 ? stride : <usize>0);
+    const a = v128.load(p), b = v128.load(p, 16);
+    let x = o;
+    let stop = main;
+    do {
+      do {
+        const r = v128.load(v0), s = v128.load(v1);
+        let u = madd_f32x4(v128.shuffle<f32>(r, r, 0, 0, 0, 0), a, v128.load(x));
+        v128.store(x, madd_f32x4(v128.shuffle<f32>(s, s, 0, 0, 0, 0), b, u));
+        u = madd_f32x4(v128.shuffle<f32>(r, r, 1, 1, 1, 1), a, v128.load(x, 16));
+        v128.store(x, madd_f32x4(v128.shuffle<f32>(s, s, 1, 1, 1, 1), b, u), 16);
+        u = madd_f32x4(v128.shuffle<f32>(r, r, 2, 2, 2, 2), a, v128.load(x, 32));
+        v128.store(x, madd_f32x4(v128.shuffle<f32>(s, s, 2, 2, 2, 2), b, u), 32);
+        u = madd_f32x4(v128.shuffle<f32>(r, r, 3, 3, 3, 3), a, v128.load(x, 48));
+        v128.store(x, madd_f32x4(v128.shuffle<f32>(s, s, 3, 3, 3, 3), b, u), 48);
+        v0 += 16; v1 += 16;
+        x += 64;
+      } while (x < stop);
+      v0 -= back; v1 -= back;
+      stop = end;
+    } while (x < end);
+    p += 32;
+    v += stride << 1;
+    left -= 2;
+  } while (left > 0);
+}
