@@ -26,7 +26,13 @@ async function raw(kernel: string, options: any, inputs: Arrays): Promise<Conten
 export const lanewise: Peer = {
   unable: (threads) => (threads > 1 ? 'the pool is not there yet' : undefined),
   async prepare({ kernel, options }, inputs) {
-    const contenders = [await raw(kernel, options, inputs)];
+    const { contract, cost } = specOf(kernel)!;
+    const { bytesRead, bytesWritten } = cost(contract.params(options));
+    const { run } = await cpuImplementation(bestLevel()).copy(bytesRead + bytesWritten);
+    const contenders: Contender[] = [
+      await raw(kernel, options, inputs),
+      { who: 'memory copy', how: 'as many bytes, read and written', time: 'kernel', run, outputs: () => ({}) },
+    ];
     // What a sparse mask saves is measured against the same without it.
     if (options.blocks)
       contenders.push({

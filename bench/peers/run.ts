@@ -144,7 +144,7 @@ interface Runner {
 }
 
 const name = ({ who, time }: Prepared['contenders'][number]) =>
-  /^(lanewise|JavaScript)/.test(who) ? who : `${who} (${time})`;
+  /^(lanewise|JavaScript|memory)/.test(who) ? who : `${who} (${time})`;
 
 async function compare(work: Work, folder: string, say: (text: string) => void): Promise<Row[]> {
   const spec = specOf(work.kernel);

@@ -15,7 +15,7 @@ function cell(rows: Row[], who: string): string {
   return `${digits(kernel.ratio!)}×${call ? ` (${digits(call.ratio!)}×)` : ''}`;
 }
 
-const PEERS = ['JavaScript loop', 'onnxruntime-web', 'tfjs wasm', 'jax-js wasm', 'onnxruntime-node'];
+const PEERS = ['memory copy', 'JavaScript loop', 'onnxruntime-web', 'tfjs wasm', 'jax-js wasm', 'onnxruntime-node'];
 
 for (const file of process.argv.slice(2)) {
   const { node, machine, date, level, rows } = JSON.parse(readFileSync(file, 'utf8')) as {
