@@ -182,7 +182,7 @@ export function family<Kernels extends object>(code: WasmFamily, contracts: Read
       const length = lengths[name]!;
       const given = arrays[name];
       if (given === undefined) {
-        if (role !== 'scratch' && (optional || length === 0)) continue;
+        if ((optional && role !== 'scratch') || (length === 0 && role === 'in')) continue;
         if (role === 'in') throw new TypeError(message(kernel, name, `${type.name} of length ${length}`, given));
       } else {
         if (!(given instanceof type)) throw new TypeError(message(kernel, name, `${type.name} of length ${length}`, given));
