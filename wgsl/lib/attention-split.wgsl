@@ -4,14 +4,16 @@
 //
 // Method: Flash-Decoding (Dao et al. 2023). The range of keys is cut into `splits` parts of equal length; a workgroup takes
 // one part for up to 4 query heads of one kv head, so that each key and value is fetched once for them (larger groups: the
-// workgroups of one part are neighbours and share it in cache). Bound by memory: per byte of keys one multiply-add. In tiles of 64 keys:
-// 1. 8 neighbours share a key: with coalesced loads each adds up every eighth vector for 4 keys × 4 heads in registers;
+// workgroups of one part are neighbours and share it in cache). For each byte of keys one multiply-add: bound by memory.
+// Tiles of 64 keys:
+// 1. 8 neighbours share a key: each adds up every eighth vector for 4 keys × 4 heads in registers, its loads coalesced;
 // 2. one invocation per key sums the 8 parts; the tile's maximum in two steps; weights;
 // 3. an invocation owns one vector of the values (4 heads) for every `slots`-th key: coalesced loads, weights broadcast.
-// The slots are summed at the end, always in the same order. 14 KiB of workgroup memory. A second dispatch merges the parts.
+// The slots are summed at the end, always in the same order. 14 KiB of workgroup memory. A second dispatch merges the parts,
+// a workgroup for each head.
 //
 // Not done (no device here to time them): groups of 8 heads in one workgroup (twice the registers); the values' loads ahead
-// of the softmax; subgroup operations instead of step 2 (no size of subgroup may be assumed).
+// of the softmax; subgroup operations in step 2 (no size of subgroup may be assumed).
 
 struct DecodeParams {
   heads: u32,
