@@ -1,0 +1,246 @@
+// hadamard_f32: the Walsh–Hadamard transform of each row in natural (Sylvester) order, with random signs if wanted.
+//
+//   x      f32 [rows, n]  any finite values; n is a power of two, 1 to 32768
+//   signs  i8  [n]        ±1 per column, four to a word; only the sign bit is read
+//   out    f32 [rows, n]  scale·H·(signs ∘ x), or signs ∘ (scale·H·x) when params.inverse is 1
+//
+//   hadamard_f32                  x to out, signs left out
+//   hadamard_f32__signs           x to out
+//   hadamard_f32__inplace         out to out, signs left out
+//   hadamard_f32__inplace_signs   out to out
+//   hadamard_f32__outer           out to out: the stages that are left of rows longer than 4096, after one of the above
+//   hadamard_f32__outer_signs     the same with the signs of the inverse
+//
+// params.n: values per row; params.span: stages of the first four span this many values, min(n, 4096).
+// A NaN or an infinity spreads over its row and to no other, as far as the device keeps them.
+// Workgroups: ceil(rows·n / 4096), for the outer ones ceil(rows·4096 / 256); 16 KiB of workgroup memory; no scratch.
+//
+// Method: a workgroup transforms 4096 consecutive values, several short rows or one. They pass through workgroup memory:
+// an invocation takes 16 of them into registers, 256 apart, then 16, then side by side, for up to four stages each time,
+// and puts them back where they were: one barrier a round. Loads and stores of x and out are coalesced.
+//
+// Not done: the lowest stages by subgroup shuffles (sizes 4 to 128 would each need code; no real GPU to measure it on).
+
+struct HadamardParams {
+  rows: u32,
+  n: u32,
+  scale: f32,
+  inverse: u32,
+  span: u32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> out: array<f32>;
+@group(0) @binding(2) var<storage, read> signs: array<u32>;
+@group(0) @binding(3) var<uniform> params: HadamardParams;
+
+var<workgroup> tile: array<f32, 4096>;
+
+/// Where the tile keeps value i: no two of 32 neighbouring invocations meet in a bank, whatever distance lies between the values of one.
+fn place(i: u32) -> u32 {
+  return i ^ ((i >> 4u) & 31u);
+}
+
+fn read_four(i: u32, distance: u32) -> vec4f {
+  return vec4f(tile[place(i)], tile[place(i + distance)], tile[place(i + 2u * distance)], tile[place(i + 3u * distance)]);
+}
+
+fn write_four(i: u32, distance: u32, v: vec4f) {
+  tile[place(i)] = v.x;
+  tile[place(i + distance)] = v.y;
+  tile[place(i + 2u * distance)] = v.z;
+  tile[place(i + 3u * distance)] = v.w;
+}
+
+/// The stage over neighbours of a vector.
+fn pairs(v: vec4f) -> vec4f {
+  return v.xxzz + vec4f(v.y, -v.y, v.w, -v.w);
+}
+
+/// The stage over its halves.
+fn halves(v: vec4f) -> vec4f {
+  return v.xyxy + vec4f(v.zw, -v.zw);
+}
+
+/// The stages inside a vector of values `distance` apart.
+fn inner_stages(v: vec4f, distance: u32) -> vec4f {
+  let w = select(v, pairs(v), distance < params.span);
+  return select(w, halves(w), 2u * distance < params.span);
+}
+
+/// The tile transformed, span by span; on both sides of it stand barriers.
+fn transform(local: u32) {
+  workgroupBarrier();
+  for (var distance = select(select(1u, 16u, params.span > 16u), 256u, params.span > 256u); distance > 0u; distance >>= 4u) {
+    let inside = local & (distance - 1u);
+    let i = ((local - inside) << 4u) + inside;
+    var v: array<vec4f, 4>;
+    for (var q = 0u; q < 4u; q++) {
+      v[q] = inner_stages(read_four(i + 4u * q * distance, distance), distance);
+    }
+    if (4u * distance < params.span) {
+      v = array(v[0] + v[1], v[0] - v[1], v[2] + v[3], v[2] - v[3]);
+    }
+    if (8u * distance < params.span) {
+      v = array(v[0] + v[2], v[1] + v[3], v[0] - v[2], v[1] - v[3]);
+    }
+    for (var q = 0u; q < 4u; q++) {
+      write_four(i + 4u * q * distance, distance, v[q]);
+    }
+    workgroupBarrier();
+  }
+}
+
+/// Where this workgroup's values begin.
+fn first(id: vec3u, count: vec3u) -> u32 {
+  return (id.x + id.y * count.x) * 4096u;
+}
+
+fn total() -> u32 {
+  return params.rows * params.n;
+}
+
+/// ±1 for value i.
+fn sign_at(i: u32) -> f32 {
+  let column = i & (params.n - 1u);
+  return select(1.0, -1.0, ((signs[column >> 2u] >> (8u * (column & 3u))) & 128u) != 0u);
+}
+
+fn load(i: u32, start: u32) {
+  for (var k = i; k < 4096u; k += 256u) {
+    if (start + k < total()) {
+      tile[place(k)] = params.scale * x[start + k];
+    }
+  }
+}
+
+fn load_inplace(i: u32, start: u32) {
+  for (var k = i; k < 4096u; k += 256u) {
+    if (start + k < total()) {
+      tile[place(k)] = params.scale * out[start + k];
+    }
+  }
+}
+
+fn store(i: u32, start: u32) {
+  for (var k = i; k < 4096u; k += 256u) {
+    if (start + k < total()) {
+      out[start + k] = tile[place(k)];
+    }
+  }
+}
+
+/// Signs of the tile when it is their turn: before the transform, or after it for the inverse.
+fn flip(i: u32, start: u32, inverse: u32) {
+  if (params.inverse == inverse) {
+    for (var k = i; k < 4096u; k += 256u) {
+      if (start + k < total()) {
+        tile[place(k)] *= sign_at(start + k);
+      }
+    }
+  }
+}
+
+@compute @workgroup_size(256)
+fn hadamard_f32(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
+  let at = first(id, count);
+  load(local, at);
+  transform(local);
+  store(local, at);
+}
+
+@compute @workgroup_size(256)
+fn hadamard_f32__signs(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
+  let at = first(id, count);
+  load(local, at);
+  flip(local, at, 0u);
+  transform(local);
+  flip(local, at, 1u);
+  store(local, at);
+}
+
+@compute @workgroup_size(256)
+fn hadamard_f32__inplace(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
+  let at = first(id, count);
+  load_inplace(local, at);
+  transform(local);
+  store(local, at);
+}
+
+@compute @workgroup_size(256)
+fn hadamard_f32__inplace_signs(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
+  let at = first(id, count);
+  load_inplace(local, at);
+  flip(local, at, 0u);
+  transform(local);
+  flip(local, at, 1u);
+  store(local, at);
+}
+
+/// Up to eight values 4096 apart; rows of 8192 and 16384 have two and four.
+struct Eight {
+  low: vec4f,
+  high: vec4f,
+}
+
+fn out_lane(i: u32, k: u32) -> f32 {
+  if (k * 4096u < params.n) {
+    return out[i + k * 4096u];
+  }
+  return 0.0;
+}
+
+fn outer(i: u32) -> Eight {
+  let low = vec4f(out_lane(i, 0u), out_lane(i, 1u), out_lane(i, 2u), out_lane(i, 3u));
+  let high = vec4f(out_lane(i, 4u), out_lane(i, 5u), out_lane(i, 6u), out_lane(i, 7u));
+  var r = Eight(pairs(low), pairs(high));
+  if (params.n > 8192u) {
+    r = Eight(halves(r.low), halves(r.high));
+  }
+  if (params.n > 16384u) {
+    r = Eight(r.low + r.high, r.low - r.high);
+  }
+  return r;
+}
+
+fn store_lane(i: u32, k: u32, value: f32) {
+  if (k * 4096u < params.n) {
+    out[i + k * 4096u] = value;
+  }
+}
+
+fn store_outer(i: u32, v: Eight) {
+  store_lane(i, 0u, v.low.x);
+  store_lane(i, 1u, v.low.y);
+  store_lane(i, 2u, v.low.z);
+  store_lane(i, 3u, v.low.w);
+  store_lane(i, 4u, v.high.x);
+  store_lane(i, 5u, v.high.y);
+  store_lane(i, 6u, v.high.z);
+  store_lane(i, 7u, v.high.w);
+}
+
+fn outer_signs(i: u32) -> vec4f {
+  return vec4f(sign_at(i), sign_at(i + 4096u), sign_at(i + 8192u), sign_at(i + 12288u));
+}
+
+@compute @workgroup_size(256)
+fn hadamard_f32__outer(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
+  let column = (id.x + id.y * count.x) * 256u + local;
+  let row = column >> 12u;
+  if (row < params.rows) {
+    let i = row * params.n + (column & 4095u);
+    store_outer(i, outer(i));
+  }
+}
+
+@compute @workgroup_size(256)
+fn hadamard_f32__outer_signs(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
+  let column = (id.x + id.y * count.x) * 256u + local;
+  let row = column >> 12u;
+  if (row < params.rows) {
+    let i = row * params.n + (column & 4095u);
+    let v = outer(i);
+    store_outer(i, Eight(v.low * outer_signs(i), v.high * outer_signs(i + 16384u)));
+  }
+}
