@@ -1,11 +1,12 @@
 /** Our kernels on memory of our own (pointers, nothing checked, nothing copied), and the plain JavaScript of bench/<family>.bench.ts. */
 
-import { benches, specs } from '../../test/generated/registry.js';
+import { existsSync } from 'node:fs';
+import { benches, code, cpu, specs } from '../../test/generated/registry.js';
 import { cpuImplementation } from '../../test/lib/implementations.js';
 import type { Arrays, KernelSpec } from '../../test/lib/spec.js';
-import type { Contract } from '../../ts/contract.js';
+import { ARRAY_OF, type Contract } from '../../ts/contract.js';
 import { bestLevel } from '../../ts/cpu/runtime.js';
-import type { Contender, Peer } from './contender.js';
+import { type Contender, load, type Peer } from './contender.js';
 
 const byKernel = (files: object): Record<string, any> =>
   Object.assign({}, ...Object.values(files).map((file) => (file as { default: object }).default));
@@ -23,9 +24,54 @@ async function raw(kernel: string, options: any, inputs: Arrays): Promise<Conten
   return { who: 'lanewise', how: level, time: 'kernel', run, outputs };
 }
 
+/** The same on the threads of a pool, in its shared memory. */
+async function pooled(kernel: string, options: any, inputs: Arrays, threads: number): Promise<Contender> {
+  const { contract } = specOf(kernel)!;
+  const params = contract.params(options);
+  const lengths = contract.lengths(params);
+  const pool = await (await load('../../ts/cpu/pool.js')).createPool({ threads });
+  const memory: WebAssembly.Memory = pool.memory;
+  const offsets: Record<string, number> = {};
+  let end = 64;
+  for (const [name, { dtype, role, optional }] of Object.entries(contract.arrays)) {
+    if (role === 'in' ? !inputs[name] : optional && role === 'out') continue;
+    offsets[name] = end;
+    const bytes = lengths[name]! * ARRAY_OF[dtype].BYTES_PER_ELEMENT;
+    end += Math.ceil((role === 'scratch' ? pool.scratchBytes(bytes) : bytes) / 64) * 64 + 64;
+  }
+  const missing = Math.ceil(end / 65536) - memory.buffer.byteLength / 65536;
+  if (missing > 0) memory.grow(missing);
+  const view = (name: string) =>
+    new ARRAY_OF[contract.arrays[name]!.dtype](memory.buffer as ArrayBuffer, offsets[name]!, lengths[name]!);
+  for (const [name, array] of Object.entries(inputs)) if (offsets[name] !== undefined) view(name).set(array);
+  const [family, { parameters }] = Object.entries(
+    code as unknown as Record<string, { parameters: Record<string, string> }>,
+  ).find(([, { parameters }]) => kernel in parameters)!;
+  const { raw, level } = await pool.instantiate((cpu as Record<string, unknown>)[family]);
+  const args = parameters[kernel]!.split(' ').map((name) => offsets[name] ?? params[name] ?? 0);
+  return {
+    who: 'lanewise',
+    how: level,
+    time: 'kernel',
+    run: () => raw[kernel](...args),
+    outputs: () =>
+      Object.fromEntries(
+        Object.keys(contract.arrays)
+          .filter((name) => offsets[name] && contract.arrays[name]!.role === 'out')
+          .map((name) => [name, view(name).slice()]),
+      ),
+  };
+}
+
+const hasPool = existsSync(new URL('../../ts/cpu/pool.ts', import.meta.url));
+
 export const lanewise: Peer = {
-  unable: (threads) => (threads > 1 ? 'the pool is not there yet' : undefined),
-  async prepare({ kernel, options }, inputs) {
+  unable: (threads) => (threads > 1 && !hasPool ? 'there is no pool yet' : undefined),
+  async prepare({ kernel, options }, inputs, threads) {
+    if (threads > 1) {
+      const contenders = [await pooled(kernel, options, known(specOf(kernel)!.contract, inputs), threads)];
+      return { contenders, failures: [] };
+    }
     const { contract, cost } = specOf(kernel)!;
     const { bytesRead, bytesWritten } = cost(contract.params(options));
     const { run } = await cpuImplementation(bestLevel()).copy(bytesRead + bytesWritten);

@@ -192,7 +192,7 @@ async function compare(work: Work, folder: string, say: (text: string) => void):
       }
     for (let turn = 0; turn < turns; turn++)
       for (const runner of runners) {
-        if (runner.estimate > 250 && turn > 2) continue;
+        if (turn >= (runner.estimate > 1000 ? 1 : runner.estimate > 250 ? 3 : turns)) continue;
         // Threads of the one before go on spinning for a moment.
         await sleep(runner.threads > 1 ? 20 : 2);
         runner.times.push(...(await runner.child.ask<number[]>({ sample: [runner.at, ms, runner.estimate] })));
