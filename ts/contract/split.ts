@@ -1,0 +1,130 @@
+import type { Params } from '../contract.js';
+
+/**
+ * How a kernel's work divides: pieces that write apart and read nothing another writes, so that any number of threads
+ * gives the bits that one gives. The thread pool takes it from here; an engine with threads of its own may do the same.
+ */
+export interface Axis {
+  /** Pieces along the axis. */
+  readonly units: number;
+  /** Bytes from one unit to the next in each array that has this axis. Other arrays are every part's, whole. */
+  readonly bytes: Readonly<Record<string, number>>;
+  /** Arguments that say how much there is: how much a unit holds, and all of them together (the last may hold less). */
+  readonly counts: Readonly<Record<string, readonly [unit: number, all: number]>>;
+  /** Arguments that say where a part ends: what a unit adds, all of them together, and what is added to that (not below 0). */
+  readonly ends?: Readonly<Record<string, readonly [unit: number, all: number, offset: number]>>;
+}
+
+/**
+ * The axes along which a call divides, outermost first: a part is one unit of each outer axis and a run of units of the last.
+ * No axis: it does not divide. Given the call's arguments by name, and how many threads there are to occupy.
+ */
+export type Split = (given: Params, threads: number) => readonly Axis[];
+
+/** Independent rows; `bytes` of each array per row. */
+const byRows = (rows: number, bytes: Record<string, number>): Axis[] => [
+  { units: rows, bytes, counts: { rows: [1, rows] } },
+];
+
+/** Along rows for groups in a row; in whole groups of rows, which are whole words too, for groups down a column. */
+function quantized({ rows, n, bits, groupSize, axis }: Params, values: string, alone: boolean): Axis[] {
+  const size = groupSize || Infinity;
+  if (!axis) {
+    const scales = 4 * Math.ceil(n! / Math.min(size, n!));
+    return byRows(rows!, { [values]: 4 * n!, codes: 4 * Math.ceil((n! * bits!) / 32), scales, minima: scales });
+  }
+  // A group that spans the column has one scale for all rows: that can be read in parts, but not made in parts.
+  const whole = size >= rows!;
+  if (whole && alone) return [];
+  const unit = whole ? 16 : size;
+  const scales = whole ? 0 : 4 * n!;
+  return [
+    {
+      units: Math.ceil(rows! / unit),
+      bytes: { [values]: 4 * n! * unit, codes: 4 * n! * ((unit * bits!) / 32), scales, minima: scales },
+      counts: { rows: [unit, rows!] },
+    },
+  ];
+}
+
+/** Whole kv heads with the query heads that share them. */
+function byKvHeads(
+  { heads, kvHeads, keys, headDim, valueDim, queries = 1 }: Params,
+  more: Record<string, number> = {},
+): Axis {
+  const rows = 4 * (heads! / kvHeads!) * queries;
+  return {
+    units: kvHeads!,
+    bytes: {
+      q: rows * headDim!,
+      k: 4 * keys! * headDim!,
+      v: 4 * keys! * valueDim!,
+      output: rows * valueDim!,
+      lse: rows,
+      ...more,
+    },
+    counts: { heads: [heads! / kvHeads!, heads!], kvHeads: [1, kvHeads!] },
+  };
+}
+
+/** assembly/lib/attention.ts: rows of a pass. Rows of a pass are rescaled together, so a part must be whole passes. */
+const PASS_ROWS = 64;
+
+function blocksparse(given: Params, threads: number): Axis[] {
+  const {
+    heads,
+    kvHeads,
+    queries,
+    keys,
+    headDim,
+    valueDim,
+    causal,
+    window,
+    indptr,
+    blockQueries,
+    blockKeys,
+    perHead,
+    status,
+  } = given;
+  const group = heads! / kvHeads!;
+  const sparse = indptr && blockQueries && blockKeys ? 1 : 0;
+  const unit = sparse ? blockQueries! : PASS_ROWS;
+  const blocks = Math.ceil(queries! / unit);
+  const list = sparse && perHead ? 4 * (blocks + 1) : 0;
+  const kv = byKvHeads(given, { indptr: list * group });
+  // Heads that share a block mask are worked off together, query by query; others can be divided further.
+  if (kvHeads! >= 4 * threads || (group > 1 && !list)) return [kv];
+  const head: Axis = {
+    units: group,
+    bytes: { q: 4 * queries! * headDim!, output: 4 * queries! * valueDim!, lse: 4 * queries!, indptr: list },
+    counts: { heads: [1, group] },
+  };
+  const masked = causal || window;
+  // A part of the queries leaves out the keys after them, and a status would take their blocks for faults.
+  if (blocks < 2 || (sparse && masked && status)) return group > 1 ? [kv, head] : [kv];
+  return [
+    kv,
+    head,
+    {
+      units: blocks,
+      bytes: { q: 4 * unit * headDim!, output: 4 * unit * valueDim!, lse: 4 * unit, indptr: sparse && 4 },
+      counts: { queries: [unit, queries!] },
+      ends: masked ? { keys: [unit, queries!, keys! - queries!] } : {},
+    },
+  ];
+}
+
+export const splits: Readonly<Record<string, Split>> = {
+  quantize_f32: (given) => quantized(given, 'x', true),
+  dequantize_f32: (given) => quantized(given, 'out', false),
+  hadamard_f32: ({ rows, n }) => byRows(rows!, { x: 4 * n!, out: 4 * n! }),
+  topk_f32: ({ rows, n, k }) => byRows(rows!, { x: 4 * n!, values: 4 * k!, indices: 4 * k! }),
+  softmax_f32: ({ rows, n }) => byRows(rows!, { x: 4 * n!, out: 4 * n! }),
+  logsumexp_f32: ({ rows, n }) => byRows(rows!, { x: 4 * n!, lse: 4 }),
+  softmax_state_f32: ({ rows, n }) => byRows(rows!, { x: 4 * n!, max: 4, sum: 4 }),
+  // A state's rows lie between those of the states before and after it: only a lone state's rows can be taken apart.
+  softmax_merge_f32: ({ states, rows, n }) =>
+    states === 1 ? byRows(rows!, { outputs: 4 * n!, lses: 4, output: 4 * n!, lse: 4 }) : [],
+  attention_blocksparse_f32: blocksparse,
+  attention_decode_f32: (given) => [byKvHeads(given)],
+};
