@@ -55,14 +55,18 @@ const cases: Case<TopkOptions>[] = [
   ...[1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257].flatMap((n) =>
     [...new Set([1, Math.ceil(n / 2), n])].map((k) => made('normal', 3, n, k)),
   ),
-  ...[1000, 1023, 1024, 1025, 4095, 4096, 4099].flatMap((n) => [1, 8, 65, n >> 2].map((k) => made('normal', 2, n, k))),
-  ...[1, 3, 63, 64, 128, 129, 1000, 1025, 5000, 10_001, 20_000].flatMap((k) => both('normal', 1, 20_000 + (k & 1), k)),
+  ...[511, 512, 513, 1023, 1024, 1025, 4095, 4099].flatMap((n) =>
+    [1, 8, 65, n >> 2].map((k) => made('normal', 2, n, k)),
+  ),
+  ...[1, 3, 64, 129, 511, 512, 513, 1000].map((k) => made('normal', 1, 20_000 + (k & 1), k, normal, k % 3 === 0)),
+  ...both('normal', 1, 20_001, 5000),
+  made('normal', 1, 17_000, 17_000),
   made('normal', 1, 131_072, 256),
-  made('normal', 1, 300_001, 40),
-  made('normal', 1, 70_001, 35_000),
-  // More rows than one dimension of a dispatch.
-  made('normal', 70_000, 3, 2),
+  made('normal', 2, 50_001, 40),
+  made('normal', 5000, 3, 2),
   made('normal', 200, 128, 8),
+  // Ties that reach over what one workgroup of a GPU reads.
+  ...['all equal', 'four distinct values', 'all NaN'].map((title) => made(title, 1, 40_000, 700, shapes[title])),
   ...Object.entries(shapes).flatMap(([title, value]) => [
     ...both(title, 2, 37, 5, value),
     made(title, 1, 129, 129, value),
@@ -92,7 +96,10 @@ const spec: FamilySpec = {
       x: { shape: '[rows, n]', meaning: 'any values' },
       values: { shape: '[rows, k]', meaning: 'the best first, as stored in x; equal values by index, NaN last' },
       indices: { shape: '[rows, k]', meaning: 'position of each in its row' },
-      scratch: { shape: '[topkScratchBytes / 4]', meaning: 'optional on the CPU: twice the speed' },
+      scratch: {
+        shape: '[topkScratchBytes / 4]',
+        meaning: 'CPU: optional, twice the speed; GPU: only where it says so',
+      },
     },
     reference: ({ x }, options: TopkOptions) => ({ ...topk(x as Float32Array, options) }),
     cases,
