@@ -2,8 +2,8 @@
  * Softmax, log-sum-exp, and the states that let both be computed in pieces.
  *
  * A row is read twice (largest value; sum of exponentials) and softmax writes it twice (exponentials; times 1/sum).
- * exp(scale·x − max) is 2^((x − top)·(scale·log2 e)) where top is the x with the largest scale·x: the difference comes
- * first, so a large common offset of a row costs no accuracy. See lib/exp.ts for 2^t.
+ * exp(scale·x − max) is e^d with d = (x − top)·scale in f32, where top is the x with the largest scale·x: the difference comes
+ * first, so a large common offset of a row costs no accuracy. e^d is within 2.5 ulp for every d: see lib/exp.ts.
  *
  * Sums: f32 in each of four lanes over at most 1024 values, then f64; at most 256 additions reach one rounding.
  *
@@ -17,19 +17,20 @@
  * Method: M. Milakov, N. Gimelshein, "Online normalizer calculation for softmax" (2018) for the states and their merge.
  *
  * Not done: the single-pass online form (an exponential more per value to rescale the sum: slower as long as a row fits
- * the L2 cache). More in lib/exp.ts.
+ * the L2 cache); one loop for every scale (multiplying by 1 costs 4 % without madd, 10 % with it, and so does asking inside
+ * the loop); a first pass that does not turn signs (1 %). More in lib/exp.ts.
  */
 import {
-  EXP2_C1,
-  EXP2_C2,
-  EXP2_C3,
-  EXP2_C4,
-  EXP2_C5,
-  EXP2_C6,
-  EXP2_LOWEST,
   EXP2_MAGIC,
-  exp2_f32x4,
-  exp2Once_f32x4,
+  EXP_C2,
+  EXP_C3,
+  EXP_C4,
+  EXP_C5,
+  EXP_LN2_HIGH,
+  EXP_LN2_LOW,
+  EXP_LOWEST,
+  exp_f32x4,
+  expOnce_f32x4,
   held,
   ln_f64,
   LOG2E,
@@ -110,13 +111,6 @@ function topOfNaN(p: usize, count: u32, stride: usize, scale: f32): f32 {
   return f32.POSITIVE_INFINITY;
 }
 
-/** scale·log2(e), kept finite so that 0 times it is 0. */
-// @ts-ignore: decorator
-@inline
-function fold(scale: f32): f32 {
-  return <f32>min<f64>(max<f64>(<f64>scale * 1.4426950408889634, -f32.MAX_VALUE), f32.MAX_VALUE);
-}
-
 /** Adds the lanes to a sum in f64. */
 // @ts-ignore: decorator
 @inline
@@ -127,16 +121,17 @@ function sum_f64(v: v128): f64 {
 
 /** Softmax where `out` is given, (max, sum) where `max` is, else lse: one function, so that the module stays small. */
 function eachRow(x: usize, rows: u32, n: u32, scale: f32, out: usize, max: usize, sum: usize, lse: usize): void {
-  const lowest = held(EXP2_LOWEST);
+  const lowest = held(EXP_LOWEST);
+  const log2e = held(LOG2E);
   const magic = held(EXP2_MAGIC);
+  const ln2High = held(EXP_LN2_HIGH);
+  const ln2Low = held(EXP_LN2_LOW);
   const one = held(1);
-  const c1 = held(EXP2_C1);
-  const c2 = held(EXP2_C2);
-  const c3 = held(EXP2_C3);
-  const c4 = held(EXP2_C4);
-  const c5 = held(EXP2_C5);
-  const c6 = held(EXP2_C6);
-  const fold_f32x4 = f32x4.splat(fold(scale));
+  const c2 = held(EXP_C2);
+  const c3 = held(EXP_C3);
+  const c4 = held(EXP_C4);
+  const c5 = held(EXP_C5);
+  const scale_f32x4 = f32x4.splat(scale);
   const bytes = <usize>n << 2;
   const lanes = tailLanes(n);
 
@@ -153,28 +148,32 @@ function eachRow(x: usize, rows: u32, n: u32, scale: f32, out: usize, max: usize
       while (p < end) {
         const stop = min(p + BLOCK_BYTES, end);
         let sum_f32x4 = f32x4.splat(0);
-        if (out) {
-          let to = p - x + out;
+        let to = p - x + out;
+        // Multiplying by 1 would cost as much as any other multiplication; asking for `out` costs nothing.
+        if (scale == 1) {
           do {
-            const t_f32x4 = f32x4.mul(f32x4.sub(v128.load(p), row_top_f32x4), fold_f32x4);
-            const e_f32x4 = exp2_f32x4(t_f32x4, lowest, magic, one, c1, c2, c3, c4, c5, c6);
-            v128.store(to, e_f32x4);
+            const d_f32x4 = f32x4.sub(v128.load(p), row_top_f32x4);
+            const e_f32x4 = exp_f32x4(d_f32x4, lowest, log2e, magic, ln2High, ln2Low, one, c2, c3, c4, c5);
+            if (out) v128.store(to, e_f32x4);
             sum_f32x4 = f32x4.add(sum_f32x4, e_f32x4);
             p += 16;
             to += 16;
           } while (p < stop);
         } else {
           do {
-            const t_f32x4 = f32x4.mul(f32x4.sub(v128.load(p), row_top_f32x4), fold_f32x4);
-            sum_f32x4 = f32x4.add(sum_f32x4, exp2_f32x4(t_f32x4, lowest, magic, one, c1, c2, c3, c4, c5, c6));
+            const d_f32x4 = f32x4.mul(f32x4.sub(v128.load(p), row_top_f32x4), scale_f32x4);
+            const e_f32x4 = exp_f32x4(d_f32x4, lowest, log2e, magic, ln2High, ln2Low, one, c2, c3, c4, c5);
+            if (out) v128.store(to, e_f32x4);
+            sum_f32x4 = f32x4.add(sum_f32x4, e_f32x4);
             p += 16;
+            to += 16;
           } while (p < stop);
         }
         total += sum_f64(sum_f32x4);
       }
       if (n & 3) {
-        const t_f32x4 = f32x4.mul(f32x4.sub(tail_f32x4, row_top_f32x4), fold_f32x4);
-        tail_f32x4 = exp2_f32x4(t_f32x4, lowest, magic, one, c1, c2, c3, c4, c5, c6);
+        const d_f32x4 = f32x4.mul(f32x4.sub(tail_f32x4, row_top_f32x4), scale_f32x4);
+        tail_f32x4 = exp_f32x4(d_f32x4, lowest, log2e, magic, ln2High, ln2Low, one, c2, c3, c4, c5);
         total += sum_f64(v128.and(tail_f32x4, lanes));
       }
       if (out) {
@@ -218,8 +217,9 @@ function scaleRow(row: usize, n: u32, tail_f32x4: v128, factor: f32): void {
  * out = softmax(scale·x) along rows.
  *
  * x, out: f32 [rows, n]; out may equal x. A row of -inf (masked) becomes 0; a NaN or +inf makes its row NaN.
- * Relative error of a weight at distance d = max − scale·x from the maximum: at most (8 + 3·d + the same of the mean d + a)·2^-24,
- * where a ≤ 256 additions reach a term (n / 4 where that is fewer). Weights below 2^-126.5 of the largest become 0.
+ * Relative error of a weight at distance d = max − scale·x from the maximum: at most (10 + d + mean d + a)·2^-24, where
+ * a ≤ 256 additions reach a term (n / 4 where that is fewer); each d counts twice where scale is no power of two (its
+ * rounding comes on top of that of x − top). Weights below 2^-126.5 of the largest become 0.
  */
 export function softmax_f32(x: usize, rows: u32, n: u32, scale: f32, out: usize): void {
   eachRow(x, rows, n, scale, out, 0, 0, 0);
@@ -229,7 +229,7 @@ export function softmax_f32(x: usize, rows: u32, n: u32, scale: f32, out: usize)
  * lse = ln Σ exp(scale·x) along rows, natural.
  *
  * x: f32 [rows, n]; lse: f32 [rows]. A row that is all -inf, or empty: -inf. NaN: NaN. +inf (and no NaN): +inf.
- * Error: half an ulp of lse, plus the sum's relative error, at most (5 + 3·(mean d) + a)·2^-24 (d and a as for softmax_f32).
+ * Error: half an ulp of lse, plus the sum's relative error, at most (7 + mean d + a)·2^-24 (d and a as for softmax_f32).
  */
 export function logsumexp_f32(x: usize, rows: u32, n: u32, scale: f32, lse: usize): void {
   eachRow(x, rows, n, scale, 0, 0, 0, lse);
@@ -257,7 +257,7 @@ function load4(p: usize, count: u32, stride: usize): v128 {
 
 /** exp(lse − top) of up to four states of a row. */
 function weights4(p: usize, count: u32, stride: usize, top_f32x4: v128): v128 {
-  return exp2Once_f32x4(f32x4.mul(f32x4.sub(load4(p, count, stride), top_f32x4), f32x4.splat(LOG2E)));
+  return expOnce_f32x4(f32x4.sub(load4(p, count, stride), top_f32x4));
 }
 
 /** output = (fresh ? 0 : output) + weightA·a + weightB·b, over one row; b = 0 stands for no second state. */

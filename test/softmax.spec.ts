@@ -13,27 +13,33 @@ import type { Arrays, Case, FamilySpec } from './lib/spec.js';
 import { exact, relativeTo, type Tolerance } from './lib/tolerance.js';
 
 // Bounds by rounding error analysis, in units of u = 2^-24 (half an ulp). With a = scale·x − max:
-// CPU: 2^t is within 2.2 u; its argument (x − top)·(scale·log2 e) carries three roundings, 3u·|a| in the result.
+// CPU: e^d is within 2.5 ulp of its argument d = (x − top)·scale, 5u; d carries the rounding of the difference and, unless
+// scale is a power of two, that of the product, u·|a| each in the result.
 // GPU: WGSL's exp is within 3 + 2|a| ulp, its argument carries two roundings: 6 + 6|a|; division 2.5 ulp.
 // A sum of weights carries their mean error and the additions that reach one term.
 const U = 2 ** -24;
 /** Below this a weight may be flushed to 0. */
 const FLUSHED = 2 ** -126;
 
-type Bound = { exp: number; perUnit: number; additions(n: number): number; rest: number };
-const CPU: Bound = { exp: 2.2, perUnit: 3, additions: (n) => Math.min(256, Math.ceil(n / 4)) + 3, rest: 3 };
+type Bound = { exp: number; perUnit(scale: number): number; additions(n: number): number; rest: number };
+const CPU: Bound = {
+  exp: 5,
+  perUnit: (scale) => (Number.isInteger(Math.log2(Math.abs(scale))) ? 1 : 2),
+  additions: (n) => Math.min(256, Math.ceil(n / 4)) + 3,
+  rest: 3,
+};
 // Its running sum is rescaled wherever a larger maximum comes: an exp and two roundings more per step of up to 1024 values.
-const GPU: Bound = { exp: 6, perUnit: 6, additions: (n) => 9 * Math.ceil(n / 1024) + 50, rest: 8 };
+const GPU: Bound = { exp: 6, perUnit: () => 6, additions: (n) => 9 * Math.ceil(n / 1024) + 50, rest: 8 };
 
-/** Of one row of scores: its largest, each one's distance from it, the weights, and the error of their sum in u. */
-function analysed(scores: Float64Array, bound: Bound) {
+/** Of one row of scores: its largest, the weights, and in u the errors of their exponentials and of the sum of these. */
+function analysed(scores: Float64Array, bound: Bound, scale = 1) {
   const max = scores.reduce((a, b) => Math.max(a, b), -Infinity);
-  const distances = scores.map((s) => (s === -Infinity ? 0 : max - s));
+  const errors = scores.map((s) => bound.exp + bound.perUnit(scale) * (s === -Infinity ? 0 : max - s));
   const exponentials = scores.map((s) => Math.exp(s - max) || 0);
   const sum = exponentials.reduce((a, b) => a + b, 0);
   const weights = exponentials.map((e) => e / sum || 0);
-  const mean = weights.reduce((total, w, i) => total + w * distances[i]!, 0);
-  return { max, sum, distances, weights, sumError: bound.exp + bound.perUnit * mean + bound.additions(scores.length) };
+  const sumError = weights.reduce((total, w, i) => total + w * errors[i]!, 0) + bound.additions(scores.length);
+  return { max, sum, errors, weights, sumError };
 }
 
 function rowsOf({ x }: Arrays, { rows, n, scale }: Params) {
@@ -54,21 +60,18 @@ const weightError = (bound: Bound) =>
     (inputs, params) =>
       Float64Array.from(
         rowsOf(inputs, params).flatMap((scores) => {
-          const { distances, weights, sumError } = analysed(scores, bound);
-          return Array.from(
-            weights,
-            (w, i) => w * (bound.exp + bound.perUnit * distances[i]! + sumError + bound.rest) + FLUSHED / U,
-          );
+          const { errors, weights, sumError } = analysed(scores, bound, params.scale);
+          return Array.from(weights, (w, i) => w * (errors[i]! + sumError + bound.rest) + FLUSHED / U);
         }),
       ),
-    'roundings of 2^t, of its argument, of the sum and of the quotient',
+    '2.5 ulp of e^d, roundings of its argument, of the sum and of the quotient',
   );
 
 const lseError = (bound: Bound) =>
   within(
     (inputs, params) =>
       Float64Array.from(rowsOf(inputs, params), (scores) => {
-        const { max, sum, sumError } = analysed(scores, bound);
+        const { max, sum, sumError } = analysed(scores, bound, params.scale);
         // One rounding of the result on the CPU; on the GPU also of the maximum and, by WGSL, 2^-21 or 3 ulp of the logarithm.
         const rest = bound === GPU ? 2 * Math.abs(max) + 8 + 6 * Math.log(sum) : 0;
         return sumError + Math.abs(max + Math.log(sum)) + rest;
@@ -80,10 +83,10 @@ const sumError = (bound: Bound) =>
   within(
     (inputs, params) =>
       Float64Array.from(rowsOf(inputs, params), (scores) => {
-        const { sum, sumError } = analysed(scores, bound);
+        const { sum, sumError } = analysed(scores, bound, params.scale);
         return sum * (sumError + bound.rest);
       }),
-    'roundings of 2^t, of its argument and of the sum',
+    '2.5 ulp of e^d, roundings of its argument and of the sum',
   );
 
 function statesOf({ lses }: Arrays, { states, rows }: Params, row: number): Float64Array {
@@ -95,13 +98,12 @@ const mergedError = (bound: Bound) =>
     const { states, rows, n } = params as Record<string, number>;
     const sizes = new Float64Array(rows! * n!);
     for (let row = 0; row < rows!; row++) {
-      const { distances, weights, sumError } = analysed(statesOf(inputs, params, row), bound);
+      const { errors, weights, sumError } = analysed(statesOf(inputs, params, row), bound);
       for (let i = 0; i < n!; i++)
         weights.forEach((w, s) => {
           if (inputs.lses![s * rows! + row] === -Infinity) return;
           const term = Math.abs(inputs.outputs![(s * rows! + row) * n! + i]!);
-          sizes[row * n! + i]! +=
-            term * (w * (bound.exp + bound.perUnit * distances[s]! + sumError + bound.rest + states!) + FLUSHED / U);
+          sizes[row * n! + i]! += term * (w * (errors[s]! + sumError + bound.rest + states!) + FLUSHED / U);
         });
     }
     return sizes;

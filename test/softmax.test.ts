@@ -73,6 +73,9 @@ describe('golden values (torch, float64)', () => {
 describe('accuracy of the building blocks', async () => {
   const source = `
     import * as e from './assembly/lib/exp';
+    export function exp(p: usize, n: u32): void {
+      for (let i: u32 = 0; i < n; i += 4, p += 16) v128.store(p, e.expOnce_f32x4(v128.load(p)));
+    }
     export function exp2(p: usize, n: u32): void {
       for (let i: u32 = 0; i < n; i += 4, p += 16) v128.store(p, e.exp2Once_f32x4(v128.load(p)));
     }
@@ -84,6 +87,7 @@ describe('accuracy of the building blocks', async () => {
     export function ln(x: f64): f64 { return e.ln_f64(x); }`;
 
   interface Blocks {
+    exp(p: number, n: number): void;
     exp2(p: number, n: number): void;
     tanh(p: number, n: number): void;
     ln(x: number): number;
@@ -154,6 +158,13 @@ describe('accuracy of the building blocks', async () => {
     const memory = new WebAssembly.Memory({ initial: 2 });
     const blocks = await compile(level, memory);
     const f32 = new Float32Array(memory.buffer, 0, 8);
+
+    test('e^d: at most 2.4 ulp (2.2 fused) for every |d| up to 87, flushed below -87.68', () => {
+      expect(worst(memory, blocks.exp, Math.exp, 2 ** -30, 87)).toBeLessThan(level === 'relaxed' ? 2.2 : 2.4);
+      f32.set([-87.69, -88, -1e30, -Infinity, NaN, 0, -0, -1e-30]);
+      blocks.exp(0, 8);
+      expect([...f32]).toEqual([0, 0, 0, 0, NaN, 1, 1, 1]);
+    });
 
     test('2^t: at most 1.08 ulp, flushed below -126.5', () => {
       expect(worst(memory, blocks.exp2, (t) => 2 ** t, 2 ** -30, 126.49999)).toBeLessThan(1.08);
@@ -285,6 +296,11 @@ describe('errors', () => {
     ['cpu', { softmax, logsumexp, softmaxMerge }],
     ['reference', reference],
   ])('%s', (_, { softmax, logsumexp, softmaxMerge }) => {
+    wrong(
+      () => softmax(x, undefined as unknown as { rows: number; n: number }),
+      TypeError,
+      'softmax_f32: "options" expected object, got undefined',
+    );
     wrong(
       () => softmax(x, { rows: 2, n: 4 }),
       RangeError,

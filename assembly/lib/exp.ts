@@ -1,6 +1,7 @@
 /**
- * 2^t, tanh and ln without tables, data segments or branches. Callers fold log2(e) into a scale they have anyway:
- * exp(s·x) = exp2_f32x4(x · (s·LOG2E)).
+ * e^d, 2^t, tanh and ln without tables, data segments or branches. Two exponentials, of about the same cost: exp_f32x4 is
+ * accurate for every f32 argument; exp2_f32x4 lets callers fold log2(e) into a scale they have anyway, exp(s·x) =
+ * exp2_f32x4(x · (s·LOG2E)), and carries the rounding of that argument (1.5·|x| ulp).
  *
  * Constants come in as arguments: V8 rebuilds a v128 literal on every use, which makes a loop two to three times
  * slower. Take them once per call with `held` (a value the optimiser cannot see through) and loop with do-while:
@@ -9,12 +10,13 @@
  *   const c1 = held(EXP2_C1), c2 = held(EXP2_C2), c3 = held(EXP2_C3), c4 = held(EXP2_C4), c5 = held(EXP2_C5), c6 = held(EXP2_C6);
  *   do { ... exp2_f32x4(t, lowest, magic, one, c1, c2, c3, c4, c5, c6) ... } while (p < end);
  *
- * Outside loops, `exp2Once_f32x4(t)` and `exp2_f32(t)` spare the arguments and give the same bits.
+ * Outside loops, `expOnce_f32x4(d)`, `exp2Once_f32x4(t)` and `exp2_f32(t)` spare the arguments and give the same bits.
  *
  * Not done (softmax of 1024 × 4096): constants in mutable wasm globals (no arguments, but a load per use: 15 % slower on
- * Node 20, 4 % relaxed); unrolling the loop by 2 or 4 (0 to 3 % slower: iterations overlap already); e^x by Cody–Waite
- * instead of a folded log2(e) (15 to 25 % slower; a weight e^-18 of the largest is then within 8 to 10 ulp, most of it the
- * rounding of x − max, instead of 15); degree 5 (2.3 ulp instead of 1.08 for 8 to 10 %).
+ * Node 20, 4 % relaxed); unrolling the loop by 2 or 4 (0 to 3 % slower: iterations overlap already). In exp2_f32x4: degree 5
+ * (2.3 ulp instead of 1.08 for 8 to 10 %). In exp_f32x4: Horner's rule without madd (11 % slower), the factored polynomial with
+ * madd (6 % slower), r + 1 rounded before the rest is added (2 % faster, but 2.6 ulp), a free coefficient of r (1.07 ulp of the
+ * polynomial's 1.36, for a register and a multiplication).
  */
 
 export const LOG2E: f32 = 1.4426950408889634;
@@ -69,6 +71,56 @@ export function exp2_f32x4(
   const r = f32x4.sub(clamped, f32x4.sub(z, magic));
   const p = madd_f32x4(madd_f32x4(madd_f32x4(madd_f32x4(madd_f32x4(madd_f32x4(c6, r, c5), r, c4), r, c3), r, c2), r, c1), r, one);
   return f32x4.mul(p, i32x4.shl(z, 23));
+}
+
+/** e^d is 0 below ln(2^-126.5) = -87.68; smaller d need no more range than this. */
+export const EXP_LOWEST: f32 = -88.03;
+/** ln 2 in two parts: the product of the first, 16 bits long, with an exponent is exact. */
+export const EXP_LN2_HIGH: f32 = 0.693145751953125;
+export const EXP_LN2_LOW: f32 = 1.428606765330187e-6;
+// Minimax for e^r − 1 − r on ±ln 2 / 2, its error counted in ulp of e^r: 1.36. With a multiply-add these are the coefficients of
+// r² to r^5; without, those of C5·r²·((r + C4)·(r² + C3) + C2), an operation less and half as deep.
+export const EXP_C2: f32 = ASC_FEATURE_RELAXED_SIMD ? 0.4999929666519165 : -41.07704544067383;
+export const EXP_C3: f32 = ASC_FEATURE_RELAXED_SIMD ? 0.16667239367961884 : 20.078615188598633;
+export const EXP_C4: f32 = ASC_FEATURE_RELAXED_SIMD ? 0.041884128004312515 : 5.045664310455322;
+export const EXP_C5: f32 = ASC_FEATURE_RELAXED_SIMD ? 0.008301534689962864 : 0.008300993591547012;
+
+/**
+ * e^d for d ≤ 88 (nothing is checked above), at most 2.4 ulp from exact down to -87.3 where it is normal (2.2 where madd fuses), e^0 = 1;
+ * below -87.68 (-infinity too) 0; NaN gives NaN. d = n·ln 2 + r with integer n and |r| ≤ ln 2 / 2; 2^n as in exp2_f32x4.
+ * Method: W. J. Cody, W. Waite, "Software Manual for the Elementary Functions" (1980) for r; D. Knuth's adapted coefficients without madd.
+ */
+// @ts-ignore: decorator
+@inline
+export function exp_f32x4(
+  d: v128, lowest: v128, log2e: v128, magic: v128, ln2High: v128, ln2Low: v128, one: v128,
+  c2: v128, c3: v128, c4: v128, c5: v128,
+): v128 {
+  const clamped = f32x4.pmax(d, lowest); // pmax(NaN, lowest) is NaN
+  const z = madd_f32x4(clamped, log2e, magic);
+  const n = f32x4.sub(z, magic);
+  const r = nmadd_f32x4(n, ln2Low, nmadd_f32x4(n, ln2High, clamped));
+  const p = ASC_FEATURE_RELAXED_SIMD
+    ? madd_f32x4(madd_f32x4(madd_f32x4(madd_f32x4(madd_f32x4(c5, r, c4), r, c3), r, c2), r, one), r, one)
+    : f32x4.add(f32x4.add(factored_f32x4(r, c2, c3, c4, c5), r), one);
+  return f32x4.mul(p, i32x4.shl(z, 23));
+}
+
+// @ts-ignore: decorator
+@inline
+function factored_f32x4(r: v128, c2: v128, c3: v128, c4: v128, c5: v128): v128 {
+  const square = f32x4.mul(r, r);
+  return f32x4.mul(f32x4.mul(square, c5), f32x4.add(f32x4.mul(f32x4.add(r, c4), f32x4.add(square, c3)), c2));
+}
+
+/** exp_f32x4 with its constants built on the spot: for code outside loops. */
+// @ts-ignore: decorator
+@inline
+export function expOnce_f32x4(d: v128): v128 {
+  return exp_f32x4(
+    d, f32x4.splat(EXP_LOWEST), f32x4.splat(LOG2E), f32x4.splat(EXP2_MAGIC), f32x4.splat(EXP_LN2_HIGH), f32x4.splat(EXP_LN2_LOW),
+    f32x4.splat(1), f32x4.splat(EXP_C2), f32x4.splat(EXP_C3), f32x4.splat(EXP_C4), f32x4.splat(EXP_C5),
+  );
 }
 
 /** exp2_f32x4 with its constants built on the spot: for code outside loops. */

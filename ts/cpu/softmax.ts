@@ -24,8 +24,8 @@ export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOpti
 export const preload = softmaxFamily.preload;
 
 /** softmax(scale·x) of each row; `out` may be x. */
-export function softmax(x: Float32Array, { out, ...options }: SoftmaxOptions & { out?: Float32Array }): Float32Array {
-  return softmaxFamily.run(softmax_f32, { x, out }, options).out as Float32Array;
+export function softmax(x: Float32Array, options: SoftmaxOptions & { out?: Float32Array }): Float32Array {
+  return softmaxFamily.run(softmax_f32, { x, out: options?.out }, options).out as Float32Array;
 }
 
 /** ln Σ exp(scale·x) of each row. */

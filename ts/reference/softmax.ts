@@ -8,18 +8,18 @@ import {
   softmax_state_f32,
   stacked,
 } from '../contract/softmax.js';
-import type { Contract, Params, TypedArray } from '../contract.js';
-import { message } from '../errors.js';
+import type { Params } from '../contract.js';
+import { checked } from './runtime.js';
 
 export type { SoftmaxMergeOptions, SoftmaxOptions, SoftmaxState };
 
-/** softmax(scale·x) of each row. */
-export function softmax(x: Float32Array, { out, ...options }: SoftmaxOptions & { out?: Float32Array }): Float32Array {
+/** softmax(scale·x) of each row; `out` may be x. */
+export function softmax(x: Float32Array, options: SoftmaxOptions & { out?: Float32Array }): Float32Array {
+  checked(softmax_f32, { x, out: options?.out }, options);
   const weights = softmaxF64(x, options);
-  if (!out) return Float32Array.from(weights);
-  checked(softmax_f32, { x, out }, options);
-  out.set(weights);
-  return out;
+  if (!options.out) return Float32Array.from(weights);
+  options.out.set(weights);
+  return options.out;
 }
 
 /** ln Σ exp(scale·x) of each row. */
@@ -128,16 +128,4 @@ function logSumExp(scores: Float64Array): number {
   const { max, sum } = stateOf(scores);
   // +infinity wins over the NaN that infinity − infinity makes of its sum.
   return Math.abs(max) === Infinity ? max : max + Math.log(sum);
-}
-
-/** The contract's numbers, after it has checked them and the arrays' kinds and lengths. */
-function checked<O>(contract: Contract<O>, arrays: Record<string, TypedArray>, options: O): Params {
-  const params = contract.params(options);
-  const lengths = contract.lengths(params);
-  for (const [name, array] of Object.entries(arrays)) {
-    const expected = `Float32Array of length ${lengths[name]}`;
-    if (!(array instanceof Float32Array)) throw new TypeError(message(contract.kernel, name, expected, array));
-    if (array.length !== lengths[name]) throw new RangeError(message(contract.kernel, name, expected, array));
-  }
-  return params;
 }
