@@ -7,7 +7,7 @@ export function buildRegistry(): void {
   const lists: Record<string, string[]> = { specs: [], cpu: [], code: [], gpu: [], references: [], benches: [] };
   const add = (list: string, folder: string, ending: string, from: string) => {
     for (const stem of stems(folder, ending)) {
-      if (stem === 'runtime') continue; // shared by its layer's families
+      if (stem === 'runtime' || stem === 'pool') continue; // shared by its layer's families
       const name = `${list}_${stem.replace(/\W/g, '_')}`;
       lines.push(`import * as ${name} from '../../${from}/${stem}${ending.replace(/\.ts$/, '.js')}';`);
       lists[list]!.push(`  ${JSON.stringify(stem)}: ${name},`);

@@ -15,8 +15,13 @@ const kernels = Object.values(specs as Record<string, { default: Record<string, 
 // A machine without an adapter says so above; CI demands one.
 test.runIf(process.env.CI)('WebGPU adapter', () => expect(gpu.reason).toBeUndefined());
 
-describe.each(kernels)('%s', (_, spec) => {
-  test.each(implementations.map((i) => [i.name, i] as const))('%s', async (_, implementation) => {
+test('every implementation has every kernel', () => {
+  for (const { name, kind, level, kernels: own } of implementations)
+    if (kind === 'cpu' || level === 'base') expect([...own].sort(), name).toEqual(kernels.map(([kernel]) => kernel).sort());
+});
+
+describe.each(kernels)('%s', (kernel, spec) => {
+  test.each(implementations.filter((i) => i.kernels.includes(kernel)).map((i) => [i.name, i] as const))('%s', async (_, implementation) => {
     expect(await faultsOf(spec, implementation)).toEqual([]);
   });
 });

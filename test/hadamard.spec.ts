@@ -1,5 +1,5 @@
-import type { Params } from '../ts/contract.js';
 import { hadamard_f32 } from '../ts/contract/hadamard.js';
+import type { Params } from '../ts/contract.js';
 import { type HadamardOptions, hadamardF64 } from '../ts/reference/hadamard.js';
 import type { Case, FamilySpec, KernelSpec } from './lib/spec.js';
 import type { Tolerance } from './lib/tolerance.js';
@@ -38,11 +38,23 @@ const rowError = (least: number): Tolerance => ({
   limit: ({ n }: Params) => 1.01 * (Math.log2(n!) + 1) * 2 ** -24,
 });
 
-function made(title: string, rows: number, n: number, mode: Signs, value: (row: number, column: number) => number, more: Partial<Rows> & { scale?: number } = {}): Rows {
+function made(
+  title: string,
+  rows: number,
+  n: number,
+  mode: Signs,
+  value: (row: number, column: number) => number,
+  more: Partial<Rows> & { scale?: number } = {},
+): Rows {
   const { scale, ...rest } = more;
   return {
     title: `${title}${rows} x ${n}${mode === 'plain' ? '' : `, ${mode}`}`,
-    options: { rows, n, ...(scale === undefined ? {} : { scale }), ...(mode.startsWith('inverse') ? { inverse: true } : {}) },
+    options: {
+      rows,
+      n,
+      ...(scale === undefined ? {} : { scale }),
+      ...(mode.startsWith('inverse') ? { inverse: true } : {}),
+    },
     inputs: (random) => ({
       x: random.floats(rows * n, (i) => value(Math.floor(i / n), i % n)),
       ...(mode.endsWith('signs') ? { signs: random.signs(n) } : {}),
@@ -52,7 +64,14 @@ function made(title: string, rows: number, n: number, mode: Signs, value: (row: 
 }
 
 function normal(rows: number, n: number, mode: Signs, scale?: number): Rows {
-  const shape = made(scale === undefined ? '' : `scale ${scale}, `, rows, n, mode, () => 0, scale === undefined ? {} : { scale });
+  const shape = made(
+    scale === undefined ? '' : `scale ${scale}, `,
+    rows,
+    n,
+    mode,
+    () => 0,
+    scale === undefined ? {} : { scale },
+  );
   return { ...shape, inputs: (random) => ({ ...shape.inputs(random), x: random.normals(rows * n) }) };
 }
 
@@ -82,7 +101,8 @@ const ROWS: [n: number, rows: number[]][] = [
 const spec: KernelSpec<HadamardOptions> = {
   contract: hadamard_f32,
   summary: 'Walsh–Hadamard transform of rows, in natural order, with random signs',
-  source: 'B. Fino, V. Algazi, "Unified matrix treatment of the fast Walsh–Hadamard transform", 1976; S. Ashkboos et al., "QuaRot", 2024',
+  source:
+    'B. Fino, V. Algazi, "Unified matrix treatment of the fast Walsh–Hadamard transform", 1976; S. Ashkboos et al., "QuaRot", 2024',
   axes: {
     rows: 'independent rows, 0 or more',
     n: 'values per row, a power of two from 1 to 32768',
@@ -94,30 +114,70 @@ const spec: KernelSpec<HadamardOptions> = {
     signs: { shape: '[n]', meaning: '±1 per column' },
     out: { shape: '[rows, n]', meaning: 'scale·H·(signs ∘ x), or signs ∘ (scale·H·x) when inverse; may be x' },
   },
-  reference: ({ x, signs }, options) => ({ out: hadamardF64(x as Float32Array, signs as Int8Array | undefined, options) }),
+  reference: ({ x, signs }, options) => ({
+    out: hadamardF64(x as Float32Array, signs as Int8Array | undefined, options),
+  }),
   cases: [
-    ...ROWS.flatMap(([n, rows]) => rows.flatMap((count, i) => (i < 2 || n <= 64 ? SIGNS : [SIGNS[i % 3]!]).map((mode) => normal(count, n, mode)))),
+    ...ROWS.flatMap(([n, rows]) =>
+      rows.flatMap((count, i) => (i < 2 || n <= 64 ? SIGNS : [SIGNS[i % 3]!]).map((mode) => normal(count, n, mode))),
+    ),
     made('no rows, ', 0, 64, 'plain', () => 0),
     ...[1, 0, -0.3, 7].map((scale) => normal(2, 32, 'signs', scale)),
     ...[1, 0, -0.3, 7].map((scale) => normal(2, 512, 'inverse, signs', scale)),
     made('zeros of both signs, ', 2, 16, 'signs', (_, column) => (column % 2 ? -0 : 0)),
     made('constant, ', 3, 128, 'plain', () => 0.1),
-    ...[4, 16, 128, 1024].map((n) => made('unit vectors, ', 8, n, 'signs', (row, column) => (column === (row * 37) % n ? 1 : 0))),
+    ...[4, 16, 128, 1024].map((n) =>
+      made('unit vectors, ', 8, n, 'signs', (row, column) => (column === (row * 37) % n ? 1 : 0)),
+    ),
     made('one outlier, ', 4, 64, 'signs', (row, column) => (column === 9 * row ? 1e6 : Math.sin(column))),
     // 1/√n first: neither sums nor their scaled results overflow.
-    ...[2, 8, 16, 64, 512].map((n) => made('huge values, ', 2, n, 'signs', (_, column) => (column < 2 ? 3e38 : column === 3 ? -1e38 : 0), { scale: 0.25 })),
-    ...[2, 8, 16, 64, 1024].map((n) => made('denormals, ', 3, n, 'signs', (row, column) => (column + row) * 1e-43, UNDERFLOW)),
-    made('products below the smallest normal number, ', 2, 256, 'plain', (_, column) => 1e-30 * column, { scale: 1e-12, ...UNDERFLOW }),
-    ...[1, 2, 4, 8, 16, 32, 64, 128, 8192].flatMap((n) => [
-      made('NaN spreads over its row only, ', 5, n, 'signs', (row, column) => (row === 2 && column === n - 1 ? NaN : column / n), { cpuOnly: 'WGSL may assume finite numbers' }),
-      made('an infinity spreads over its row only, ', 5, n, 'inverse, signs', (row, column) => (row === 1 && column === n >> 1 ? INF : column / n), {
-        cpuOnly: 'WGSL may assume finite numbers',
+    ...[2, 8, 16, 64, 512].map((n) =>
+      made('huge values, ', 2, n, 'signs', (_, column) => (column < 2 ? 3e38 : column === 3 ? -1e38 : 0), {
+        scale: 0.25,
       }),
+    ),
+    ...[2, 8, 16, 64, 1024].map((n) =>
+      made('denormals, ', 3, n, 'signs', (row, column) => (column + row) * 1e-43, UNDERFLOW),
+    ),
+    made('products below the smallest normal number, ', 2, 256, 'plain', (_, column) => 1e-30 * column, {
+      scale: 1e-12,
+      ...UNDERFLOW,
+    }),
+    ...[1, 2, 4, 8, 16, 32, 64, 128, 8192].flatMap((n) => [
+      made(
+        'NaN spreads over its row only, ',
+        5,
+        n,
+        'signs',
+        (row, column) => (row === 2 && column === n - 1 ? NaN : column / n),
+        { cpuOnly: 'WGSL may assume finite numbers' },
+      ),
+      made(
+        'an infinity spreads over its row only, ',
+        5,
+        n,
+        'inverse, signs',
+        (row, column) => (row === 1 && column === n >> 1 ? INF : column / n),
+        {
+          cpuOnly: 'WGSL may assume finite numbers',
+        },
+      ),
     ]),
-    made('infinities of both signs, ', 2, 32, 'plain', (row, column) => (row ? [INF, -INF, 1, 2][column % 4]! : column), { cpuOnly: 'WGSL may assume finite numbers' }),
+    made(
+      'infinities of both signs, ',
+      2,
+      32,
+      'plain',
+      (row, column) => (row ? [INF, -INF, 1, 2][column % 4]! : column),
+      { cpuOnly: 'WGSL may assume finite numbers' },
+    ),
   ],
   tolerance: { out: { cpu: rowError(2 ** -149), gpu: rowError(2 ** -126) } },
-  cost: ({ rows, n }) => ({ bytesRead: 4 * rows! * n!, bytesWritten: 4 * rows! * n!, operations: rows! * n! * (Math.log2(n!) + 1) }),
+  cost: ({ rows, n }) => ({
+    bytesRead: 4 * rows! * n!,
+    bytesWritten: 4 * rows! * n!,
+    operations: rows! * n! * (Math.log2(n!) + 1),
+  }),
 };
 
 export default { hadamard_f32: spec } satisfies FamilySpec;

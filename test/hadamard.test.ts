@@ -134,28 +134,96 @@ describe('errors', () => {
     ['cpu', hadamard],
     ['reference', reference.hadamard],
   ])('%s', (_, hadamard) => {
-    wrong(() => hadamard(x, { rows: 2, n: 3 }), RangeError, 'hadamard_f32: "n" expected power of two in [1, 32768], got 3');
-    wrong(() => hadamard(x, { rows: 1, n: 65536 }), RangeError, 'hadamard_f32: "n" expected integer in [1, 32768], got 65536');
-    wrong(() => hadamard(x, { rows: 1 } as never), TypeError, 'hadamard_f32: "n" expected integer in [1, 32768], got undefined');
-    wrong(() => hadamard(x, { rows: -1, n: 8 }), RangeError, 'hadamard_f32: "rows" expected integer in [0, 4294967295], got -1');
-    wrong(() => hadamard(x, { rows: 2, n: 8 }), RangeError, 'hadamard_f32: "x" expected Float32Array of length 16, got Float32Array of length 8');
-    wrong(() => hadamard([] as never, { rows: 1, n: 8 }), TypeError, 'hadamard_f32: "x" expected Float32Array of length 8, got Array');
-    wrong(() => hadamard(x, { rows: 1, n: 8, scale: NaN }), RangeError, 'hadamard_f32: "scale" expected finite number, got NaN');
-    wrong(() => hadamard(x, { rows: 1, n: 8, scale: 1e39 }), RangeError, 'hadamard_f32: "scale" expected finite number, got Infinity');
-    wrong(() => hadamard(x, { rows: 1, n: 8, inverse: 1 as never }), TypeError, 'hadamard_f32: "inverse" expected boolean, got 1');
-    wrong(() => hadamard(x, { rows: 1, n: 8, signs: new Int8Array(4) }), RangeError, 'hadamard_f32: "signs" expected Int8Array of length 8, got Int8Array of length 4');
-    wrong(() => hadamard(x, { rows: 1, n: 8, signs: new Int8Array(8).fill(1).fill(2, 5) }), RangeError, 'hadamard_f32: "signs[5]" expected 1 or -1, got 2');
-    wrong(() => hadamard(x, { rows: 1, n: 8, out: new Float32Array(4) }), RangeError, 'hadamard_f32: "out" expected Float32Array of length 8');
+    wrong(
+      () => hadamard(x, { rows: 2, n: 3 }),
+      RangeError,
+      'hadamard_f32: "n" expected power of two in [1, 32768], got 3',
+    );
+    wrong(
+      () => hadamard(x, { rows: 1, n: 65536 }),
+      RangeError,
+      'hadamard_f32: "n" expected integer in [1, 32768], got 65536',
+    );
+    wrong(
+      () => hadamard(x, { rows: 1 } as never),
+      TypeError,
+      'hadamard_f32: "n" expected integer in [1, 32768], got undefined',
+    );
+    wrong(
+      () => hadamard(x, { rows: -1, n: 8 }),
+      RangeError,
+      'hadamard_f32: "rows" expected integer in [0, 4294967295], got -1',
+    );
+    wrong(
+      () => hadamard(x, { rows: 2, n: 8 }),
+      RangeError,
+      'hadamard_f32: "x" expected Float32Array of length 16, got Float32Array of length 8',
+    );
+    wrong(
+      () => hadamard([] as never, { rows: 1, n: 8 }),
+      TypeError,
+      'hadamard_f32: "x" expected Float32Array of length 8, got Array',
+    );
+    wrong(
+      () => hadamard(x, { rows: 1, n: 8, scale: NaN }),
+      RangeError,
+      'hadamard_f32: "scale" expected finite number, got NaN',
+    );
+    wrong(
+      () => hadamard(x, { rows: 1, n: 8, scale: 1e39 }),
+      RangeError,
+      'hadamard_f32: "scale" expected finite number, got Infinity',
+    );
+    wrong(
+      () => hadamard(x, { rows: 1, n: 8, inverse: 1 as never }),
+      TypeError,
+      'hadamard_f32: "inverse" expected boolean, got 1',
+    );
+    wrong(
+      () => hadamard(x, { rows: 1, n: 8, signs: new Int8Array(4) }),
+      RangeError,
+      'hadamard_f32: "signs" expected Int8Array of length 8, got Int8Array of length 4',
+    );
+    wrong(
+      () => hadamard(x, { rows: 1, n: 8, signs: new Int8Array(8).fill(1).fill(2, 5) }),
+      RangeError,
+      'hadamard_f32: "signs[5]" expected 1 or -1, got 2',
+    );
+    wrong(
+      () => hadamard(x, { rows: 1, n: 8, out: new Float32Array(4) }),
+      RangeError,
+      'hadamard_f32: "out" expected Float32Array of length 8',
+    );
   });
 
   test('pointers', () => {
     const memory = new WebAssembly.Memory({ initial: 1 });
     const kernels = instantiate(memory);
-    wrong(() => kernels.hadamard_f32(6, 1, 8, 1, 0, 0, 64), RangeError, 'hadamard_f32: "x" expected byte offset that is a multiple of 4, got 6');
-    wrong(() => kernels.hadamard_f32(64, 1, 8, 1, 0, 0, 80), RangeError, 'hadamard_f32: "out" expected range that does not overlap "x"');
-    wrong(() => kernels.hadamard_f32(64, 1, 8, 1, 65535, 0, 64), RangeError, 'hadamard_f32: "signs" expected array that ends within');
-    wrong(() => kernels.hadamard_f32(64, 1, 8, 1, 33, 0, 64), RangeError, 'hadamard_f32: "signs[0]" expected 1 or -1, got 0');
-    wrong(() => kernels.hadamard_f32(64, 1, 8, 1, 0, 2, 64), RangeError, 'hadamard_f32: "inverse" expected integer in [0, 1], got 2');
+    wrong(
+      () => kernels.hadamard_f32(6, 1, 8, 1, 0, 0, 64),
+      RangeError,
+      'hadamard_f32: "x" expected byte offset that is a multiple of 4, got 6',
+    );
+    wrong(
+      () => kernels.hadamard_f32(64, 1, 8, 1, 0, 0, 80),
+      RangeError,
+      'hadamard_f32: "out" expected range that does not overlap "x"',
+    );
+    wrong(
+      () => kernels.hadamard_f32(64, 1, 8, 1, 65535, 0, 64),
+      RangeError,
+      'hadamard_f32: "signs" expected array that ends within',
+    );
+    wrong(
+      () => kernels.hadamard_f32(64, 1, 8, 1, 33, 0, 64),
+      RangeError,
+      'hadamard_f32: "signs[0]" expected 1 or -1, got 0',
+    );
+    wrong(
+      () => kernels.hadamard_f32(64, 1, 8, 1, 0, 2, 64),
+      RangeError,
+      'hadamard_f32: "inverse" expected integer in [0, 1], got 2',
+    );
     new Int8Array(memory.buffer).fill(-1, 33, 41);
     kernels.hadamard_f32(64, 1, 8, 1, 33, 0, 64);
   });

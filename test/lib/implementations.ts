@@ -228,7 +228,8 @@ export function gpuImplementation(device: GPUDevice, label: string, level: GpuLe
     name: `gpu ${label} ${level}`,
     kind: 'gpu',
     level,
-    kernels: Object.keys(factories),
+    // A level is run where its shader differs from the base level's.
+    kernels: Object.keys(factories).filter((name) => factories[name]!.levels.includes(level)),
     async prepare(contract, options, inputs, how = {}) {
       const factory = factories[contract.kernel]!;
       const kernel = await kernelFor(factory, options);

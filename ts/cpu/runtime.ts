@@ -1,5 +1,6 @@
 import { ARRAY_OF, type Contract, type TypedArray } from '../contract.js';
 import { LanewiseUnsupportedError, message } from '../errors.js';
+import { parts } from '../parts.js';
 import { MAX_U32, integer } from '../validate.js';
 
 /** `simd`: fixed 128-bit SIMD. `relaxed`: the same with fused multiply-add and relaxed integer dot products. */
@@ -150,7 +151,8 @@ export function family<Kernels extends object>(code: WasmFamily, contracts: Read
   function instantiate(target: WebAssembly.Memory, options: InstantiateOptions = {}): Instance<Kernels> {
     if (!(target instanceof WebAssembly.Memory)) throw new TypeError(message(first, 'memory', 'WebAssembly.Memory', target));
     const level = checked(options.level);
-    const { exports } = new WebAssembly.Instance(compiled(level, isShared(target)), { env: { memory: target } });
+    const module = compiled(level, isShared(target));
+    const { exports } = new WebAssembly.Instance(module, { env: { memory: target } });
     const raw = exports as unknown as Kernels & Record<string, (...args: number[]) => void>;
     const kernels: Record<string, unknown> = { raw, memory: target, level };
     for (const [name, list] of Object.entries(code.parameters)) {
@@ -163,6 +165,7 @@ export function family<Kernels extends object>(code: WasmFamily, contracts: Read
         raw[name]!(...args);
       };
     }
+    parts.set(kernels, { module, parameters: code.parameters, contracts, check: checkPointers });
     return kernels as Instance<Kernels>;
   }
 

@@ -101,6 +101,8 @@ export interface GpuKernelFactory<Options, Constants extends keyof Options> {
   readonly contract: Contract<Options>;
   /** Options fixed at compile (override constants). */
   readonly constants: readonly string[];
+  /** Levels whose shaders differ: a kernel without reductions has `base` alone (and compiles at either). */
+  readonly levels: readonly GpuLevel[];
   /** Array lengths that differ on the GPU (scratch). */
   lengths?(params: Params): Readonly<Record<string, number>>;
   /** Compiles every entry point of the kernel, asynchronously. */
@@ -333,7 +335,8 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
       bind: bind as GpuKernel<Options, Constants>['bind'],
     };
   }
-  return { contract, constants: fixed, lengths: definition.lengths, compile: compile as GpuKernelFactory<Options, Constants>['compile'] };
+  const levels: GpuLevel[] = shader.wgsl.base === shader.wgsl.subgroups ? ['base'] : ['base', 'subgroups'];
+  return { contract, constants: fixed, levels, lengths: definition.lengths, compile: compile as GpuKernelFactory<Options, Constants>['compile'] };
 }
 
 /** Only overrides that this text declares may be set. */
