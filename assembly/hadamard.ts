@@ -13,19 +13,19 @@
  * The caller guarantees n, bounds and 4-byte alignment of x and out. Scratch: none, passes go through out.
  *
  * Method: the log2(n) stages of the fast transform (B. Fino, V. Algazi, "Unified matrix treatment of the fast
- * Walsh–Hadamard transform", 1976) commute. The first pass goes from x to out: signs, the two stages inside a vector
- * (shuffle, then one multiply-add by ±1), the scale, two stages across four vectors, sometimes a third. The other
- * passes take three stages each, in place (radix 8; once radix 4), the last one with the signs of the inverse. All
- * passes go over one chunk while it is in the first-level cache; a row longer than a chunk is eight of them and one
- * more radix-8 pass. With fused multiply-add, half the differences of a pass's last stage go to the multipliers,
- * which are idle otherwise; a·1 rounds nothing, so only the scale is rounded differently.
+ * Walsh–Hadamard transform", 1976) commute. The first pass goes from x to out: signs, scale, the two stages inside a
+ * vector (shuffle, then one multiply-add by ±1) and two across four vectors, where needed a third. The other passes
+ * take three stages each in place (radix 8; once radix 4), the last one with the signs of the inverse. All of them go
+ * over one small chunk before the next is begun, so that reading ahead and arithmetic overlap; longer rows are eight
+ * such chunks and a radix-8 pass over them, and so on up. Radix 8 gives the differences of its last stage to the
+ * multipliers, which are idle otherwise; a·1 rounds nothing: of the relaxed level's results only the scale's rounding differs.
  *
- * Not done, with cycles per 8 vectors on Zen 4 (first pass 19.6, radix 4 8.3, radix 8 11.4 at the relaxed level):
- * eight vectors in the first pass with a fused fourth stage: 27.9 (first + radix 4: 27.9), four registers spill; in-lane
- * stages by pairs of vectors (3 shuffles, 2 additions): 26.2 for 25.7 without multiply-add; loading halves twice for
- * the first in-lane stage's shuffle: 18.2, but not with signs; a differing source and destination in radix 8: 14.1;
- * radix 8 over two vectors a step: 10.5, 400 bytes more; radix 8 without signs apart: 10.8, 440 bytes more; all its
- * differences by multiply-add: 12.9, copies; touching the next chunk ahead of time: 10 to 30 % slower in all.
+ * Not done, with cycles per 8 vectors on Zen 4, Node 24, relaxed (first pass 19.5, radix 4 8.4, radix 8 10.7; simd 25, 8.4, 12.4):
+ * chunks as long as the first-level cache: 512 x 4096 10 % slower; touching memory ahead of the first pass: 5 to 20 % slower;
+ * eight vectors in the first pass: 22.5 for one stage more, but it spills, and with a second more it is 27.9, first and
+ * radix 4 together; in-lane stages of the simd level by pairs of vectors (3 shuffles, 2 additions): 26.2; loading
+ * the halves of a vector twice for its first shuffle: 18.2, but 20.5 with signs in the same loop, and unscaled sums overflow;
+ * a source beside the destination in radix 8: 14.1; signs in the same radix-8 loop: 11.4; all differences by multiply-add: 12.9 (copies).
  */
 
 /** Bytes that all passes go over before the next bytes are begun. */

@@ -1,7 +1,11 @@
 import type { HadamardOptions } from '../ts/contract/hadamard.js';
 import type { FamilyBench, KernelBench, Size } from './lib/bench.js';
 
-function normal(rows: number, n: number, { signs = false, inverse = false, quick = false } = {}): Size<HadamardOptions> {
+function normal(
+  rows: number,
+  n: number,
+  { signs = false, inverse = false, quick = false } = {},
+): Size<HadamardOptions> {
   return {
     title: `${rows} x ${n}${signs ? `, signs${inverse ? ' after' : ''}` : ''}`,
     options: { rows, n, inverse },
@@ -12,7 +16,12 @@ function normal(rows: number, n: number, { signs = false, inverse = false, quick
 
 const bench: KernelBench<HadamardOptions> = {
   sizes: [
-    { title: 'real keys, layer 1', options: { rows: 2048, n: 64 }, inputs: (random, real) => ({ x: real.layer1.k, signs: random.signs(64) }), quick: true },
+    {
+      title: 'real keys, layer 1',
+      options: { rows: 2048, n: 64 },
+      inputs: (random, real) => ({ x: real.layer1.k, signs: random.signs(64) }),
+      quick: true,
+    },
     normal(4096, 128, { quick: true }),
     normal(4096, 128, { signs: true }),
     normal(4096, 128, { signs: true, inverse: true }),

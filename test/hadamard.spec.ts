@@ -119,7 +119,7 @@ const spec: KernelSpec<HadamardOptions> = {
   }),
   cases: [
     ...ROWS.flatMap(([n, rows]) =>
-      rows.flatMap((count, i) => (i < 2 || n <= 64 ? SIGNS : [SIGNS[i % 3]!]).map((mode) => normal(count, n, mode))),
+      rows.flatMap((count, i) => (i < 2 ? SIGNS : [SIGNS[i % 4]!]).map((mode) => normal(count, n, mode))),
     ),
     made('no rows, ', 0, 64, 'plain', () => 0),
     ...[1, 0, -0.3, 7].map((scale) => normal(2, 32, 'signs', scale)),

@@ -1,6 +1,6 @@
 import { type HadamardOptions, hadamard_f32 } from '../contract/hadamard.js';
 import * as code from '../generated/cpu/hadamard.js';
-import { type Instance, type InstantiateOptions, family } from './runtime.js';
+import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
 export type { HadamardOptions };
 export type HadamardKernels = Instance<code.Kernels>;
@@ -15,7 +15,8 @@ export interface HadamardArrays {
 const hadamardFamily = family<code.Kernels>(code, { hadamard_f32 });
 
 /** The kernels inside your own memory: byte offsets, no copy, no allocation by us. */
-export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => HadamardKernels = hadamardFamily.instantiate;
+export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => HadamardKernels =
+  hadamardFamily.instantiate;
 
 /** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
 export const preload = hadamardFamily.preload;

@@ -18,7 +18,8 @@ export const hadamard = gpuKernel<HadamardOptions>({
     const { rows, n, inverse } = params as Record<'rows' | 'n' | 'inverse', number>;
     const long = n > TILE;
     const signed = given.has('signs');
-    const name = (variant: string, signs: boolean) => ['hadamard_f32', [variant, signs && 'signs'].filter(Boolean).join('_')].filter(Boolean).join('__');
+    const name = (variant: string, signs: boolean) =>
+      ['hadamard_f32', [variant, signs && 'signs'].filter(Boolean).join('_')].filter(Boolean).join('__');
     const steps: Step[] = [
       {
         entry: name(same('x', 'out') ? 'inplace' : '', signed && !(long && inverse)),

@@ -29,7 +29,10 @@ export function hadamardF64(x: Float32Array, signs: Int8Array | undefined, optio
     if (signs && !inverse) flip(values, signs);
     transform(values);
     if (signs && inverse) flip(values, signs);
-    result.set(values.map((value) => factor * value), row * n!);
+    result.set(
+      values.map((value) => factor * value),
+      row * n!,
+    );
   }
   return result;
 }
