@@ -78,7 +78,7 @@ const garbage = join(folder, 'garbage.safetensors');
 writeFileSync(garbage, new Uint8Array([9, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]));
 
 test.each([
-  ['truncated', [truncated, y], 'truncated.npy: truncated or malformed: shape (2, 4) of <f4 needs 32 bytes, the file has 28'],
+  ['truncated', [truncated, y], 'truncated.npy: truncated or malformed: shape (2,4) of <f4 needs 32 bytes, the file has 28'],
   ['not npy', [join(root, 'README.md'), y], 'README.md: not a .npy file'],
   ['not safetensors', [garbage, y], 'garbage.safetensors: malformed: its header is not JSON'],
   ['missing', [join(folder, 'none.npy'), y], 'none.npy: ENOENT'],
