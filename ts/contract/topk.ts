@@ -19,7 +19,7 @@ function scratchLength(n: number, k: number): number {
   return 256 + 8 * vectors + 4 * candidates + 256;
 }
 
-/** Bytes of scratch for `topk_f32` in the pointer layer. Without any it works too, at half the speed (large k: a tenth). */
+/** Bytes of scratch for `topk_f32` in the pointer layer. Without any it works too, at half to a third of the speed (large k: a tenth). */
 export function topkScratchBytes({ n, k }: Pick<TopkOptions, 'n' | 'k'>): number {
   checkRow(n, k);
   return 4 * scratchLength(n, k);
