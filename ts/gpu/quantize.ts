@@ -1,0 +1,78 @@
+import { checkFormat, dequantize_f32, groupOf, type QuantizeOptions, quantize_f32 } from '../contract/quantize.js';
+import type { Params } from '../contract.js';
+import { shader } from '../generated/gpu/quantize.js';
+import { type Definition, type GpuKernelFactory, gpuKernel } from './runtime.js';
+
+export type { QuantizeOptions };
+
+/** What a format fixes: given to `compile`. */
+type Constants = 'bits' | 'groupSize' | 'scheme' | 'axis';
+
+const WORKGROUP = 256;
+
+/** How many invocations share a group: one per word, but so few down columns that neighbours read side by side. */
+function lanesFor(params: Params): number {
+  const words = Math.ceil(groupOf(params) / (32 / params.bits!));
+  const most = params.axis ? 8 : WORKGROUP;
+  let lanes = 1;
+  while (2 * lanes <= Math.min(words, most)) lanes *= 2;
+  return lanes;
+}
+
+/** Four values of a row lie side by side in one 16-byte unit. */
+const aligned = ({ axis, n }: Params) => axis === 0 && n! % 4 === 0;
+
+/** One kernel that compiles only those of its entry points that a scheme and an axis can use. */
+function byFormat(
+  definition: Omit<Definition<QuantizeOptions>, 'shader' | 'constants' | 'checkConstants'>,
+): GpuKernelFactory<QuantizeOptions, Constants> {
+  const factoryFor = (scheme?: QuantizeOptions['scheme'], axis?: QuantizeOptions['axis']) => {
+    const usable = ([entry]: [string, unknown]) =>
+      entry.endsWith('symmetric') === (entry.startsWith('quantize') && scheme === 'symmetric') &&
+      !(entry.includes('vec4') && axis === 'column');
+    return gpuKernel<QuantizeOptions, Constants>({
+      ...definition,
+      shader: { ...shader, entries: Object.fromEntries(Object.entries(shader.entries).filter(usable)) },
+      constants: ['bits', 'groupSize', 'scheme', 'axis'],
+      checkConstants: (params) => checkFormat(definition.contract.kernel, params),
+    });
+  };
+  return {
+    ...factoryFor('affine', 'row'),
+    // Words that are none are refused by the factory itself.
+    compile: async (device, options) => factoryFor(options?.scheme, options?.axis).compile(device, options),
+  };
+}
+
+/** Codes, scales and (affine) minima of x: `{ x, codes, scales, minima }`. */
+export const quantize: GpuKernelFactory<QuantizeOptions, Constants> = byFormat({
+  contract: quantize_f32,
+  steps({ params }) {
+    const lanes = lanesFor(params);
+    const { x, scales } = quantize_f32.lengths(params);
+    const variant = [aligned(params) && 'vec4', params.scheme === 1 && 'symmetric'].filter(Boolean).join('_');
+    return [
+      {
+        entry: `quantize_f32${variant && `__${variant}`}`,
+        workgroups: x ? Math.ceil(scales! / (WORKGROUP / lanes)) : 0,
+        params: { lanes },
+      },
+    ];
+  },
+});
+
+/** Values from codes, scales and (affine) minima: `{ codes, scales, minima, out }`. */
+export const dequantize: GpuKernelFactory<QuantizeOptions, Constants> = byFormat({
+  contract: dequantize_f32,
+  steps({ params }) {
+    const { rows, n, axis, scheme } = params as Record<string, number>;
+    const units = axis ? Math.ceil(rows! / 4) * n! : Math.ceil(n! / 4) * rows!;
+    return [
+      {
+        entry: aligned(params) ? 'dequantize_f32__vec4' : 'dequantize_f32',
+        workgroups: Math.ceil(units / WORKGROUP),
+        ...(scheme ? { rename: { minima: 'scales' } } : {}),
+      },
+    ];
+  },
+});
