@@ -9,7 +9,9 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     pool: 'forks',
     // .ci/run reads the counts from here.
-    reporters: process.env.LANEWISE_REPORT ? ['default', ['json', { outputFile: process.env.LANEWISE_REPORT }]] : ['default'],
+    reporters: process.env.LANEWISE_REPORT
+      ? ['default', ['json', { outputFile: process.env.LANEWISE_REPORT }]]
+      : ['default'],
     testTimeout: 120_000,
     hookTimeout: 120_000,
   },

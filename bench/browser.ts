@@ -4,11 +4,16 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
 import { launchBrowser, openPage, servePage } from './lib/browser.js';
+import { cells, HEAD } from './lib/table.js';
 import type { PageResult } from './page/page.js';
-import { HEAD, cells } from './lib/table.js';
 
 const { values } = parseArgs({
-  options: { kernel: { type: 'string' }, only: { type: 'string' }, quick: { type: 'boolean', default: false }, json: { type: 'string' } },
+  options: {
+    kernel: { type: 'string' },
+    only: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    json: { type: 'string' },
+  },
 });
 const server = await servePage(fileURLToPath(new URL('..', import.meta.url)));
 const browser = await launchBrowser();
@@ -22,7 +27,8 @@ const table = new Table({ head: HEAD, style: { head: [], border: [], compact: tr
 for (const row of result.rows) table.push(cells(row));
 console.log(table.toString());
 if (result.reason) console.log(`GPU skipped: ${result.reason}`);
-for (const row of result.rows.filter((r) => !r.ok)) console.log(`WRONG ${row.kernel} ${row.size} (${row.implementation}): ${row.fault}`);
+for (const row of result.rows.filter((r) => !r.ok))
+  console.log(`WRONG ${row.kernel} ${row.size} (${row.implementation}): ${row.fault}`);
 for (const error of [...result.errors, ...complaints]) console.log(`page: ${error}`);
 if (values.json) writeFileSync(values.json, `${JSON.stringify(result.rows, null, 1)}\n`);
 process.exit(result.rows.length && result.rows.every((row) => row.ok) && !result.errors.length ? 0 : 1);

@@ -10,7 +10,7 @@ import { readSafetensors } from '../test/lib/tensors.js';
 import { vulkanEnvironment } from '../test/lib/vulkan.js';
 import type { Layer, Real } from './lib/bench.js';
 import { EFFORT } from './lib/measure.js';
-import { HEAD, allSpecs, cells, runTable } from './lib/table.js';
+import { allSpecs, cells, HEAD, runTable } from './lib/table.js';
 import { validate } from './lib/validate.js';
 
 const USAGE = `npm start [-- options]                 validate and time every kernel on everything this machine has
@@ -49,8 +49,10 @@ if (values.help) {
   console.log(USAGE);
   process.exit(0);
 }
-if (values.only && values.only !== 'cpu' && values.only !== 'gpu') fail(`--only expected cpu or gpu, got ${JSON.stringify(values.only)}`);
-if (values.kernel && !(values.kernel in allSpecs)) fail(`--kernel expected one of ${Object.keys(allSpecs).join(', ')}, got ${JSON.stringify(values.kernel)}`);
+if (values.only && values.only !== 'cpu' && values.only !== 'gpu')
+  fail(`--only expected cpu or gpu, got ${JSON.stringify(values.only)}`);
+if (values.kernel && !(values.kernel in allSpecs))
+  fail(`--kernel expected one of ${Object.keys(allSpecs).join(', ')}, got ${JSON.stringify(values.kernel)}`);
 const [command] = positionals;
 if (command !== undefined && command !== 'validate') fail(`unknown command ${JSON.stringify(command)}\n${USAGE}`);
 
@@ -58,7 +60,10 @@ if (command !== undefined && command !== 'validate') fail(`unknown command ${JSO
 if (values.only !== 'cpu' && !process.env.LANEWISE_STARTED) {
   const environment = await vulkanEnvironment();
   if (Object.keys(environment).length) {
-    const child = spawnSync(process.execPath, [...process.execArgv, ...process.argv.slice(1)], { stdio: 'inherit', env: { ...process.env, ...environment, LANEWISE_STARTED: '1' } });
+    const child = spawnSync(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
+      stdio: 'inherit',
+      env: { ...process.env, ...environment, LANEWISE_STARTED: '1' },
+    });
     process.exit(child.status ?? 1);
   }
 }
@@ -82,7 +87,9 @@ const layer = (name: string): Layer => {
 };
 const real: Real = { layer1: layer('kv-layer1'), layer4: layer('kv-layer4') };
 
-const software = new Set((await adapters()).found.filter(({ label }) => /SwiftShader|lavapipe/.test(label)).map(({ label }) => label));
+const software = new Set(
+  (await adapters()).found.filter(({ label }) => /SwiftShader|lavapipe/.test(label)).map(({ label }) => label),
+);
 const interactive = process.stderr.isTTY;
 const table = new Table({ head: HEAD, style: { head: [], border: [], compact: true } });
 
@@ -96,7 +103,8 @@ const rows = await runTable({
   slow: (i) => i.kind === 'gpu' && [...software].some((label) => i.name.includes(label)),
   progress: (text) => (interactive ? process.stderr.write(`\r\x1b[K${text}`) : undefined),
   row(row) {
-    if (!interactive) process.stderr.write(`${row.kernel} ${row.size}, ${row.implementation}: ${row.ok ? 'ok' : row.fault}\n`);
+    if (!interactive)
+      process.stderr.write(`${row.kernel} ${row.size}, ${row.implementation}: ${row.ok ? 'ok' : row.fault}\n`);
     table.push(cells(row));
   },
 });

@@ -2,12 +2,13 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync, rmSync } from 'node:fs';
 import { build as bundle } from 'esbuild';
-import { root } from './house.js';
 import { generate } from './generate.js';
+import { root } from './house.js';
 
 const report = await generate();
 // What a deleted source left behind must not be published; wasm and WGSL were just made.
-for (const name of readdirSync(`${root}/dist`)) if (name !== 'wasm' && name !== 'wgsl') rmSync(`${root}/dist/${name}`, { recursive: true });
+for (const name of readdirSync(`${root}/dist`))
+  if (name !== 'wasm' && name !== 'wgsl') rmSync(`${root}/dist/${name}`, { recursive: true });
 execFileSync(`${root}/node_modules/.bin/tsc`, ['-p', `${root}/tsconfig.build.json`], { stdio: 'inherit' });
 await Promise.all([
   bundle({
@@ -21,7 +22,9 @@ await Promise.all([
     target: 'node20',
     external: ['webgpu', '@sparticuz/chromium', 'playwright-core'],
     // cli-table3 and tar-fs are CommonJS and call require.
-    banner: { js: "import { createRequire as _createRequire } from 'node:module'; const require = _createRequire(import.meta.url);" },
+    banner: {
+      js: "import { createRequire as _createRequire } from 'node:module'; const require = _createRequire(import.meta.url);",
+    },
     logLevel: 'warning',
   }),
   bundle({

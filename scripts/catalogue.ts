@@ -15,27 +15,43 @@ export async function catalogue(): Promise<{ expected: string; actual: string; r
   const lines: string[] = [];
   const all = await sizes();
   const families = [...new Set(stems('test', '.spec.ts').map(familyOf))];
-  lines.push('| family | CPU import (minified, gzip) | wasm, simd / relaxed | GPU import (minified, gzip) |', '|---|---|---|---|');
+  lines.push(
+    '| family | CPU import (minified, gzip) | wasm, simd / relaxed | GPU import (minified, gzip) |',
+    '|---|---|---|---|',
+  );
   for (const family of families) {
     const size = (layer: string) => all.find(({ path }) => path === `${layer}/${family}.js`);
     const wasm = ['simd', 'relaxed'].map((level) => statSync(`${root}/dist/wasm/${family}.${level}.wasm`).size);
     const [cpu, gpu] = [size('cpu'), size('gpu')];
-    lines.push(`| [${family}](#${family}) | ${cpu ? kib(cpu.gzip) : ''} | ${wasm.join(' / ')} bytes | ${gpu ? kib(gpu.gzip) : ''} |`);
+    lines.push(
+      `| [${family}](#${family}) | ${cpu ? kib(cpu.gzip) : ''} | ${wasm.join(' / ')} bytes | ${gpu ? kib(gpu.gzip) : ''} |`,
+    );
   }
   for (const family of families) {
     lines.push('', `### ${family}`);
     for (const stem of stems('test', '.spec.ts').filter((s) => familyOf(s) === family)) {
       const spec = ((await import(`../test/${stem}.spec.ts`)) as { default: FamilySpec }).default;
       for (const [kernel, { summary, source, axes, arrays, contract, tolerance }] of Object.entries(spec)) {
-        lines.push('', `#### ${kernel}`, '', `${summary} *Source: ${source}*`, '', '| array | dtype | shape | meaning |', '|---|---|---|---|');
+        lines.push(
+          '',
+          `#### ${kernel}`,
+          '',
+          `${summary} *Source: ${source}*`,
+          '',
+          '| array | dtype | shape | meaning |',
+          '|---|---|---|---|',
+        );
         for (const [name, { dtype, role, optional, inPlace }] of Object.entries(contract.arrays)) {
           const described = arrays[name];
           if (!described) throw new Error(`test/${stem}.spec.ts: ${kernel} does not describe the array "${name}"`);
           const notes = [role, optional && 'optional', inPlace && `may be ${inPlace}`].filter(Boolean).join(', ');
-          lines.push(`| \`${name}\` | ${dtype} | ${described.shape.replaceAll('|', '\\|')} | ${notes}: ${described.meaning.replaceAll('|', '\\|')} |`);
+          lines.push(
+            `| \`${name}\` | ${dtype} | ${described.shape.replaceAll('|', '\\|')} | ${notes}: ${described.meaning.replaceAll('|', '\\|')} |`,
+          );
         }
         lines.push('', '| option | meaning |', '|---|---|');
-        for (const [name, meaning] of Object.entries(axes)) lines.push(`| \`${name}\` | ${meaning.replaceAll('|', '\\|')} |`);
+        for (const [name, meaning] of Object.entries(axes))
+          lines.push(`| \`${name}\` | ${meaning.replaceAll('|', '\\|')} |`);
         const bounds = Object.entries(tolerance).map(([name, entry]) => {
           const { unit, reason } = 'cpu' in entry ? entry.cpu : entry;
           return `\`${name}\` ${reason ? `${unit}: ${reason}` : 'exact'}`;
@@ -53,6 +69,9 @@ export async function catalogue(): Promise<{ expected: string; actual: string; r
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { expected, actual, readme } = await catalogue();
-  writeFileSync(`${root}/README.md`, readme.replace(actual, () => expected));
+  writeFileSync(
+    `${root}/README.md`,
+    readme.replace(actual, () => expected),
+  );
   console.log(expected === actual ? 'README.md: the catalogue was fresh' : 'README.md: catalogue written');
 }

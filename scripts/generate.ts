@@ -13,7 +13,8 @@ function newest(...paths: string[]): number {
     const stat = statSync(`${root}/${path}`, { throwIfNoEntry: false });
     if (!stat) continue;
     time = Math.max(time, stat.mtimeMs);
-    if (stat.isDirectory()) for (const name of readdirSync(`${root}/${path}`)) time = Math.max(time, newest(`${path}/${name}`));
+    if (stat.isDirectory())
+      for (const name of readdirSync(`${root}/${path}`)) time = Math.max(time, newest(`${path}/${name}`));
   }
   return time;
 }
@@ -22,9 +23,14 @@ function newest(...paths: string[]): number {
 export async function generate(): Promise<string[]> {
   const report: string[] = [];
   // asc takes seconds: skipped where nothing it reads has changed.
-  if (process.env.LANEWISE_ONLY || newest('assembly', 'ts/contract', 'scripts', 'package-lock.json') > newest('ts/generated/cpu')) {
+  if (
+    process.env.LANEWISE_ONLY ||
+    newest('assembly', 'ts/contract', 'scripts', 'package-lock.json') > newest('ts/generated/cpu')
+  ) {
     for (const { family, level, bytes, synchronous } of await buildWasm())
-      report.push(`${family}.${level}.wasm ${bytes} bytes${synchronous ? '' : ' (over 4096: old browsers need preload())'}`);
+      report.push(
+        `${family}.${level}.wasm ${bytes} bytes${synchronous ? '' : ' (over 4096: old browsers need preload())'}`,
+      );
   }
   for (const { stem, level, bytes } of await buildWgsl()) report.push(`${stem}.${level}.wgsl ${bytes} bytes`);
   buildRegistry();

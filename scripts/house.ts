@@ -21,7 +21,9 @@ export const familyOf = (stem: string) => stem.split('-')[0]!;
 /** Families with a contract and a CPU half; LANEWISE_ONLY names one to work on alone. */
 export const families = () =>
   [...new Set(stems('ts/contract', '.ts').map(familyOf))].filter(
-    (family) => existsSync(`${root}/assembly/${family}.ts`) && (!process.env.LANEWISE_ONLY || process.env.LANEWISE_ONLY === family),
+    (family) =>
+      existsSync(`${root}/assembly/${family}.ts`) &&
+      (!process.env.LANEWISE_ONLY || process.env.LANEWISE_ONLY === family),
   );
 
 /** Every kernel's contract by kernel name. */

@@ -203,9 +203,12 @@ export default { ${kernel}: bench } satisfies FamilyBench;
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { positionals } = parseArgs({ allowPositionals: true });
   const [name] = positionals;
-  if (!name || !/^[a-z][a-z0-9]*$/.test(name)) throw new Error('npm run new -- NAME: one lower-case word, such as topk');
+  if (!name || !/^[a-z][a-z0-9]*$/.test(name))
+    throw new Error('npm run new -- NAME: one lower-case word, such as topk');
   const files = scaffold(name);
   for (const path of Object.keys(files)) if (existsSync(`${root}/${path}`)) throw new Error(`${path} exists`);
   for (const [path, text] of Object.entries(files)) writeFileSync(`${root}/${path}`, text);
-  console.log(`${Object.keys(files).join('\n')}\n\nNext: npm run generate && npx vitest run test/${name}.test.ts test/conformance.test.ts -t ${name}`);
+  console.log(
+    `${Object.keys(files).join('\n')}\n\nNext: npm run generate && npx vitest run test/${name}.test.ts test/conformance.test.ts -t ${name}`,
+  );
 }

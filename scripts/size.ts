@@ -26,4 +26,10 @@ export async function bundleOf(path: string): Promise<Size> {
 }
 
 export const sizes = (): Promise<Size[]> =>
-  Promise.all(['cpu', 'gpu'].flatMap((layer) => stems(`ts/${layer}`, '.ts').filter((s) => s === familyOf(s) && s !== 'runtime').map((stem) => bundleOf(`${layer}/${stem}.js`))));
+  Promise.all(
+    ['cpu', 'gpu'].flatMap((layer) =>
+      stems(`ts/${layer}`, '.ts')
+        .filter((s) => s === familyOf(s) && s !== 'runtime')
+        .map((stem) => bundleOf(`${layer}/${stem}.js`)),
+    ),
+  );

@@ -51,7 +51,12 @@ function reflect(stem: string, wgsl: string, known: Record<string, { arrays: obj
     module = new WgslReflect(wgsl.replace(/\bblock\b/g, 'block_'));
   } catch (error) {
     const line = Number(/Line: (\d+)/.exec(String(error))?.[1]);
-    throw new Error(`wgsl/${stem}.wgsl: ${(error as Error).message}\n${wgsl.split('\n').slice(Math.max(0, line - 3), line + 1).join('\n')}`);
+    throw new Error(
+      `wgsl/${stem}.wgsl: ${(error as Error).message}\n${wgsl
+        .split('\n')
+        .slice(Math.max(0, line - 3), line + 1)
+        .join('\n')}`,
+    );
   }
   const entries: Record<string, unknown> = {};
   for (const entry of module.entry.compute) {
@@ -71,7 +76,8 @@ function reflect(stem: string, wgsl: string, known: Record<string, { arrays: obj
         continue;
       }
       const array = arrayOf(variable.name);
-      if (!(array in contract.arrays)) throw new Error(`${entry.name}: binding ${variable.name} is no array of its contract`);
+      if (!(array in contract.arrays))
+        throw new Error(`${entry.name}: binding ${variable.name} is no array of its contract`);
       bindings[array] = [variable.binding, variable.access === 'read' ? 'read-only-storage' : 'storage'];
     }
     if (uniform < 0) throw new Error(`${entry.name}: has no uniform parameters`);
@@ -87,12 +93,17 @@ export async function buildWgsl(): Promise<{ stem: string; level: Level; bytes: 
   mkdirSync(`${root}/ts/generated/gpu`, { recursive: true });
   mkdirSync(`${root}/dist/wgsl`, { recursive: true });
   const report: { stem: string; level: Level; bytes: number }[] = [];
-  for (const stem of stems('wgsl', '.wgsl').filter((s) => !process.env.LANEWISE_ONLY || familyOf(s) === process.env.LANEWISE_ONLY)) {
+  for (const stem of stems('wgsl', '.wgsl').filter(
+    (s) => !process.env.LANEWISE_ONLY || familyOf(s) === process.env.LANEWISE_ONLY,
+  )) {
     const [base, subgroups] = LEVELS.map((level) => compose(stem, level, parts)) as [string, string];
     const reflected = reflect(stem, base, known);
     if (JSON.stringify(reflect(stem, subgroups, known)) !== JSON.stringify(reflected))
       throw new Error(`wgsl/${stem}.wgsl: its interface differs between levels`);
-    for (const [level, text] of [['base', base], ['subgroups', subgroups]] as const) {
+    for (const [level, text] of [
+      ['base', base],
+      ['subgroups', subgroups],
+    ] as const) {
       writeFileSync(`${root}/dist/wgsl/${stem}.${level}.wgsl`, text);
       report.push({ stem, level, bytes: text.length });
     }

@@ -41,7 +41,9 @@ test('the bench page makes its table', { timeout: 300_000 }, async ({ skip }) =>
   await page.selectOption('#kernel', 'hadamard_f32');
   await page.check('#quick');
   await page.click('#start');
-  await page.waitForFunction(() => / right/.test(document.getElementById('status')!.textContent!), undefined, { timeout: 240_000 });
+  await page.waitForFunction(() => / right/.test(document.getElementById('status')!.textContent!), undefined, {
+    timeout: 240_000,
+  });
   expect(await page.textContent('#status')).toMatch(/^(\d+) of \1 right/);
   expect(await page.locator('#rows tr').count()).toBeGreaterThan(0);
   expect(complaints).toEqual([]);

@@ -17,7 +17,10 @@ describe.runIf(found.length)('WebGPU', () => {
   });
   afterAll(() => expect(errors).toEqual([]));
 
-  const storage = (content: Float32Array | number, usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST) => {
+  const storage = (
+    content: Float32Array | number,
+    usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
+  ) => {
     const size = typeof content === 'number' ? content : content.byteLength;
     const buffer = device.createBuffer({ size, usage });
     if (typeof content !== 'number') device.queue.writeBuffer(buffer, 0, content as Float32Array<ArrayBuffer>);
@@ -105,12 +108,20 @@ describe.runIf(found.length)('WebGPU', () => {
       const size = { rows: 2, n: 4 };
       expect(() => kernel.bind({ x }, size)).toThrow(/^softmax_f32: "out" expected GPUBuffer/);
       expect(() => kernel.bind({ x: 5 as never, out }, size)).toThrow(TypeError);
-      expect(() => kernel.bind({ x: storage(32, GPUBufferUsage.COPY_DST), out }, size)).toThrow(/^softmax_f32: "x" expected buffer with usage STORAGE \(128\), got 8$/);
-      expect(() => kernel.bind({ x: storage(16), out }, size)).toThrow(/^softmax_f32: "x" expected at least 32 bytes, got 16$/);
-      expect(() => kernel.bind({ x: { buffer: storage(512), offset: 4 }, out }, size)).toThrow(/^softmax_f32: "x.offset" expected multiple of \d+ bytes, got 4$/);
+      expect(() => kernel.bind({ x: storage(32, GPUBufferUsage.COPY_DST), out }, size)).toThrow(
+        /^softmax_f32: "x" expected buffer with usage STORAGE \(128\), got 8$/,
+      );
+      expect(() => kernel.bind({ x: storage(16), out }, size)).toThrow(
+        /^softmax_f32: "x" expected at least 32 bytes, got 16$/,
+      );
+      expect(() => kernel.bind({ x: { buffer: storage(512), offset: 4 }, out }, size)).toThrow(
+        /^softmax_f32: "x.offset" expected multiple of \d+ bytes, got 4$/,
+      );
       expect(() => kernel.bind({ x, out, extra: out }, size)).toThrow(/^softmax_f32: "extra" expected one of x, out/);
       const big = storage(1024);
-      expect(() => kernel.bind({ x: { buffer: big, size: 512 }, out: { buffer: big, offset: 256 } }, { rows: 16, n: 8 })).toThrow(/^softmax_f32: "out" expected range that does not overlap "x"/);
+      expect(() =>
+        kernel.bind({ x: { buffer: big, size: 512 }, out: { buffer: big, offset: 256 } }, { rows: 16, n: 8 }),
+      ).toThrow(/^softmax_f32: "out" expected range that does not overlap "x"/);
       expect(() => kernel.bind({ x, out }, { rows: 2, n: -4 })).toThrow(/^softmax_f32: "n" expected integer/);
     });
 
@@ -118,7 +129,9 @@ describe.runIf(found.length)('WebGPU', () => {
       const kernel = await softmax.compile(device);
       const rows = device.limits.maxStorageBufferBindingSize / 4 + 1;
       const fake = { usage: 128, size: rows * 4 } as GPUBuffer;
-      expect(() => kernel.bind({ x: fake, out: fake }, { rows, n: 1 })).toThrow(/^softmax_f32: "x" expected at most \d+ bytes \(the device's limit\)/);
+      expect(() => kernel.bind({ x: fake, out: fake }, { rows, n: 1 })).toThrow(
+        /^softmax_f32: "x" expected at most \d+ bytes \(the device's limit\)/,
+      );
     });
   });
 

@@ -10,7 +10,9 @@ import { scaffold } from '../scripts/new.js';
 test('a scaffolded family passes', { timeout: 240_000 }, () => {
   const copy = mkdtempSync(join(tmpdir(), 'lanewise-new-'));
   try {
-    for (const path of execFileSync('git', ['ls-files', '-co', '--exclude-standard'], { cwd: root, encoding: 'utf8' }).trim().split('\n')) {
+    for (const path of execFileSync('git', ['ls-files', '-co', '--exclude-standard'], { cwd: root, encoding: 'utf8' })
+      .trim()
+      .split('\n')) {
       if (path.startsWith('bench/data/') || path.startsWith('test/golden/')) continue;
       cpSync(join(root, path), join(copy, path));
     }
@@ -25,10 +27,24 @@ test('a scaffolded family passes', { timeout: 240_000 }, () => {
         throw new Error(`${command} ${args.join(' ')}\n${stdout}\n${stderr}`);
       }
     };
-    const execute = (command: string, args: string[]) => execFileSync(bin(command), args, { cwd: copy, encoding: 'utf8', stdio: 'pipe', env: { ...process.env, LANEWISE_REPORT: '', LANEWISE_ONLY: 'demo' } });
+    const execute = (command: string, args: string[]) =>
+      execFileSync(bin(command), args, {
+        cwd: copy,
+        encoding: 'utf8',
+        stdio: 'pipe',
+        env: { ...process.env, LANEWISE_REPORT: '', LANEWISE_ONLY: 'demo' },
+      });
     run('tsx', 'scripts/new.ts', 'demo');
     run('tsx', 'scripts/generate.ts');
-    const report = run('vitest', 'run', 'test/demo.test.ts', 'test/conformance.test.ts', '-t', 'demo|doubling', '--reporter=json');
+    const report = run(
+      'vitest',
+      'run',
+      'test/demo.test.ts',
+      'test/conformance.test.ts',
+      '-t',
+      'demo|doubling',
+      '--reporter=json',
+    );
     const { numPassedTests, numFailedTests } = JSON.parse(report.slice(report.indexOf('{"'))) as Record<string, number>;
     expect(numFailedTests).toBe(0);
     expect(numPassedTests).toBeGreaterThan(2);

@@ -1,12 +1,12 @@
 /** What users get: package contents, types, sizes; one kernel's import brings one kernel. */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { catalogue } from '../scripts/catalogue.js';
 import { contracts, familyOf, root } from '../scripts/house.js';
 import { bundleOf } from '../scripts/size.js';
-import { catalogue } from '../scripts/catalogue.js';
 
 describe('npm pack', () => {
   let folder: string;
@@ -15,7 +15,12 @@ describe('npm pack', () => {
 
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), 'lanewise-pack-'));
-    const [packed] = JSON.parse(execFileSync('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], { cwd: root, encoding: 'utf8' })) as {
+    const [packed] = JSON.parse(
+      execFileSync('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], {
+        cwd: root,
+        encoding: 'utf8',
+      }),
+    ) as {
       filename: string;
       files: { path: string }[];
     }[];
@@ -25,11 +30,14 @@ describe('npm pack', () => {
   afterAll(() => rmSync(folder, { recursive: true }));
 
   test('holds what users need and nothing else', () => {
-    expect(files.filter((path) => !/^dist\/([\w-]+|(cpu|gpu|reference|contract|generated\/cpu|generated\/gpu)\/[\w-]+)\.(js|d\.ts)$|^dist\/(wasm\/\w+\.(simd|relaxed)\.wasm|wgsl\/[\w-]+\.(base|subgroups)\.wgsl)$/.test(path))).toEqual([
-      'LICENSE',
-      'README.md',
-      'package.json',
-    ]);
+    expect(
+      files.filter(
+        (path) =>
+          !/^dist\/([\w-]+|(cpu|gpu|reference|contract|generated\/cpu|generated\/gpu)\/[\w-]+)\.(js|d\.ts)$|^dist\/(wasm\/\w+\.(simd|relaxed)\.wasm|wgsl\/[\w-]+\.(base|subgroups)\.wgsl)$/.test(
+            path,
+          ),
+      ),
+    ).toEqual(['LICENSE', 'README.md', 'package.json']);
     for (const family of ['quantize', 'hadamard', 'topk', 'softmax', 'attention'])
       for (const layer of ['cpu', 'gpu', 'reference']) expect(files).toContain(`dist/${layer}/${family}.js`);
   });
@@ -39,22 +47,43 @@ describe('npm pack', () => {
   });
 
   test('publint finds nothing', () => {
-    execFileSync(join(root, 'node_modules/.bin/publint'), ['run', '--strict', '--pack', 'false'], { cwd: root, stdio: 'pipe' });
+    execFileSync(join(root, 'node_modules/.bin/publint'), ['run', '--strict', '--pack', 'false'], {
+      cwd: root,
+      stdio: 'pipe',
+    });
   });
 
   test('types resolve under node16 and bundler resolution', () => {
-    const entries = ['.', ...['cpu', 'gpu', 'reference'].flatMap((layer) => readdirSync(join(root, 'ts', layer)).map((file) => `./${layer}/${file.replace(/\.ts$/, '.js')}`))];
-    execFileSync(join(root, 'node_modules/.bin/attw'), [tarball, '--profile', 'esm-only', '--entrypoints', ...entries], { cwd: root, stdio: 'pipe' });
+    const entries = [
+      '.',
+      ...['cpu', 'gpu', 'reference'].flatMap((layer) =>
+        readdirSync(join(root, 'ts', layer)).map((file) => `./${layer}/${file.replace(/\.ts$/, '.js')}`),
+      ),
+    ];
+    execFileSync(
+      join(root, 'node_modules/.bin/attw'),
+      [tarball, '--profile', 'esm-only', '--entrypoints', ...entries],
+      { cwd: root, stdio: 'pipe' },
+    );
     // TypeScript's own DOM library knows WebGPU; before 6.0 users add @webgpu/types.
     for (const moduleResolution of ['bundler', 'node16'] as const) {
       const config = {
         extends: join(root, 'tsconfig.json'),
-        compilerOptions: { module: moduleResolution === 'bundler' ? 'esnext' : 'node16', moduleResolution, types: [], skipLibCheck: false, rootDir: root },
+        compilerOptions: {
+          module: moduleResolution === 'bundler' ? 'esnext' : 'node16',
+          moduleResolution,
+          types: [],
+          skipLibCheck: false,
+          rootDir: root,
+        },
         include: ['./use.ts'],
       };
       const here = mkdtempSync(join(root, '.cache-types-'));
       try {
-        writeFileSync(join(here, 'use.ts'), entries.map((entry, i) => `import * as m${i} from 'lanewise${entry.slice(1)}';\nvoid m${i};\n`).join(''));
+        writeFileSync(
+          join(here, 'use.ts'),
+          entries.map((entry, i) => `import * as m${i} from 'lanewise${entry.slice(1)}';\nvoid m${i};\n`).join(''),
+        );
         writeFileSync(join(here, 'tsconfig.json'), JSON.stringify(config));
         execFileSync(join(root, 'node_modules/.bin/tsc'), ['-p', here], { stdio: 'pipe', encoding: 'utf8' });
       } finally {
@@ -74,13 +103,16 @@ test('importing one kernel brings one kernel', async () => {
 test.each(['quantize', 'hadamard', 'softmax', 'attention'])('importing %s brings no other family', async (family) => {
   for (const layer of ['cpu', 'gpu']) {
     const { text } = await bundleOf(`${layer}/${family}.js`);
-    const others = Object.keys(await contracts()).filter((kernel) => text.includes(kernel) && !KERNEL_FAMILY(kernel).startsWith(family));
+    const others = Object.keys(await contracts()).filter(
+      (kernel) => text.includes(kernel) && !KERNEL_FAMILY(kernel).startsWith(family),
+    );
     expect(others).toEqual([]);
   }
 });
 
 /** `dequantize_f32` lives in quantize, `logsumexp_f32` in softmax. */
-const KERNEL_FAMILY = (kernel: string) => ({ dequantize: 'quantize', logsumexp: 'softmax' })[familyOf(kernel.split('_')[0]!)] ?? kernel;
+const KERNEL_FAMILY = (kernel: string) =>
+  ({ dequantize: 'quantize', logsumexp: 'softmax' })[familyOf(kernel.split('_')[0]!)] ?? kernel;
 
 test('the catalogue in the README is fresh', async () => {
   const { expected, actual } = await catalogue();

@@ -1,6 +1,6 @@
 /** Every ```ts example of the README and docs/ is type-checked and run against the built package; `// ` comments after console.log are its expected output. */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { transform } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -25,7 +25,12 @@ function examplesOf(file: string): Example[] {
   }));
 }
 
-const files = ['README.md', ...readdirSync(join(root, 'docs')).filter((f) => f.endsWith('.md')).map((f) => `docs/${f}`)];
+const files = [
+  'README.md',
+  ...readdirSync(join(root, 'docs'))
+    .filter((f) => f.endsWith('.md'))
+    .map((f) => `docs/${f}`),
+];
 const examples = files.flatMap(examplesOf);
 const { found } = await adapters();
 
@@ -37,9 +42,19 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 test('all examples are well typed', () => {
   examples.forEach(({ code, gpu }, i) => {
-    writeFileSync(join(folder, `example${i}.ts`), `${gpu ? 'declare const device: GPUDevice;\n' : ''}${code}\nexport {};\n`);
+    writeFileSync(
+      join(folder, `example${i}.ts`),
+      `${gpu ? 'declare const device: GPUDevice;\n' : ''}${code}\nexport {};\n`,
+    );
   });
-  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ extends: '../tsconfig.json', compilerOptions: { typeRoots: ['../node_modules'], types: ['@webgpu/types'] }, include: ['./*.ts'] }));
+  writeFileSync(
+    join(folder, 'tsconfig.json'),
+    JSON.stringify({
+      extends: '../tsconfig.json',
+      compilerOptions: { typeRoots: ['../node_modules'], types: ['@webgpu/types'] },
+      include: ['./*.ts'],
+    }),
+  );
   try {
     execFileSync(join(root, 'node_modules/.bin/tsc'), ['-p', folder], { stdio: 'pipe', encoding: 'utf8' });
   } catch (error) {

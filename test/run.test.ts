@@ -11,7 +11,10 @@ const folder = mkdtempSync(join(tmpdir(), 'lanewise-run-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 function run(...args: string[]): { status: number | null; output: string } {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [join(root, 'build/run.js'), ...args], { encoding: 'utf8', cwd: root });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [join(root, 'build/run.js'), ...args], {
+    encoding: 'utf8',
+    cwd: root,
+  });
   return { status, output: stdout + stderr };
 }
 
@@ -29,8 +32,14 @@ test('the table: validated rows with all that --json promises, exit 0', () => {
   const rows = JSON.parse(readFileSync(json, 'utf8')) as Record<string, unknown>[];
   expect(rows.length).toBeGreaterThan(0);
   for (const row of rows) {
-    expect(row).toMatchObject({ kernel: 'hadamard_f32', ok: true, implementation: expect.stringMatching(/^cpu (simd|relaxed)$/), size: expect.any(String) });
-    for (const key of ['error', 'tolerance', 'medianMs', 'gbPerS', 'copyRatio']) expect(row[key], key).toEqual(expect.any(Number));
+    expect(row).toMatchObject({
+      kernel: 'hadamard_f32',
+      ok: true,
+      implementation: expect.stringMatching(/^cpu (simd|relaxed)$/),
+      size: expect.any(String),
+    });
+    for (const key of ['error', 'tolerance', 'medianMs', 'gbPerS', 'copyRatio'])
+      expect(row[key], key).toEqual(expect.any(Number));
   }
 });
 
@@ -47,13 +56,19 @@ test.each([
 
 const x = file('x.npy', Float32Array.of(3, 1, 4, 1, 5, 9, 2, 6), [2, 4]);
 const y = file('y.npy', Float64Array.of(9, 5, -1, -1, 22, -8, 6, 0), [2, 4]);
-const hadamard = (...rest: string[]) => run('validate', '--only', 'cpu', '--kernel', 'hadamard_f32', '--options', '{"scale": 1}', ...rest);
+const hadamard = (...rest: string[]) =>
+  run('validate', '--only', 'cpu', '--kernel', 'hadamard_f32', '--options', '{"scale": 1}', ...rest);
 
 test('validate: right arrays exit 0, wrong ones 1 with the place', () => {
   const right = hadamard('--input', x, '--expected', y);
   expect(right.output).toContain('cpu simd');
   expect(right.status).toBe(0);
-  const wrong = hadamard('--input', x, '--expected', file('wrong.npy', Float32Array.of(9, 5, -1, -1, 22, -8, 6, 1), [2, 4]));
+  const wrong = hadamard(
+    '--input',
+    x,
+    '--expected',
+    file('wrong.npy', Float32Array.of(9, 5, -1, -1, 22, -8, 6, 1), [2, 4]),
+  );
   expect(wrong.output).toContain('(at 7: 0, expected 1)');
   expect(wrong.status).toBe(1);
 });
@@ -61,13 +76,37 @@ test('validate: right arrays exit 0, wrong ones 1 with the place', () => {
 test('validate: several arrays by name', () => {
   const values = file('values.npy', Float32Array.of(4, 3, 9, 6), [2, 2]);
   const indices = file('indices.npy', Int32Array.of(2, 0, 1, 3), [2, 2]);
-  const { status, output } = run('validate', '--only', 'cpu', '--kernel', 'topk_f32', '--input', x, '--expected', `values=${values}`, '--expected', `indices=${indices}`);
+  const { status, output } = run(
+    'validate',
+    '--only',
+    'cpu',
+    '--kernel',
+    'topk_f32',
+    '--input',
+    x,
+    '--expected',
+    `values=${values}`,
+    '--expected',
+    `indices=${indices}`,
+  );
   expect(output).toContain('yes');
   expect(status).toBe(0);
 });
 
 test('validate: tensors of a safetensors file', () => {
-  const { status, output } = run('validate', '--only', 'cpu', '--kernel', 'hadamard_f32', '--options', '{"scale": 1, "n": 1, "rows": 131072}', '--input', 'bench/data/kv-layer1.safetensors#k', '--expected', 'bench/data/kv-layer1.safetensors#k');
+  const { status, output } = run(
+    'validate',
+    '--only',
+    'cpu',
+    '--kernel',
+    'hadamard_f32',
+    '--options',
+    '{"scale": 1, "n": 1, "rows": 131072}',
+    '--input',
+    'bench/data/kv-layer1.safetensors#k',
+    '--expected',
+    'bench/data/kv-layer1.safetensors#k',
+  );
   expect(output).toContain('yes');
   expect(status).toBe(0);
 });
@@ -78,14 +117,30 @@ const garbage = join(folder, 'garbage.safetensors');
 writeFileSync(garbage, new Uint8Array([9, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]));
 
 test.each([
-  ['truncated', [truncated, y], 'truncated.npy: truncated or malformed: shape (2,4) of <f4 needs 32 bytes, the file has 28'],
+  [
+    'truncated',
+    [truncated, y],
+    'truncated.npy: truncated or malformed: shape (2,4) of <f4 needs 32 bytes, the file has 28',
+  ],
   ['not npy', [join(root, 'README.md'), y], 'README.md: not a .npy file'],
   ['not safetensors', [garbage, y], 'garbage.safetensors: malformed: its header is not JSON'],
   ['missing', [join(folder, 'none.npy'), y], 'none.npy: ENOENT'],
   ['wrong dtype', [y, y], '"x" expected dtype f4, got f8'],
-  ['wrong shape', [x, file('short.npy', new Float32Array(6), [2, 3])], '"out" has n = 3 (shape [2, 3]), but another array has n = 4'],
-  ['several tensors', ['bench/data/kv-layer1.safetensors', y], 'holds several tensors: add #name (q, k, v, q_pre, k_pre)'],
-  ['size out of bounds', [file('odd.npy', new Float32Array(6), [2, 3]), file('odd2.npy', new Float32Array(6), [2, 3])], 'hadamard_f32: "n" expected'],
+  [
+    'wrong shape',
+    [x, file('short.npy', new Float32Array(6), [2, 3])],
+    '"out" has n = 3 (shape [2, 3]), but another array has n = 4',
+  ],
+  [
+    'several tensors',
+    ['bench/data/kv-layer1.safetensors', y],
+    'holds several tensors: add #name (q, k, v, q_pre, k_pre)',
+  ],
+  [
+    'size out of bounds',
+    [file('odd.npy', new Float32Array(6), [2, 3]), file('odd2.npy', new Float32Array(6), [2, 3])],
+    'hadamard_f32: "n" expected',
+  ],
 ])('validate: %s is a clear error', (_, [input, expected], message) => {
   const { status, output } = hadamard('--input', input!, '--expected', expected!);
   expect(output).toContain(message);

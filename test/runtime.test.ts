@@ -23,7 +23,12 @@ describe.each([false, true])('one memory, shared: %s', (shared) => {
     expect([...new Float32Array(target.buffer, 2048, 8)]).toEqual([31, -3, 5, -1, -13, 13, -7, -1]);
     expect([...new Float32Array(target.buffer, 3072, 2)]).toEqual([31, 13]);
     expect([...new Uint32Array(target.buffer, 4096, 2)]).toEqual([0, 5]);
-    const ours = [[1024, 1056], [2048, 2080], [3072, 3080], [4096, 4104]] as const;
+    const ours = [
+      [1024, 1056],
+      [2048, 2080],
+      [3072, 3080],
+      [4096, 4104],
+    ] as const;
     expect(bytes.every((byte, at) => byte === 0x5a || ours.some(([from, to]) => at >= from && at < to))).toBe(true);
   });
 
@@ -52,10 +57,26 @@ describe('pointer calls are checked before anything is written', () => {
   const kernels = instantiateTopk(target);
   const cases: [title: string, call: () => void, message: string][] = [
     ['k', () => kernels.topk_f32(0, 1, 8, 9, 64, 128), 'topk_f32: "k" expected integer in [1, 8], got 9'],
-    ['alignment', () => kernels.topk_f32(2, 1, 8, 1, 64, 128), 'topk_f32: "x" expected byte offset that is a multiple of 4, got 2'],
-    ['bounds', () => kernels.topk_f32(65520, 1, 8, 1, 64, 128), 'topk_f32: "x" expected array that ends within the memory\'s 65536 bytes, got 65552'],
-    ['fraction', () => kernels.topk_f32(0.5, 1, 8, 1, 64, 128), 'topk_f32: "x" expected integer in [0, 4294967295], got 0.5'],
-    ['overlap', () => kernels.topk_f32(0, 1, 8, 1, 16, 128), 'topk_f32: "values" expected range that does not overlap "x" (bytes 0 to 32), got 16'],
+    [
+      'alignment',
+      () => kernels.topk_f32(2, 1, 8, 1, 64, 128),
+      'topk_f32: "x" expected byte offset that is a multiple of 4, got 2',
+    ],
+    [
+      'bounds',
+      () => kernels.topk_f32(65520, 1, 8, 1, 64, 128),
+      'topk_f32: "x" expected array that ends within the memory\'s 65536 bytes, got 65552',
+    ],
+    [
+      'fraction',
+      () => kernels.topk_f32(0.5, 1, 8, 1, 64, 128),
+      'topk_f32: "x" expected integer in [0, 4294967295], got 0.5',
+    ],
+    [
+      'overlap',
+      () => kernels.topk_f32(0, 1, 8, 1, 16, 128),
+      'topk_f32: "values" expected range that does not overlap "x" (bytes 0 to 32), got 16',
+    ],
   ];
   test.each(cases)('%s', (_, call, message) => {
     const bytes = new Uint8Array(target.buffer).fill(7);
@@ -66,14 +87,20 @@ describe('pointer calls are checked before anything is written', () => {
 
 describe('typed arrays', () => {
   test('wrong kinds are TypeErrors, wrong sizes RangeErrors', () => {
-    expect(() => topk([1, 2] as unknown as Float32Array, { rows: 1, n: 2, k: 1 })).toThrow(new TypeError('topk_f32: "x" expected Float32Array of length 2, got Array'));
+    expect(() => topk([1, 2] as unknown as Float32Array, { rows: 1, n: 2, k: 1 })).toThrow(
+      new TypeError('topk_f32: "x" expected Float32Array of length 2, got Array'),
+    );
     expect(() => topk(new Float64Array(2) as unknown as Float32Array, { rows: 1, n: 2, k: 1 })).toThrow(TypeError);
-    expect(() => topk(new Float32Array(3), { rows: 1, n: 2, k: 1 })).toThrow(new RangeError('topk_f32: "x" expected Float32Array of length 2, got Float32Array of length 3'));
+    expect(() => topk(new Float32Array(3), { rows: 1, n: 2, k: 1 })).toThrow(
+      new RangeError('topk_f32: "x" expected Float32Array of length 2, got Float32Array of length 3'),
+    );
     expect(() => topk(x, undefined as never)).toThrow(TypeError);
-    expect(() => topk(x, { rows: 1, n: '8' as never, k: 1 })).toThrow(new TypeError('topk_f32: "n" expected integer in [1, 16777216], got "8"'));
+    expect(() => topk(x, { rows: 1, n: '8' as never, k: 1 })).toThrow(
+      new TypeError('topk_f32: "n" expected integer in [1, 16777216], got "8"'),
+    );
   });
 
-  test('arrays in the kernels\' memory are used in place', () => {
+  test("arrays in the kernels' memory are used in place", () => {
     reserve(1 << 20);
     const input = allocate(Float32Array, 8);
     const out = allocate(Float32Array, 8);

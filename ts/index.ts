@@ -15,4 +15,4 @@ export {
   supports,
 } from './cpu/runtime.js';
 export { LanewiseDeviceLostError, LanewiseUnsupportedError } from './errors.js';
-export type { BindOptions, Binding, Call, CompileOptions, GpuKernel, GpuLevel } from './gpu/runtime.js';
+export type { Binding, BindOptions, Call, CompileOptions, GpuKernel, GpuLevel } from './gpu/runtime.js';

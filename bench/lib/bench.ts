@@ -1,5 +1,5 @@
-import type { Arrays } from '../../test/lib/spec.js';
 import type { Random } from '../../test/lib/random.js';
+import type { Arrays } from '../../test/lib/spec.js';
 
 /** Queries, keys and values of one layer, captured from a small trained transformer (bench/data/README.md). */
 export interface Layer {

@@ -5,16 +5,25 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { extname, join, normalize } from 'node:path';
 import sparticuz from '@sparticuz/chromium';
-import { type Browser, type Page, chromium } from 'playwright-core';
+import { type Browser, chromium, type Page } from 'playwright-core';
 import { unpack } from '../../test/lib/vulkan.js';
 
-const TYPES: Record<string, string> = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.safetensors': 'application/octet-stream' };
+const TYPES: Record<string, string> = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript',
+  '.safetensors': 'application/octet-stream',
+};
 
 /** build/page and bench/data over HTTP, cross-origin isolated so that shared memory works. */
 export async function servePage(root: string, port = 0): Promise<{ url: string; close(): void }> {
   const server = createServer((request, response) => {
     const path = normalize(decodeURIComponent(new URL(request.url!, 'http://localhost').pathname));
-    const file = path === '/' ? join(root, 'bench/page/page.html') : path.startsWith('/data/') ? join(root, 'bench', path) : join(root, 'build/page', path);
+    const file =
+      path === '/'
+        ? join(root, 'bench/page/page.html')
+        : path.startsWith('/data/')
+          ? join(root, 'bench', path)
+          : join(root, 'build/page', path);
     if (!existsSync(file) || path.includes('..')) return void response.writeHead(404).end(`no ${path}`);
     response.writeHead(200, {
       'content-type': TYPES[extname(file)] ?? 'text/plain',
@@ -28,10 +37,18 @@ export async function servePage(root: string, port = 0): Promise<{ url: string; 
 }
 
 const FLAGS = [
-  '--no-sandbox', '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader', '--enable-features=Vulkan', '--use-vulkan=swiftshader',
+  '--no-sandbox',
+  '--enable-unsafe-webgpu',
+  '--use-webgpu-adapter=swiftshader',
+  '--enable-features=Vulkan',
+  '--use-vulkan=swiftshader',
   '--disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension', // seconds per pipeline on SwiftShader
- 
-  '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
+
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
 ];
 
 /** Debian's Chromium where it is installed (LANEWISE_BROWSER names another), else the headless shell that comes in an npm package. */
@@ -46,7 +63,10 @@ export async function launchBrowser(): Promise<Browser> {
     executablePath,
     args: [...FLAGS, '--headless=old', '--single-process', '--no-zygote'],
     ignoreDefaultArgs: ['--headless'],
-    env: { ...process.env, ...(libraries ? { LD_LIBRARY_PATH: [libraries, process.env.LD_LIBRARY_PATH].filter(Boolean).join(':') } : {}) } as Record<string, string>,
+    env: {
+      ...process.env,
+      ...(libraries ? { LD_LIBRARY_PATH: [libraries, process.env.LD_LIBRARY_PATH].filter(Boolean).join(':') } : {}),
+    } as Record<string, string>,
   });
 }
 

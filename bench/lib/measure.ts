@@ -21,7 +21,10 @@ export interface Effort {
   turns: number;
 }
 
-export const EFFORT: Record<'quick' | 'normal', Effort> = { quick: { seconds: 0.06, turns: 2 }, normal: { seconds: 0.3, turns: 3 } };
+export const EFFORT: Record<'quick' | 'normal', Effort> = {
+  quick: { seconds: 0.06, turns: 2 },
+  normal: { seconds: 0.3, turns: 3 },
+};
 
 type Work = () => void | Promise<void>;
 
@@ -35,7 +38,10 @@ function sample(work: Work, seconds: number, asynchronous: boolean): Promise<num
       initCount: 1,
       async: false,
       ...(asynchronous
-        ? { defer: true, fn: (deferred: { resolve(): void }) => void Promise.resolve(work()).then(() => deferred.resolve(), reject) }
+        ? {
+            defer: true,
+            fn: (deferred: { resolve(): void }) => void Promise.resolve(work()).then(() => deferred.resolve(), reject),
+          }
         : { fn: () => void work() }),
     });
     bench.on('complete', () => (bench.error ? reject(bench.error) : resolve(bench.stats.sample as number[])));
@@ -44,13 +50,22 @@ function sample(work: Work, seconds: number, asynchronous: boolean): Promise<num
 }
 
 /** Measures things in turn, so that a noisy machine is noisy for all of them alike. */
-export async function inTurn<Name extends string>(things: Record<Name, { work: Work; asynchronous?: boolean }>, { seconds, turns }: Effort): Promise<Record<Name, Timing>> {
+export async function inTurn<Name extends string>(
+  things: Record<Name, { work: Work; asynchronous?: boolean }>,
+  { seconds, turns }: Effort,
+): Promise<Record<Name, Timing>> {
   const names = Object.keys(things) as Name[];
   const samples = Object.fromEntries(names.map((name) => [name, [] as number[]])) as Record<Name, number[]>;
   for (const name of names) await things[name].work();
   for (let turn = 0; turn < turns; turn++)
-    for (const name of names) samples[name].push(...(await sample(things[name].work, seconds / turns, things[name].asynchronous ?? false)));
-  return Object.fromEntries(names.map((name) => [name, { medianMs: 1e3 * median(samples[name]), samples: samples[name].length }])) as Record<Name, Timing>;
+    for (const name of names)
+      samples[name].push(...(await sample(things[name].work, seconds / turns, things[name].asynchronous ?? false)));
+  return Object.fromEntries(
+    names.map((name) => [name, { medianMs: 1e3 * median(samples[name]), samples: samples[name].length }]),
+  ) as Record<Name, Timing>;
 }
 
-export const workOf = (prepared: Prepared, kind: 'cpu' | 'gpu') => ({ work: () => prepared.run(), asynchronous: kind === 'gpu' });
+export const workOf = (prepared: Prepared, kind: 'cpu' | 'gpu') => ({
+  work: () => prepared.run(),
+  asynchronous: kind === 'gpu',
+});

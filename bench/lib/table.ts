@@ -1,9 +1,10 @@
 /** The main job, free of any host: every kernel × implementation × size, validated, then timed. */
+
+import { benches, specs } from '../../test/generated/registry.js';
 import { judge } from '../../test/lib/check.js';
 import type { Implementation } from '../../test/lib/implementations.js';
 import { random } from '../../test/lib/random.js';
 import type { KernelSpec } from '../../test/lib/spec.js';
-import { benches, specs } from '../../test/generated/registry.js';
 import type { KernelBench, Real, Size } from './bench.js';
 import { type Effort, inTurn } from './measure.js';
 
@@ -28,8 +29,14 @@ export interface Row {
   javascriptRatio?: number;
 }
 
-export const allSpecs: Record<string, KernelSpec> = Object.assign({}, ...Object.values(specs).map((file) => (file as { default: object }).default));
-export const allBenches: Record<string, KernelBench> = Object.assign({}, ...Object.values(benches).map((file) => (file as { default: object }).default));
+export const allSpecs: Record<string, KernelSpec> = Object.assign(
+  {},
+  ...Object.values(specs).map((file) => (file as { default: object }).default),
+);
+export const allBenches: Record<string, KernelBench> = Object.assign(
+  {},
+  ...Object.values(benches).map((file) => (file as { default: object }).default),
+);
 
 export interface Plan {
   implementations: Implementation[];
@@ -44,12 +51,26 @@ export interface Plan {
   row(row: Row): void;
 }
 
-async function measureRow(name: string, size: Size, implementation: Implementation, plan: Plan, inputs: Record<string, any>, want: Record<string, any>): Promise<Row> {
+async function measureRow(
+  name: string,
+  size: Size,
+  implementation: Implementation,
+  plan: Plan,
+  inputs: Record<string, any>,
+  want: Record<string, any>,
+): Promise<Row> {
   const spec = allSpecs[name]!;
   const prepared = await implementation.prepare(spec.contract, size.options, inputs);
   try {
     await prepared.run();
-    const { ok, error, tolerance, unit, fault } = judge(spec, implementation.kind, await prepared.outputs(), want, inputs, size.options);
+    const { ok, error, tolerance, unit, fault } = judge(
+      spec,
+      implementation.kind,
+      await prepared.outputs(),
+      want,
+      inputs,
+      size.options,
+    );
     const cost = spec.cost(spec.contract.params(size.options));
     const bytes = cost.bytesRead + cost.bytesWritten;
     const copy = await implementation.copy(bytes);
@@ -96,7 +117,9 @@ export async function runTable(plan: Plan): Promise<Row[]> {
   for (const name of names) {
     const spec = allSpecs[name]!;
     for (const [seed, size] of (allBenches[name]?.sizes ?? []).entries()) {
-      const users = plan.implementations.filter((i) => i.kernels.includes(name) && (size.quick || !(plan.quick || plan.slow(i))));
+      const users = plan.implementations.filter(
+        (i) => i.kernels.includes(name) && (size.quick || !(plan.quick || plan.slow(i))),
+      );
       if (!users.length) continue;
       plan.progress(`${name} ${size.title}: reference`);
       const inputs = size.inputs(random(seed), plan.real);
@@ -105,8 +128,15 @@ export async function runTable(plan: Plan): Promise<Row[]> {
         plan.progress(`${name} ${size.title}: ${implementation.name}`);
         const row = await measureRow(name, size, implementation, plan, inputs, want).catch(
           (error: Error): Row => ({
-            kernel: name, implementation: implementation.name, size: size.title,
-            error: Infinity, tolerance: 0, unit: '', ok: false, fault: error.message, medianMs: NaN,
+            kernel: name,
+            implementation: implementation.name,
+            size: size.title,
+            error: Infinity,
+            tolerance: 0,
+            unit: '',
+            ok: false,
+            fault: error.message,
+            medianMs: NaN,
           }),
         );
         rows.push(row);
@@ -117,11 +147,37 @@ export async function runTable(plan: Plan): Promise<Row[]> {
   return rows;
 }
 
-const digits = (x: number | undefined, n = 3) => (x === undefined || Number.isNaN(x) ? '' : x !== 0 && Math.abs(x) < 0.001 ? x.toExponential(1) : String(+x.toPrecision(n)));
+const digits = (x: number | undefined, n = 3) =>
+  x === undefined || Number.isNaN(x)
+    ? ''
+    : x !== 0 && Math.abs(x) < 0.001
+      ? x.toExponential(1)
+      : String(+x.toPrecision(n));
 
-export const HEAD = ['kernel', 'implementation', 'size', 'error', 'allowed', 'ok', 'median ms', 'GB/s', 'GFLOP/s', 'time / copy', 'JS / time'];
+export const HEAD = [
+  'kernel',
+  'implementation',
+  'size',
+  'error',
+  'allowed',
+  'ok',
+  'median ms',
+  'GB/s',
+  'GFLOP/s',
+  'time / copy',
+  'JS / time',
+];
 
 export const cells = (row: Row): string[] => [
-  row.kernel, row.implementation, row.size, `${digits(row.error, 2)} ${row.unit}`, digits(row.tolerance, 2), row.ok ? 'yes' : 'NO',
-  digits(row.medianMs), digits(row.gbPerS), digits(row.gflopPerS), digits(row.copyRatio), digits(row.javascriptRatio),
+  row.kernel,
+  row.implementation,
+  row.size,
+  `${digits(row.error, 2)} ${row.unit}`,
+  digits(row.tolerance, 2),
+  row.ok ? 'yes' : 'NO',
+  digits(row.medianMs),
+  digits(row.gbPerS),
+  digits(row.gflopPerS),
+  digits(row.copyRatio),
+  digits(row.javascriptRatio),
 ];

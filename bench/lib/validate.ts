@@ -1,11 +1,11 @@
 /** `npm start -- validate`: a user's arrays against every implementation here and against the reference. */
 import { readFileSync } from 'node:fs';
 import Table from 'cli-table3';
-import { ARRAY_OF, type DType } from '../../ts/contract.js';
 import { judge } from '../../test/lib/check.js';
 import type { Implementation } from '../../test/lib/implementations.js';
 import type { Arrays, KernelSpec, ReferenceArrays } from '../../test/lib/spec.js';
-import { type Tensor, readTensor } from '../../test/lib/tensors.js';
+import { readTensor, type Tensor } from '../../test/lib/tensors.js';
+import { ARRAY_OF, type DType } from '../../ts/contract.js';
 import { allSpecs } from './table.js';
 
 export interface Request {
@@ -27,12 +27,15 @@ const ACCEPTED: Record<DType, { input: string[]; expected: string[] }> = {
 /** `name=path#tensor`; without a name, the kernel's first array of that role. */
 function load(spec: KernelSpec, flag: 'input' | 'expected', items: string[]): Map<string, Tensor> {
   const role = flag === 'input' ? 'in' : 'out';
-  const names = Object.entries(spec.contract.arrays).filter(([, array]) => array.role === role).map(([name]) => name);
+  const names = Object.entries(spec.contract.arrays)
+    .filter(([, array]) => array.role === role)
+    .map(([name]) => name);
   const found = new Map<string, Tensor>();
   for (const item of items) {
     const [, given, path, tensor] = /^(?:(\w+)=)?([^#]+)(?:#(.+))?$/.exec(item) ?? [];
     const name = given ?? names[0]!;
-    if (!path || !names.includes(name)) throw new Error(`--${flag} ${item}: expected [name=]path[#tensor] with name one of ${names.join(', ')}`);
+    if (!path || !names.includes(name))
+      throw new Error(`--${flag} ${item}: expected [name=]path[#tensor] with name one of ${names.join(', ')}`);
     let bytes: Uint8Array;
     try {
       bytes = readFileSync(path);
@@ -41,7 +44,8 @@ function load(spec: KernelSpec, flag: 'input' | 'expected', items: string[]): Ma
     }
     const read = readTensor(bytes, path, tensor);
     const { dtype } = spec.contract.arrays[name]!;
-    if (!ACCEPTED[dtype][flag].includes(read.dtype)) throw new Error(`${path}: "${name}" expected dtype ${ACCEPTED[dtype][flag].join(' or ')}, got ${read.dtype}`);
+    if (!ACCEPTED[dtype][flag].includes(read.dtype))
+      throw new Error(`${path}: "${name}" expected dtype ${ACCEPTED[dtype][flag].join(' or ')}, got ${read.dtype}`);
     found.set(name, read);
   }
   return found;
@@ -51,23 +55,37 @@ function load(spec: KernelSpec, flag: 'input' | 'expected', items: string[]): Ma
 function axes(spec: KernelSpec, tensors: Map<string, Tensor>): Record<string, number> {
   const known: Record<string, number> = {};
   for (const [name, { shape }] of tensors) {
-    const symbols = (spec.arrays[name]?.shape ?? '').replace(/^\[|\]$/g, '').split(',').map((s) => s.trim());
+    const symbols = (spec.arrays[name]?.shape ?? '')
+      .replace(/^\[|\]$/g, '')
+      .split(',')
+      .map((s) => s.trim());
     if (shape.length < symbols.length) {
       if (symbols.length === shape.length + 1) shape.unshift(1);
       else throw new Error(`"${name}" expected shape [${symbols.join(', ')}], got [${shape.join(', ')}]`);
     }
-    const folded = [shape.slice(0, shape.length - symbols.length + 1).reduce((a, b) => a * b, 1), ...shape.slice(shape.length - symbols.length + 1)];
+    const folded = [
+      shape.slice(0, shape.length - symbols.length + 1).reduce((a, b) => a * b, 1),
+      ...shape.slice(shape.length - symbols.length + 1),
+    ];
     for (const [i, symbol] of symbols.entries()) {
       if (!/^[a-zA-Z]+$/.test(symbol)) continue;
       if (known[symbol] !== undefined && known[symbol] !== folded[i])
-        throw new Error(`"${name}" has ${symbol} = ${folded[i]} (shape [${shape.join(', ')}]), but another array has ${symbol} = ${known[symbol]}`);
+        throw new Error(
+          `"${name}" has ${symbol} = ${folded[i]} (shape [${shape.join(', ')}]), but another array has ${symbol} = ${known[symbol]}`,
+        );
       known[symbol] = folded[i]!;
     }
   }
   return known;
 }
 
-export async function validate({ kernel, input = [], expected = [], options, implementations }: Request): Promise<{ text: string; ok: boolean }> {
+export async function validate({
+  kernel,
+  input = [],
+  expected = [],
+  options,
+  implementations,
+}: Request): Promise<{ text: string; ok: boolean }> {
   if (!kernel) throw new Error('validate: --kernel is missing');
   const spec = allSpecs[kernel]!;
   if (!input.length || !expected.length) throw new Error('validate: needs --input and --expected');
@@ -80,26 +98,44 @@ export async function validate({ kernel, input = [], expected = [], options, imp
     throw new Error(`--options is not JSON: ${(error as Error).message}`);
   }
   const arrays: Arrays = Object.fromEntries(
-    [...inputs].map(([name, tensor]) => [name, ARRAY_OF[spec.contract.arrays[name]!.dtype].from(tensor.data as Float32Array)]),
+    [...inputs].map(([name, tensor]) => [
+      name,
+      ARRAY_OF[spec.contract.arrays[name]!.dtype].from(tensor.data as Float32Array),
+    ]),
   );
   const all: any = { ...axes(spec, new Map([...inputs, ...wanted])), ...given };
   // The options object of a sparse mask holds arrays itself.
-  if (arrays.indptr && arrays.indices) all.blocks = { ...(all.blocks as object), indptr: arrays.indptr, indices: arrays.indices };
+  if (arrays.indptr && arrays.indices)
+    all.blocks = { ...(all.blocks as object), indptr: arrays.indptr, indices: arrays.indices };
   const lengths = spec.contract.lengths(spec.contract.params(all));
   for (const [name, tensor] of [...inputs, ...wanted])
-    if (tensor.data.length !== lengths[name]) throw new Error(`"${name}" expected ${lengths[name]} values for ${JSON.stringify(all, (_, v) => (ArrayBuffer.isView(v) ? undefined : v))}, got ${tensor.data.length} (shape [${tensor.shape.join(', ')}])`);
+    if (tensor.data.length !== lengths[name])
+      throw new Error(
+        `"${name}" expected ${lengths[name]} values for ${JSON.stringify(all, (_, v) => (ArrayBuffer.isView(v) ? undefined : v))}, got ${tensor.data.length} (shape [${tensor.shape.join(', ')}])`,
+      );
   for (const [name, array] of Object.entries(spec.contract.arrays))
-    if (array.role === 'in' && !array.optional && lengths[name] && !arrays[name]) throw new Error(`--input ${name}=FILE is missing (${spec.arrays[name]!.shape})`);
+    if (array.role === 'in' && !array.optional && lengths[name] && !arrays[name])
+      throw new Error(`--input ${name}=FILE is missing (${spec.arrays[name]!.shape})`);
 
-  const want: ReferenceArrays = Object.fromEntries([...wanted].map(([name, tensor]) => [name, tensor.data as Float64Array]));
-  const table = new Table({ head: ['implementation', 'error', 'allowed', 'ok'], style: { head: [], border: [], compact: true } });
+  const want: ReferenceArrays = Object.fromEntries(
+    [...wanted].map(([name, tensor]) => [name, tensor.data as Float64Array]),
+  );
+  const table = new Table({
+    head: ['implementation', 'error', 'allowed', 'ok'],
+    style: { head: [], border: [], compact: true },
+  });
   const reference = spec.reference(arrays, all);
   let ok = true;
   const faults: string[] = [];
   const add = (who: string, kind: 'cpu' | 'gpu', outputs: ReferenceArrays) => {
     const verdict = judge(spec, kind, outputs, want, arrays, all);
     ok &&= verdict.ok;
-    table.push([who, `${+verdict.error.toPrecision(3)} ${verdict.unit}`, String(+verdict.tolerance.toPrecision(3)), verdict.ok ? 'yes' : 'NO']);
+    table.push([
+      who,
+      `${+verdict.error.toPrecision(3)} ${verdict.unit}`,
+      String(+verdict.tolerance.toPrecision(3)),
+      verdict.ok ? 'yes' : 'NO',
+    ]);
     if (verdict.fault) faults.push(`${who}: ${verdict.fault}`);
   };
   add('reference (float64)', 'cpu', Object.fromEntries(Object.entries(reference).map(([name, data]) => [name, data])));

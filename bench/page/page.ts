@@ -7,7 +7,7 @@ import type { KernelSpec } from '../../test/lib/spec.js';
 import { readSafetensors } from '../../test/lib/tensors.js';
 import type { Layer, Real } from '../lib/bench.js';
 import { EFFORT } from '../lib/measure.js';
-import { HEAD, type Row, allSpecs, cells, runTable } from '../lib/table.js';
+import { allSpecs, cells, HEAD, type Row, runTable } from '../lib/table.js';
 
 const element = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
 const status = (text: string) => (element('status').textContent = text);
@@ -27,11 +27,21 @@ export interface PageResult {
 }
 
 /** The table; rows appear on the page as they come. */
-async function table({ kernel, quick = false, only }: { kernel?: string; quick?: boolean; only?: string }): Promise<PageResult> {
+async function table({
+  kernel,
+  quick = false,
+  only,
+}: {
+  kernel?: string;
+  quick?: boolean;
+  only?: string;
+}): Promise<PageResult> {
   element('rows').replaceChildren();
   const real: Real = { layer1: await layer('kv-layer1'), layer4: await layer('kv-layer4') };
   const gpu = only === 'cpu' ? { implementations: [], errors: [], reason: undefined } : await gpuImplementations();
-  const software = (await adapters()).found.filter(({ label }) => /SwiftShader|lavapipe/.test(label)).map(({ label }) => label);
+  const software = (await adapters()).found
+    .filter(({ label }) => /SwiftShader|lavapipe/.test(label))
+    .map(({ label }) => label);
   const rows = await runTable({
     implementations: [...(only === 'gpu' ? [] : cpuImplementations()), ...gpu.implementations],
     real,
@@ -49,17 +59,28 @@ async function table({ kernel, quick = false, only }: { kernel?: string; quick?:
   });
   const errors = gpu.errors.flat();
   const wrong = rows.filter((row) => !row.ok).length + errors.length;
-  status([`${rows.length - wrong} of ${rows.length} right`, gpu.reason && `GPU skipped: ${gpu.reason}`, ...errors].filter(Boolean).join('. '));
+  status(
+    [`${rows.length - wrong} of ${rows.length} right`, gpu.reason && `GPU skipped: ${gpu.reason}`, ...errors]
+      .filter(Boolean)
+      .join('. '),
+  );
   return { rows, reason: gpu.reason, errors };
 }
 
 /** Every spec on everything this browser has; faults by `kernel, implementation`. */
-async function conformance(): Promise<{ ran: string[]; faults: Record<string, string[]>; reason?: string; errors: string[] }> {
+async function conformance(): Promise<{
+  ran: string[];
+  faults: Record<string, string[]>;
+  reason?: string;
+  errors: string[];
+}> {
   const gpu = await gpuImplementations();
   const shared = crossOriginIsolated ? [cpuImplementation('simd', { shared: true })] : [];
   const implementations = [...cpuImplementations(), ...shared, ...gpu.implementations];
   const faults: Record<string, string[]> = {};
-  const kernels = Object.values(specs as Record<string, { default: Record<string, KernelSpec> }>).flatMap((file) => Object.entries(file.default));
+  const kernels = Object.values(specs as Record<string, { default: Record<string, KernelSpec> }>).flatMap((file) =>
+    Object.entries(file.default),
+  );
   for (const [name, spec] of kernels) {
     for (const implementation of implementations.filter((i) => i.kernels.includes(name))) {
       status(`${name}: ${implementation.name}`);
@@ -75,5 +96,8 @@ Object.assign(globalThis, { lanewise: { table, conformance } });
 element('head').append(...HEAD.map((title) => Object.assign(document.createElement('th'), { textContent: title })));
 element('kernel').append(...Object.keys(allSpecs).map((name) => new Option(name)));
 element('start').addEventListener('click', () => {
-  table({ kernel: element<HTMLSelectElement>('kernel').value || undefined, quick: element<HTMLInputElement>('quick').checked }).catch((error: Error) => status(String(error)));
+  table({
+    kernel: element<HTMLSelectElement>('kernel').value || undefined,
+    quick: element<HTMLInputElement>('quick').checked,
+  }).catch((error: Error) => status(String(error)));
 });

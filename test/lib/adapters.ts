@@ -1,6 +1,6 @@
 /** The WebGPU adapters of this host, in Node (Dawn, npm `webgpu`), Deno and browsers alike. */
 import type { GpuLevel } from '../../ts/gpu/runtime.js';
-import { type Implementation, gpuImplementation } from './implementations.js';
+import { gpuImplementation, type Implementation } from './implementations.js';
 
 /** Kept for the life of the process: Dawn crashes when its GPU object is collected. */
 let node: GPU | undefined;
@@ -10,7 +10,10 @@ async function entry(): Promise<GPU | undefined> {
   if (typeof process === 'undefined') return undefined;
   if (!node) {
     const name = 'webgpu';
-    const { create, globals } = (await import(/* @vite-ignore */ name)) as { create(flags: string[]): GPU; globals: object };
+    const { create, globals } = (await import(/* @vite-ignore */ name)) as {
+      create(flags: string[]): GPU;
+      globals: object;
+    };
     Object.assign(globalThis, globals);
     // Clearing workgroup memory this way costs SwiftShader seconds per pipeline; the other way is as right.
     node = create(['disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension']);
@@ -25,7 +28,11 @@ export interface Adapter {
 }
 
 const labelOf = ({ vendor, architecture, description, device }: GPUAdapterInfo) =>
-  /swiftshader/i.test(`${architecture} ${description}`) ? 'SwiftShader' : /llvmpipe/i.test(`${description} ${device}`) ? 'lavapipe' : description || device || `${vendor} ${architecture}`;
+  /swiftshader/i.test(`${architecture} ${description}`)
+    ? 'SwiftShader'
+    : /llvmpipe/i.test(`${description} ${device}`)
+      ? 'lavapipe'
+      : description || device || `${vendor} ${architecture}`;
 
 /** Every different adapter the host gives, with its levels. Empty, with a reason, where there is none. */
 export async function adapters(): Promise<{ found: Adapter[]; reason?: string }> {
@@ -37,11 +44,20 @@ export async function adapters(): Promise<{ found: Adapter[]; reason?: string }>
   }
   if (!gpu) return { found: [], reason: 'this host has no WebGPU' };
   const found = new Map<string, Adapter>();
-  for (const options of [{ powerPreference: 'high-performance' }, { powerPreference: 'low-power' }, { forceFallbackAdapter: true }] as GPURequestAdapterOptions[]) {
+  for (const options of [
+    { powerPreference: 'high-performance' },
+    { powerPreference: 'low-power' },
+    { forceFallbackAdapter: true },
+  ] as GPURequestAdapterOptions[]) {
     const adapter = await gpu.requestAdapter(options).catch(() => null);
     if (!adapter) continue;
     const label = labelOf(adapter.info);
-    if (!found.has(label)) found.set(label, { label, adapter, levels: adapter.features.has('subgroups' as GPUFeatureName) ? ['base', 'subgroups'] : ['base'] });
+    if (!found.has(label))
+      found.set(label, {
+        label,
+        adapter,
+        levels: adapter.features.has('subgroups' as GPUFeatureName) ? ['base', 'subgroups'] : ['base'],
+      });
   }
   return found.size ? { found: [...found.values()] } : { found: [], reason: 'no WebGPU adapter (no Vulkan driver?)' };
 }
@@ -49,10 +65,18 @@ export async function adapters(): Promise<{ found: Adapter[]; reason?: string }>
 const OPTIONAL_FEATURES = ['subgroups', 'shader-f16', 'timestamp-query'] as GPUFeatureName[];
 
 /** A device with the adapter's features; `plain` asks for none (the base level's promise) and default limits. Uncaptured errors are collected in `errors`. */
-export async function deviceOf({ adapter }: Adapter, { plain = false } = {}): Promise<{ device: GPUDevice; errors: string[] }> {
+export async function deviceOf(
+  { adapter }: Adapter,
+  { plain = false } = {},
+): Promise<{ device: GPUDevice; errors: string[] }> {
   const { maxBufferSize, maxStorageBufferBindingSize } = adapter.limits;
   const device = await adapter.requestDevice(
-    plain ? {} : { requiredFeatures: OPTIONAL_FEATURES.filter((f) => adapter.features.has(f)), requiredLimits: { maxBufferSize, maxStorageBufferBindingSize } },
+    plain
+      ? {}
+      : {
+          requiredFeatures: OPTIONAL_FEATURES.filter((f) => adapter.features.has(f)),
+          requiredLimits: { maxBufferSize, maxStorageBufferBindingSize },
+        },
   );
   const errors: string[] = [];
   device.addEventListener('uncapturederror', (event) => {
@@ -63,7 +87,11 @@ export async function deviceOf({ adapter }: Adapter, { plain = false } = {}): Pr
 }
 
 /** Every adapter × level as an implementation, the base level on a device without any feature. */
-export async function gpuImplementations(): Promise<{ implementations: Implementation[]; errors: string[][]; reason?: string }> {
+export async function gpuImplementations(): Promise<{
+  implementations: Implementation[];
+  errors: string[][];
+  reason?: string;
+}> {
   const { found, reason } = await adapters();
   const implementations: Implementation[] = [];
   const errors: string[][] = [];

@@ -20,7 +20,14 @@ export const toleranceOf = (spec: KernelSpec, array: string, kind: 'cpu' | 'gpu'
 };
 
 /** How far `outputs` are from the reference. */
-export function judge(spec: KernelSpec, kind: 'cpu' | 'gpu', outputs: Record<string, any>, want: Record<string, any>, inputs: Record<string, any>, options: unknown): Verdict {
+export function judge(
+  spec: KernelSpec,
+  kind: 'cpu' | 'gpu',
+  outputs: Record<string, any>,
+  want: Record<string, any>,
+  inputs: Record<string, any>,
+  options: unknown,
+): Verdict {
   const params = spec.contract.params(options as never);
   let worst: Verdict = { ok: true, error: 0, tolerance: 0, unit: 'values' };
   let worstShare = -1;
@@ -30,7 +37,10 @@ export function judge(spec: KernelSpec, kind: 'cpu' | 'gpu', outputs: Record<str
     const error = outputs[array] ? tolerance.error(outputs[array], want[array], inputs, params) : Infinity;
     const limit = tolerance.limit(params);
     const ok = error <= limit;
-    if (!ok) faults.push(`${array}: error ${error} ${tolerance.unit}, allowed ${limit}${firstDifference(outputs[array], want[array])}`);
+    if (!ok)
+      faults.push(
+        `${array}: error ${error} ${tolerance.unit}, allowed ${limit}${firstDifference(outputs[array], want[array])}`,
+      );
     const share = limit === 0 ? (error ? Infinity : 0) : error / limit;
     if (share > worstShare || share !== share) {
       worstShare = share;
@@ -58,7 +68,13 @@ function firstDifference(got: ArrayLike<number> | undefined, want: ArrayLike<num
 }
 
 /** Poisoned outputs and guards round every array; two runs must give the same bits. */
-export async function checkCase(spec: KernelSpec, one: Case<any>, implementation: Implementation, seed: number, how: How = {}): Promise<Verdict> {
+export async function checkCase(
+  spec: KernelSpec,
+  one: Case<any>,
+  implementation: Implementation,
+  seed: number,
+  how: How = {},
+): Promise<Verdict> {
   const inputs = one.inputs(random(seed));
   const want = spec.reference(inputs, one.options);
   const prepared = await implementation.prepare(spec.contract, one.options, inputs, how);
@@ -74,7 +90,8 @@ export async function checkCase(spec: KernelSpec, one: Case<any>, implementation
       for (const [name, first] of Object.entries(outputs)) {
         const a = new Uint8Array(first.buffer);
         const b = new Uint8Array(again[name]!.buffer);
-        if (a.some((byte, i) => byte !== b[i])) return { ...verdict, ok: false, fault: `${name}: a second run gave other bits` };
+        if (a.some((byte, i) => byte !== b[i]))
+          return { ...verdict, ok: false, fault: `${name}: a second run gave other bits` };
       }
     }
     return verdict;

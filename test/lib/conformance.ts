@@ -9,13 +9,16 @@ export async function faultsOf(spec: KernelSpec, implementation: Implementation)
   const all = Object.values(arrays);
   const variants: [suffix: string, how: How][] = [];
   if (all.some((array) => array.inPlace)) variants.push([' (in place)', { inPlace: true }]);
-  if (implementation.kind === 'cpu' && all.some((array) => array.role === 'scratch' && array.optional)) variants.push([' (without scratch)', { bare: true }]);
+  if (implementation.kind === 'cpu' && all.some((array) => array.role === 'scratch' && array.optional))
+    variants.push([' (without scratch)', { bare: true }]);
   const faults: string[] = [];
   for (const [seed, one] of spec.cases.entries()) {
     if (implementation.kind === 'gpu' && one.cpuOnly) continue;
     // Every second case starts its arrays off the alignment that suits the kernel.
     for (const [suffix, how] of [['', { shifted: seed % 2 === 1 }] as [string, How], ...variants]) {
-      const { fault } = await checkCase(spec, one, implementation, seed, how).catch((error: Error) => ({ fault: error.stack ?? error.message }));
+      const { fault } = await checkCase(spec, one, implementation, seed, how).catch((error: Error) => ({
+        fault: error.stack ?? error.message,
+      }));
       if (fault) faults.push(`${one.title}${suffix}: ${fault}`);
     }
   }

@@ -1,5 +1,5 @@
 /** Everything that can run a kernel here, behind one face: conformance tests, `npm start` and the page all use it. */
-import type { Contract, Params, TypedArray } from '../../ts/contract.js';
+import type { Contract, Params } from '../../ts/contract.js';
 import { ARRAY_OF } from '../../ts/contract.js';
 import type { CpuLevel, Instance, InstantiateOptions } from '../../ts/cpu/runtime.js';
 import { supports } from '../../ts/cpu/runtime.js';
@@ -58,7 +58,13 @@ interface Place {
 }
 
 /** Where each array lies: guards before and after, in one image. */
-function layout(contract: Contract<any>, lengths: Readonly<Record<string, number>>, inputs: Arrays, alignment: number, { shifted, inPlace, bare }: How) {
+function layout(
+  contract: Contract<any>,
+  lengths: Readonly<Record<string, number>>,
+  inputs: Arrays,
+  alignment: number,
+  { shifted, inPlace, bare }: How,
+) {
   const places: Place[] = [];
   let end = GUARD_BYTES;
   for (const [name, { dtype, role, optional, inPlace: target }] of Object.entries(contract.arrays)) {
@@ -99,7 +105,11 @@ function damaged(before: ArrayBuffer, after: ArrayBuffer, places: Place[]): stri
       continue;
     }
     const near = places.findLast((p) => p.offset <= at);
-    const where = !near ? 'before the first array' : at < near.offset + near.bytes ? `inside "${near.name}"` : `${at - near.offset - near.bytes} bytes after "${near.name}"`;
+    const where = !near
+      ? 'before the first array'
+      : at < near.offset + near.bytes
+        ? `inside "${near.name}"`
+        : `${at - near.offset - near.bytes} bytes after "${near.name}"`;
     return `byte ${at} was changed, ${where}`;
   }
   return undefined;
@@ -107,22 +117,29 @@ function damaged(before: ArrayBuffer, after: ArrayBuffer, places: Place[]): stri
 
 const outputsOf = (image: ArrayBuffer, places: Place[]): Arrays =>
   Object.fromEntries(
-    places.filter((p) => p.role === 'out' || p.alias).map((p) => [p.alias ?? p.name, new ARRAY_OF[p.dtype](image.slice(p.offset, p.offset + p.bytes))]),
+    places
+      .filter((p) => p.role === 'out' || p.alias)
+      .map((p) => [p.alias ?? p.name, new ARRAY_OF[p.dtype](image.slice(p.offset, p.offset + p.bytes))]),
   );
 
 type Kernels = Record<string, (...args: number[]) => void>;
 type CpuFamily = { instantiate(memory: WebAssembly.Memory, options?: InstantiateOptions): Instance<object> };
 
 const cpuFamilyOf = (kernel: string) =>
-  Object.entries(code as unknown as Record<string, { parameters: Record<string, string> }>).find(([, c]) => kernel in c.parameters);
+  Object.entries(code as unknown as Record<string, { parameters: Record<string, string> }>).find(
+    ([, c]) => kernel in c.parameters,
+  );
 
 export function cpuImplementation(level: CpuLevel, { shared = false } = {}): Implementation {
   let memory = new WebAssembly.Memory({ initial: 1, maximum: 65536, shared });
-  const kernels = Object.values(code as unknown as Record<string, { parameters: object }>).flatMap((c) => Object.keys(c.parameters));
+  const kernels = Object.values(code as unknown as Record<string, { parameters: object }>).flatMap((c) =>
+    Object.keys(c.parameters),
+  );
 
   function reserve(bytes: number): void {
     const pages = Math.ceil(bytes / 65536) + 1;
-    if (memory.buffer.byteLength > 512 * 1024 * 1024 && !shared) memory = new WebAssembly.Memory({ initial: 1, maximum: 65536 });
+    if (memory.buffer.byteLength > 512 * 1024 * 1024 && !shared)
+      memory = new WebAssembly.Memory({ initial: 1, maximum: 65536 });
     const missing = pages - memory.buffer.byteLength / 65536;
     if (missing > 0) memory.grow(missing);
   }
@@ -142,7 +159,12 @@ export function cpuImplementation(level: CpuLevel, { shared = false } = {}): Imp
       const image = new ArrayBuffer(bytes);
       fill(image, places, inputs);
       new Uint8Array(mine.buffer, 0, bytes).set(new Uint8Array(image));
-      const offsets = Object.fromEntries(places.flatMap((p) => [[p.name, p.offset], [p.alias ?? p.name, p.offset]]));
+      const offsets = Object.fromEntries(
+        places.flatMap((p) => [
+          [p.name, p.offset],
+          [p.alias ?? p.name, p.offset],
+        ]),
+      );
       const args = parameters[contract.kernel]!.split(' ').map((name) => offsets[name] ?? params[name] ?? 0);
       const kernel = (instance.raw as Kernels)[contract.kernel]!;
       const now = () => {
@@ -197,14 +219,17 @@ export function gpuImplementation(device: GPUDevice, label: string, level: GpuLe
 
   /** The kernel for these options; its constants are those of compile's own contract, so one pipeline serves many sizes. */
   function kernelFor(factory: Factory, options: Record<string, unknown>): Promise<GpuKernel<any, any>> {
-    const constants = Object.fromEntries((factory.constants as string[]).filter((c) => options[c] !== undefined).map((c) => [c, options[c]]));
+    const constants = Object.fromEntries(
+      (factory.constants as string[]).filter((c) => options[c] !== undefined).map((c) => [c, options[c]]),
+    );
     const key = `${factory.contract.kernel} ${JSON.stringify(constants)}`;
     let kernel = compiled.get(key);
     if (!kernel) compiled.set(key, (kernel = factory.compile(device, { level, ...constants })));
     return kernel;
   }
 
-  const buffer = (size: number, usage: number) => device.createBuffer({ size: Math.max(16, Math.ceil(size / 4) * 4), usage });
+  const buffer = (size: number, usage: number) =>
+    device.createBuffer({ size: Math.max(16, Math.ceil(size / 4) * 4), usage });
 
   async function readBack(source: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
     const target = buffer(bytes, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
@@ -238,21 +263,29 @@ export function gpuImplementation(device: GPUDevice, label: string, level: GpuLe
       // Every array in a buffer of its own, at an offset, guards on both sides: WebGPU refuses to bind one buffer as input and output.
       const { minStorageBufferOffsetAlignment } = device.limits;
       const { places } = layout(contract, lengths, inputs, 4, { ...how, shifted: false });
-      const alone = places.map((place) => ({ ...place, offset: minStorageBufferOffsetAlignment * (how.shifted ? 2 : 1) }));
+      const alone = places.map((place) => ({
+        ...place,
+        offset: minStorageBufferOffsetAlignment * (how.shifted ? 2 : 1),
+      }));
       const images = alone.map((place) => {
         const image = new ArrayBuffer(Math.ceil((place.offset + Math.max(4, place.bytes)) / 4) * 4 + GUARD_BYTES);
         fill(image, [place], inputs);
         return image;
       });
       const buffers = images.map((image) => {
-        const target = buffer(image.byteLength, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST);
+        const target = buffer(
+          image.byteLength,
+          GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
+        );
         device.queue.writeBuffer(target, 0, image);
         return target;
       });
       const call: Call = kernel.bind(
         Object.fromEntries(
           alone.flatMap(({ name, alias, offset, bytes }, i) =>
-            [name, alias].map((as) => [as, { buffer: buffers[i]!, offset, size: Math.max(4, Math.ceil(bytes / 4) * 4) }]).filter(([as]) => as),
+            [name, alias]
+              .map((as) => [as, { buffer: buffers[i]!, offset, size: Math.max(4, Math.ceil(bytes / 4) * 4) }])
+              .filter(([as]) => as),
           ),
         ),
         options,
@@ -287,7 +320,10 @@ export function gpuImplementation(device: GPUDevice, label: string, level: GpuLe
     },
     async copy(bytes) {
       const half = Math.ceil(bytes / 2 / 16) * 16;
-      const [from, to] = [0, 1].map(() => buffer(half, GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST)) as [GPUBuffer, GPUBuffer];
+      const [from, to] = [0, 1].map(() => buffer(half, GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST)) as [
+        GPUBuffer,
+        GPUBuffer,
+      ];
       const runMany = (count: number) =>
         submit((encoder) => {
           for (let i = 0; i < count; i++) encoder.copyBufferToBuffer(from, 0, to, 0, half);

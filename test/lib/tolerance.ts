@@ -23,7 +23,11 @@ function distance(got: number, want: number, unit: (want: number) => number): nu
 function largest(got: Numbers, want: Numbers, unit: (want: number, index: number) => number): number {
   if (got.length !== want.length) return Infinity;
   let error = 0;
-  for (let i = 0; i < got.length; i++) error = Math.max(error, distance(got[i]!, want[i]!, (w) => unit(w, i)));
+  for (let i = 0; i < got.length; i++)
+    error = Math.max(
+      error,
+      distance(got[i]!, want[i]!, (w) => unit(w, i)),
+    );
   return error;
 }
 
@@ -33,7 +37,8 @@ export const exact: Tolerance = {
   error(got, want) {
     if (got.length !== want.length) return Infinity;
     let wrong = 0;
-    for (let i = 0; i < got.length; i++) if (!Object.is(got[i]! + 0, Math.fround(want[i]!) + 0) && got[i] !== want[i]) wrong++;
+    for (let i = 0; i < got.length; i++)
+      if (!Object.is(got[i]! + 0, Math.fround(want[i]!) + 0) && got[i] !== want[i]) wrong++;
     return wrong;
   },
   limit: () => 0,

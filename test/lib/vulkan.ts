@@ -9,7 +9,9 @@ import { extract } from 'tar-fs';
 
 /** Unpacks a `*.tar.br` of @sparticuz/chromium once per version; answers with the folder. */
 export async function unpack(name: string): Promise<string> {
-  const [package_] = createRequire(import.meta.url).resolve('@sparticuz/chromium').match(/.*@sparticuz\/chromium\//)!;
+  const [package_] = createRequire(import.meta.url)
+    .resolve('@sparticuz/chromium')
+    .match(/.*@sparticuz\/chromium\//)!;
   const { version } = JSON.parse(readFileSync(join(package_, 'package.json'), 'utf8')) as { version: string };
   const folder = join(tmpdir(), `lanewise-${version}`, name);
   if (!existsSync(folder)) {
@@ -33,6 +35,8 @@ export async function vulkanEnvironment(): Promise<Record<string, string>> {
   if (process.env.VK_DRIVER_FILES || process.env.VK_ICD_FILENAMES) return {};
   const folder = await unpack('swiftshader');
   // The system's own loader, if there is one, is newer than ours: look there first.
-  const libraries = [process.env.LD_LIBRARY_PATH, '/usr/lib/x86_64-linux-gnu', '/usr/local/lib', folder].filter(Boolean).join(':');
+  const libraries = [process.env.LD_LIBRARY_PATH, '/usr/lib/x86_64-linux-gnu', '/usr/local/lib', folder]
+    .filter(Boolean)
+    .join(':');
   return { VK_ADD_DRIVER_FILES: join(folder, 'vk_swiftshader_icd.json'), LD_LIBRARY_PATH: libraries };
 }

@@ -1,7 +1,7 @@
 import { ARRAY_OF, type Contract, type TypedArray } from '../contract.js';
 import { LanewiseUnsupportedError, message } from '../errors.js';
 import { parts } from '../parts.js';
-import { MAX_U32, integer } from '../validate.js';
+import { integer, MAX_U32 } from '../validate.js';
 
 /** `simd`: fixed 128-bit SIMD. `relaxed`: the same with fused multiply-add and relaxed integer dot products. */
 export type CpuLevel = 'simd' | 'relaxed';
@@ -55,9 +55,11 @@ function importShared(bytes: Uint8Array): Uint8Array {
   let at = 8;
   while (bytes[at] !== 2) {
     let size = 0;
-    let shift = 0;
-    do size |= (bytes[++at]! & 127) << shift;
-    while (((shift += 7), bytes[at]! & 128));
+    for (let shift = 0, more = true; more; shift += 7) {
+      const byte = bytes[++at]!;
+      size |= (byte & 127) << shift;
+      more = byte > 127;
+    }
     at += 1 + size;
   }
   const end = at + 2 + bytes[at + 1]!;
@@ -93,7 +95,10 @@ export function reserve(bytes: number): void {
  * An array inside the kernels' memory: typed-array functions use it in place, without a copy.
  * Its content is whatever was there. It stays valid until the memory grows (`reserve` first) or it is released.
  */
-export function allocate<T extends Float32ArrayConstructor | Uint32ArrayConstructor | Int8ArrayConstructor>(type: T, length: number): InstanceType<T> {
+export function allocate<T extends Float32ArrayConstructor | Uint32ArrayConstructor | Int8ArrayConstructor>(
+  type: T,
+  length: number,
+): InstanceType<T> {
   integer('allocate', 'length', length, 0);
   const offset = align(top);
   const bytes = length * type.BYTES_PER_ELEMENT;
@@ -104,7 +109,8 @@ export function allocate<T extends Float32ArrayConstructor | Uint32ArrayConstruc
 
 /** Gives an allocated array back, and everything allocated after it. */
 export function release(array: TypedArray): void {
-  if (array.buffer !== memory().buffer) throw new RangeError(message('release', 'array', 'array made by allocate()', array));
+  if (array.buffer !== memory().buffer)
+    throw new RangeError(message('release', 'array', 'array made by allocate()', array));
   top = Math.min(top, array.byteOffset);
 }
 
@@ -119,13 +125,17 @@ export interface Family<Kernels> {
   run<O>(contract: Contract<O>, arrays: Inputs, options: O): Record<string, TypedArray>;
 }
 
-export function family<Kernels extends object>(code: WasmFamily, contracts: Readonly<Record<string, Contract<any>>>): Family<Kernels> {
+export function family<Kernels extends object>(
+  code: WasmFamily,
+  contracts: Readonly<Record<string, Contract<any>>>,
+): Family<Kernels> {
   const modules = new Map<string, WebAssembly.Module>();
   const first = Object.keys(code.parameters)[0]!;
 
   function checked(level: CpuLevel | undefined): CpuLevel {
     if (level === undefined) return bestLevel(first);
-    if (level !== 'simd' && level !== 'relaxed') throw new RangeError(message(first, 'level', '"simd" or "relaxed"', level));
+    if (level !== 'simd' && level !== 'relaxed')
+      throw new RangeError(message(first, 'level', '"simd" or "relaxed"', level));
     if (!supports(level)) throw new LanewiseUnsupportedError(first, level);
     return level;
   }
@@ -149,7 +159,8 @@ export function family<Kernels extends object>(code: WasmFamily, contracts: Read
   }
 
   function instantiate(target: WebAssembly.Memory, options: InstantiateOptions = {}): Instance<Kernels> {
-    if (!(target instanceof WebAssembly.Memory)) throw new TypeError(message(first, 'memory', 'WebAssembly.Memory', target));
+    if (!(target instanceof WebAssembly.Memory))
+      throw new TypeError(message(first, 'memory', 'WebAssembly.Memory', target));
     const level = checked(options.level);
     const module = compiled(level, isShared(target));
     const { exports } = new WebAssembly.Instance(module, { env: { memory: target } });
@@ -160,7 +171,7 @@ export function family<Kernels extends object>(code: WasmFamily, contracts: Read
       const contract = contracts[name]!;
       kernels[name] = (...args: number[]) => {
         const given: Record<string, number> = {};
-        parameters.forEach((parameter, i) => (given[parameter] = args[i] ?? 0));
+        for (const [i, parameter] of parameters.entries()) given[parameter] = args[i] ?? 0;
         checkPointers(contract, given, target.buffer);
         raw[name]!(...args);
       };
@@ -188,8 +199,10 @@ export function family<Kernels extends object>(code: WasmFamily, contracts: Read
         if ((optional && role !== 'scratch') || (length === 0 && role === 'in')) continue;
         if (role === 'in') throw new TypeError(message(kernel, name, `${type.name} of length ${length}`, given));
       } else {
-        if (!(given instanceof type)) throw new TypeError(message(kernel, name, `${type.name} of length ${length}`, given));
-        if (given.length !== length) throw new RangeError(message(kernel, name, `${type.name} of length ${length}`, given));
+        if (!(given instanceof type))
+          throw new TypeError(message(kernel, name, `${type.name} of length ${length}`, given));
+        if (given.length !== length)
+          throw new RangeError(message(kernel, name, `${type.name} of length ${length}`, given));
         if (given.buffer === buffer) {
           offsets[name] = given.byteOffset;
           placed.push([name, -1, given]);
@@ -210,7 +223,9 @@ export function family<Kernels extends object>(code: WasmFamily, contracts: Read
     for (const [name, offset, given] of placed)
       if (offset >= 0 && given && contract.arrays[name]!.role === 'in') view(name).set(given);
     const list = code.parameters[kernel]!.split(' ');
-    (instance.raw as Record<string, (...args: number[]) => void>)[kernel]!(...list.map((name) => offsets[name] ?? params[name] ?? 0));
+    (instance.raw as Record<string, (...args: number[]) => void>)[kernel]!(
+      ...list.map((name) => offsets[name] ?? params[name] ?? 0),
+    );
     const outputs: Record<string, TypedArray> = {};
     for (const [name, offset, given] of placed) {
       if (contract.arrays[name]!.role !== 'out') continue;
@@ -228,7 +243,11 @@ export function family<Kernels extends object>(code: WasmFamily, contracts: Read
 }
 
 /** Every number, alignment and bound of a pointer call. */
-function checkPointers(contract: Contract<any>, given: Readonly<Record<string, number>>, buffer: ArrayBuffer | SharedArrayBuffer): void {
+function checkPointers(
+  contract: Contract<any>,
+  given: Readonly<Record<string, number>>,
+  buffer: ArrayBuffer | SharedArrayBuffer,
+): void {
   const lengths = contract.lengths(given);
   const views: Record<string, TypedArray> = {};
   const offsets: Record<string, number> = {};
@@ -238,10 +257,14 @@ function checkPointers(contract: Contract<any>, given: Readonly<Record<string, n
     const type = ARRAY_OF[dtype];
     integer(contract.kernel, name, offset, 0);
     if (offset % type.BYTES_PER_ELEMENT)
-      throw new RangeError(message(contract.kernel, name, `byte offset that is a multiple of ${type.BYTES_PER_ELEMENT}`, offset));
+      throw new RangeError(
+        message(contract.kernel, name, `byte offset that is a multiple of ${type.BYTES_PER_ELEMENT}`, offset),
+      );
     const end = offset + lengths[name]! * type.BYTES_PER_ELEMENT;
     if (end > buffer.byteLength)
-      throw new RangeError(message(contract.kernel, name, `array that ends within the memory's ${buffer.byteLength} bytes`, end));
+      throw new RangeError(
+        message(contract.kernel, name, `array that ends within the memory's ${buffer.byteLength} bytes`, end),
+      );
     views[name] = new type(buffer as ArrayBuffer, offset, lengths[name]!);
     offsets[name] = offset;
   }
@@ -250,8 +273,13 @@ function checkPointers(contract: Contract<any>, given: Readonly<Record<string, n
 }
 
 /** What a kernel writes must not lie in what it reads, save where the contract says in place. */
-function checkOverlap(contract: Contract<any>, offsets: Readonly<Record<string, number>>, lengths: Readonly<Record<string, number>>): void {
-  const end = (name: string) => offsets[name]! + lengths[name]! * ARRAY_OF[contract.arrays[name]!.dtype].BYTES_PER_ELEMENT;
+function checkOverlap(
+  contract: Contract<any>,
+  offsets: Readonly<Record<string, number>>,
+  lengths: Readonly<Record<string, number>>,
+): void {
+  const end = (name: string) =>
+    offsets[name]! + lengths[name]! * ARRAY_OF[contract.arrays[name]!.dtype].BYTES_PER_ELEMENT;
   const named = Object.keys(contract.arrays).filter((name) => offsets[name] !== undefined && lengths[name]);
   for (const name of named) {
     const { role, inPlace } = contract.arrays[name]!;
@@ -259,7 +287,14 @@ function checkOverlap(contract: Contract<any>, offsets: Readonly<Record<string, 
     for (const other of named) {
       if (other === name || (inPlace === other && offsets[name] === offsets[other])) continue;
       if (offsets[name]! < end(other) && offsets[other]! < end(name))
-        throw new RangeError(message(contract.kernel, name, `range that does not overlap "${other}" (bytes ${offsets[other]} to ${end(other)})`, offsets[name]));
+        throw new RangeError(
+          message(
+            contract.kernel,
+            name,
+            `range that does not overlap "${other}" (bytes ${offsets[other]} to ${end(other)})`,
+            offsets[name],
+          ),
+        );
     }
   }
 }

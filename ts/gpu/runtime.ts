@@ -106,7 +106,10 @@ export interface GpuKernelFactory<Options, Constants extends keyof Options> {
   /** Array lengths that differ on the GPU (scratch). */
   lengths?(params: Params): Readonly<Record<string, number>>;
   /** Compiles every entry point of the kernel, asynchronously. */
-  compile(device: GPUDevice, options?: CompileOptions & Pick<Options, Constants>): Promise<GpuKernel<Options, Constants>>;
+  compile(
+    device: GPUDevice,
+    options?: CompileOptions & Pick<Options, Constants>,
+  ): Promise<GpuKernel<Options, Constants>>;
 }
 
 /** Bytes per element as they lie in a GPU buffer. */
@@ -140,18 +143,36 @@ interface Resolved {
 }
 
 /** `value` as buffer, offset and size, with everything wrong about it named. */
-function resolve(kernel: string, name: string, value: Binding, bytes: number, usage: number, alignment: number, maximum: number): Resolved {
+function resolve(
+  kernel: string,
+  name: string,
+  value: Binding,
+  bytes: number,
+  usage: number,
+  alignment: number,
+  maximum: number,
+): Resolved {
   const part = 'usage' in value ? { buffer: value } : value;
   const { buffer, offset = 0 } = part as { buffer: GPUBuffer; offset?: number; size?: number };
-  if (typeof buffer?.usage !== 'number') throw new TypeError(message(kernel, name, 'GPUBuffer or { buffer, offset, size }', value));
+  if (typeof buffer?.usage !== 'number')
+    throw new TypeError(message(kernel, name, 'GPUBuffer or { buffer, offset, size }', value));
   integer(kernel, `${name}.offset`, offset, 0, buffer.size);
-  if (offset % alignment) throw new RangeError(message(kernel, `${name}.offset`, `multiple of ${alignment} bytes`, offset));
+  if (offset % alignment)
+    throw new RangeError(message(kernel, `${name}.offset`, `multiple of ${alignment} bytes`, offset));
   const size = (part as { size?: number }).size ?? buffer.size - offset;
   integer(kernel, `${name}.size`, size, 0, buffer.size - offset);
   if ((buffer.usage & usage) !== usage)
-    throw new RangeError(message(kernel, name, `buffer with usage ${usage === USAGE.STORAGE ? 'STORAGE' : 'UNIFORM'} (${usage})`, buffer.usage));
+    throw new RangeError(
+      message(
+        kernel,
+        name,
+        `buffer with usage ${usage === USAGE.STORAGE ? 'STORAGE' : 'UNIFORM'} (${usage})`,
+        buffer.usage,
+      ),
+    );
   if (size < bytes) throw new RangeError(message(kernel, name, `at least ${bytes} bytes`, size));
-  if (bytes > maximum) throw new RangeError(message(kernel, name, `at most ${maximum} bytes (the device's limit)`, bytes));
+  if (bytes > maximum)
+    throw new RangeError(message(kernel, name, `at most ${maximum} bytes (the device's limit)`, bytes));
   return { buffer, offset, size: bytes };
 }
 
@@ -187,13 +208,18 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
   const entryNames = Object.keys(shader.entries).filter((entry) => entry.split('__')[0] === name);
   const fixed = definition.constants ?? [];
 
-  async function compile(device: GPUDevice, options: CompileOptions & Record<string, unknown> = {}): Promise<GpuKernel<Options, Constants>> {
+  async function compile(
+    device: GPUDevice,
+    options: CompileOptions & Record<string, unknown> = {},
+  ): Promise<GpuKernel<Options, Constants>> {
     requireAlive(name, device);
     const level = options.level ?? (device.features.has('subgroups' as GPUFeatureName) ? 'subgroups' : 'base');
     if (!(level in shader.wgsl)) throw new RangeError(message(name, 'level', '"base" or "subgroups"', level));
     if (level === 'subgroups' && !device.features.has('subgroups' as GPUFeatureName))
       throw new LanewiseUnsupportedError(name, 'subgroups');
-    const constantOptions = Object.fromEntries(fixed.map((key) => [key, options[key]]).filter(([, value]) => value !== undefined));
+    const constantOptions = Object.fromEntries(
+      fixed.map((key) => [key, options[key]]).filter(([, value]) => value !== undefined),
+    );
     // The contract turns words into numbers ('affine' → 0); the axes it also wants are not known yet.
     const numbers = contract.params({ ...constantOptions } as Options);
     const missing = fixed.find((key) => numbers[key] === undefined);
@@ -212,7 +238,11 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
         const layout = device.createBindGroupLayout({
           label: entry,
           entries: [
-            ...Object.values(bindings).map(([binding, type]) => ({ binding, visibility: 4, buffer: { type: type as GPUBufferBindingType } })),
+            ...Object.values(bindings).map(([binding, type]) => ({
+              binding,
+              visibility: 4,
+              buffer: { type: type as GPUBufferBindingType },
+            })),
             { binding: uniform, visibility: 4, buffer: { type: 'uniform' as const } },
           ],
         });
@@ -231,14 +261,24 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
     );
     const pipelines = Object.fromEntries(compiled);
 
-    function bind(buffers: Readonly<Record<string, Binding | undefined>>, given: Record<string, unknown>, extra: BindOptions = {}): Call {
+    function bind(
+      buffers: Readonly<Record<string, Binding | undefined>>,
+      given: Record<string, unknown>,
+      extra: BindOptions = {},
+    ): Call {
       requireAlive(name, device);
       for (const [key, value] of Object.entries(constantOptions))
-        if (given[key] !== undefined && given[key] !== value) throw new RangeError(message(name, key, `${String(value)}, as compiled`, given[key]));
+        if (given[key] !== undefined && given[key] !== value)
+          throw new RangeError(message(name, key, `${String(value)}, as compiled`, given[key]));
       const params = contract.params({ ...given, ...constantOptions } as Options);
+      // Also where compile took a default (a value dimension that is the head dimension's).
+      for (const key of fixed)
+        if (params[key] !== numbers[key])
+          throw new RangeError(message(name, key, `${numbers[key]}, as compiled`, params[key]));
       const lengths = { ...contract.lengths(params), ...definition.lengths?.(params) };
       for (const key of Object.keys(buffers))
-        if (!(key in contract.arrays)) throw new TypeError(message(name, key, `one of ${Object.keys(contract.arrays).join(', ')}`, buffers[key]));
+        if (!(key in contract.arrays))
+          throw new TypeError(message(name, key, `one of ${Object.keys(contract.arrays).join(', ')}`, buffers[key]));
       const { limits } = device;
       const resolved: Record<string, Resolved> = {};
       for (const [array, { optional }] of Object.entries(contract.arrays)) {
@@ -249,7 +289,15 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
         }
         // WebGPU binds whole 4-byte words and no empty range.
         const bytes = Math.max(4, Math.ceil((lengths[array]! * bytesOf(contract, array)) / 4) * 4);
-        resolved[array] = resolve(name, array, value, bytes, USAGE.STORAGE, limits.minStorageBufferOffsetAlignment, limits.maxStorageBufferBindingSize);
+        resolved[array] = resolve(
+          name,
+          array,
+          value,
+          bytes,
+          USAGE.STORAGE,
+          limits.minStorageBufferOffsetAlignment,
+          limits.maxStorageBufferBindingSize,
+        );
       }
       const same = (a: string, b: string) => {
         const [x, y] = [resolved[a], resolved[b]];
@@ -261,13 +309,21 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
         for (const [other, theirs] of Object.entries(resolved)) {
           if (other === array || theirs.buffer !== mine.buffer || (inPlace === other && same(array, other))) continue;
           if (mine.offset < theirs.offset + theirs.size && theirs.offset < mine.offset + mine.size)
-            throw new RangeError(message(name, array, `range that does not overlap "${other}" (bytes ${theirs.offset} to ${theirs.offset + theirs.size} of the same buffer)`, mine.offset));
+            throw new RangeError(
+              message(
+                name,
+                array,
+                `range that does not overlap "${other}" (bytes ${theirs.offset} to ${theirs.offset + theirs.size} of the same buffer)`,
+                mine.offset,
+              ),
+            );
         }
       }
       const steps = definition
         .steps({ params, given: new Set(Object.keys(resolved)), same, limits })
         .filter((step) => step.workgroups > 0);
-      const stride = (bytes: number) => Math.ceil(bytes / limits.minUniformBufferOffsetAlignment) * limits.minUniformBufferOffsetAlignment;
+      const stride = (bytes: number) =>
+        Math.ceil(bytes / limits.minUniformBufferOffsetAlignment) * limits.minUniformBufferOffsetAlignment;
       const offsets: number[] = [];
       let size = 0;
       for (const step of steps) {
@@ -276,13 +332,27 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
       }
       const uniform = new ArrayBuffer(Math.max(size, 16));
       const view = new DataView(uniform);
-      steps.forEach((step, i) => pack(shader.entries[step.entry]!, { ...params, ...step.params }, view, offsets[i]!));
+      for (const [i, step] of steps.entries())
+        pack(shader.entries[step.entry]!, { ...params, ...step.params }, view, offsets[i]!);
       let base: Resolved;
       let owned: GPUBuffer | undefined;
       if (extra.uniform) {
-        base = resolve(name, 'uniform', extra.uniform, uniform.byteLength, USAGE.UNIFORM, limits.minUniformBufferOffsetAlignment, limits.maxBufferSize);
+        base = resolve(
+          name,
+          'uniform',
+          extra.uniform,
+          uniform.byteLength,
+          USAGE.UNIFORM,
+          limits.minUniformBufferOffsetAlignment,
+          limits.maxBufferSize,
+        );
       } else {
-        owned = device.createBuffer({ label: `${name} params`, size: uniform.byteLength, usage: USAGE.UNIFORM | USAGE.COPY_DST, mappedAtCreation: true });
+        owned = device.createBuffer({
+          label: `${name} params`,
+          size: uniform.byteLength,
+          usage: USAGE.UNIFORM | USAGE.COPY_DST,
+          mappedAtCreation: true,
+        });
         new Uint8Array(owned.getMappedRange()).set(new Uint8Array(uniform));
         owned.unmap();
         base = { buffer: owned, offset: 0, size: uniform.byteLength };
@@ -297,10 +367,14 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
             ...Object.entries(entry.bindings).map(([array, [binding]]) => {
               const target = step.rename?.[array] ?? array;
               const resource = resolved[target];
-              if (!resource) throw new TypeError(message(name, target, 'GPUBuffer or { buffer, offset, size }', undefined));
+              if (!resource)
+                throw new TypeError(message(name, target, 'GPUBuffer or { buffer, offset, size }', undefined));
               return { binding, resource };
             }),
-            { binding: entry.uniform, resource: { buffer: base.buffer, offset: base.offset + offsets[i]!, size: uniformBytes(entry) } },
+            {
+              binding: entry.uniform,
+              resource: { buffer: base.buffer, offset: base.offset + offsets[i]!, size: uniformBytes(entry) },
+            },
           ],
         });
         const [x, y] = spread(step.workgroups, limits.maxComputeWorkgroupsPerDimension);
@@ -336,7 +410,13 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
     };
   }
   const levels: GpuLevel[] = shader.wgsl.base === shader.wgsl.subgroups ? ['base'] : ['base', 'subgroups'];
-  return { contract, constants: fixed, levels, lengths: definition.lengths, compile: compile as GpuKernelFactory<Options, Constants>['compile'] };
+  return {
+    contract,
+    constants: fixed,
+    levels,
+    lengths: definition.lengths,
+    compile: compile as GpuKernelFactory<Options, Constants>['compile'],
+  };
 }
 
 /** Only overrides that this text declares may be set. */

@@ -2,7 +2,11 @@ import { ARRAY_OF, type Contract, type Params, type TypedArray } from '../contra
 import { message } from '../errors.js';
 
 /** The contract's numbers, after it has checked them, the arrays' kinds and lengths, and the data. */
-export function checked<O>(contract: Contract<O>, arrays: Readonly<Record<string, TypedArray | undefined>>, options: O): Params {
+export function checked<O>(
+  contract: Contract<O>,
+  arrays: Readonly<Record<string, TypedArray | undefined>>,
+  options: O,
+): Params {
   const params = contract.params(options);
   const lengths = contract.lengths(params);
   for (const [name, { dtype, role, optional }] of Object.entries(contract.arrays)) {
