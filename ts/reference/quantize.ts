@@ -23,20 +23,32 @@ export function quantize(x: Float32Array, options: QuantizeOptions): Quantized {
   const scales = new Float32Array(lengths.scales!);
   const minima = new Float32Array(lengths.minima!);
   const p = checked(quantize_f32, { x, codes, scales, minima }, options);
+  const { groups, valueAt, wordAt, shiftOf } = layoutOf(p);
+  const largest = p.scheme ? 2 ** (p.bits! - 1) - 1 : 2 ** p.bits! - 1;
+  const smallest = p.scheme ? -largest : 0;
   const mask = 2 ** p.bits! - 1;
 
-  for (const { values, group, words } of groups(p)) {
-    const { scale, minimum, codeOf } = formatOf(
-      values.map((at) => x[at]!),
-      p,
-    );
+  groups((group, line, from, to) => {
+    let minimum = p.scheme ? 0 : Infinity;
+    let maximum = p.scheme ? 0 : -Infinity;
+    for (let i = from; i < to; i++) {
+      // NaN makes both NaN.
+      const value = x[valueAt(line, i)]!;
+      maximum = Math.max(maximum, p.scheme ? Math.abs(value) : value);
+      if (!p.scheme) minimum = Math.min(minimum, value);
+    }
+    let scale = f32(f32(maximum - minimum) / largest);
+    // NaN or infinity in the group, or a range that overflows: all of it comes back as NaN.
+    if (!Number.isFinite(scale)) scale = minimum = NaN;
     scales[group] = scale;
     if (!p.scheme) minima[group] = minimum;
-    values.forEach((at, i) => {
-      const { word, shift } = words(i);
-      codes[word]! |= (codeOf(x[at]!) & mask) << shift;
-    });
-  }
+    // A constant group, or a range too small for f32, keeps the codes 0; so does NaN.
+    if (!(scale > 0)) return;
+    for (let i = from; i < to; i++) {
+      const code = roundTiesEven(f32(f32(x[valueAt(line, i)]! - minimum) / scale));
+      codes[wordAt(line, i)]! |= (Math.min(Math.max(code, smallest), largest) & mask) << shiftOf(i);
+    }
+  });
   return p.scheme ? { codes, scales } : { codes, scales, minima };
 }
 
@@ -44,34 +56,20 @@ export function quantize(x: Float32Array, options: QuantizeOptions): Quantized {
 export function dequantize({ codes, scales, minima }: Quantized, options: QuantizeOptions): Float32Array {
   const p = checked(dequantize_f32, { codes, scales, minima }, options);
   const out = new Float32Array(dequantize_f32.lengths(p).out!);
+  const { groups, valueAt, wordAt, shiftOf } = layoutOf(p);
+  const half = 2 ** (p.bits! - 1);
+  const mask = 2 ** p.bits! - 1;
 
-  for (const { values, group, words } of groups(p)) {
-    values.forEach((at, i) => {
-      const { word, shift } = words(i);
-      const unsigned = (codes[word]! >>> shift) & (2 ** p.bits! - 1);
-      const signed = unsigned >= 2 ** (p.bits! - 1) ? unsigned - 2 ** p.bits! : unsigned;
-      out[at] = p.scheme ? f32(signed * scales[group]!) : f32(f32(unsigned * scales[group]!) + minima![group]!);
-    });
-  }
+  groups((group, line, from, to) => {
+    const scale = scales[group]!;
+    for (let i = from; i < to; i++) {
+      const code = (codes[wordAt(line, i)]! >>> shiftOf(i)) & mask;
+      out[valueAt(line, i)] = p.scheme
+        ? f32((code < half ? code : code - 2 * half) * scale)
+        : f32(f32(code * scale) + minima![group]!);
+    }
+  });
   return out;
-}
-
-/** A group's scale and minimum, and the code each of its values gets. */
-function formatOf(
-  group: number[],
-  { bits, scheme }: Params,
-): { scale: number; minimum: number; codeOf(x: number): number } {
-  const largest = scheme ? 2 ** (bits! - 1) - 1 : 2 ** bits! - 1;
-  const smallest = scheme ? -largest : 0;
-  const minimum = scheme ? 0 : group.reduce((a, b) => Math.min(a, b));
-  const maximum = group.reduce((a, b) => Math.max(a, scheme ? Math.abs(b) : b), scheme ? 0 : -Infinity);
-  const scale = f32(f32(maximum - minimum) / largest);
-
-  // NaN or infinity in the group, or a range that overflows: all of it comes back as NaN.
-  if (!Number.isFinite(scale)) return { scale: NaN, minimum: NaN, codeOf: () => 0 };
-  // A constant group, or a range too small for f32.
-  if (scale === 0) return { scale, minimum, codeOf: () => 0 };
-  return { scale, minimum, codeOf: (x) => clamp(roundTiesEven(f32(f32(x - minimum) / scale)), smallest, largest) };
 }
 
 function roundTiesEven(x: number): number {
@@ -80,28 +78,27 @@ function roundTiesEven(x: number): number {
   return below % 2 === 0 ? below : below + 1;
 }
 
-const clamp = (x: number, smallest: number, largest: number) => Math.min(Math.max(x, smallest), largest);
-
-/** Every group: where its values lie in x, its place in scales, and the word and bit of its i-th code. */
-function* groups(p: Params) {
-  const { rows, n, bits, axis } = p as Record<string, number>;
-  const [lines, length] = axis ? [n!, rows!] : [rows!, n!];
+/** Where things lie. A line is what groups lie along: a row, or a column. */
+function layoutOf(p: Params) {
+  const { rows, n, bits, axis } = p as { rows: number; n: number; bits: number; axis: number };
+  const [lines, length] = axis ? [n, rows] : [rows, n];
   const size = groupOf(p);
-  const perWord = 32 / bits!;
-  const wordsPerLine = Math.ceil(length / perWord);
-  const groupsPerLine = Math.ceil(length / size);
-  for (let line = 0; line < lines; line++) {
-    for (let from = 0; from < length; from += size) {
-      const members = Array.from({ length: Math.min(size, length - from) }, (_, i) => from + i);
-      const group = from / size;
-      yield {
-        values: members.map((i) => (axis ? i * n! + line : line * n! + i)),
-        group: axis ? group * n! + line : line * groupsPerLine + group,
-        words: (i: number) => {
-          const word = Math.floor((from + i) / perWord);
-          return { word: axis ? word * n! + line : line * wordsPerLine + word, shift: ((from + i) % perWord) * bits! };
-        },
-      };
-    }
-  }
+  const perWord = 32 / bits;
+  const [wordsPerLine, groupsPerLine] = [Math.ceil(length / perWord), Math.ceil(length / size)];
+  return {
+    /** The i-th value of a line in x. */
+    valueAt: (line: number, i: number) => (axis ? i * n + line : line * n + i),
+    /** The word that holds its code, and the code's lowest bit there. */
+    wordAt(line: number, i: number) {
+      const word = Math.floor(i / perWord);
+      return axis ? word * n + line : line * wordsPerLine + word;
+    },
+    shiftOf: (i: number) => (i % perWord) * bits,
+    /** Every group by its place in scales: values [from, to) of a line. */
+    groups(each: (group: number, line: number, from: number, to: number) => void) {
+      for (let line = 0; line < lines; line++)
+        for (let g = 0, from = 0; from < length; g++, from += size)
+          each(axis ? g * n + line : line * groupsPerLine + g, line, from, Math.min(from + size, length));
+    },
+  };
 }
