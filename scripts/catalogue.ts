@@ -36,7 +36,7 @@ export async function catalogue(): Promise<{ expected: string; actual: string; r
           '',
           `#### ${kernel}`,
           '',
-          `${summary} *Source: ${source}*`,
+          `${summary.replace(/\.?$/, '.')} *Source: ${source}*`,
           '',
           '| array | dtype | shape | meaning |',
           '|---|---|---|---|',
@@ -64,14 +64,14 @@ export async function catalogue(): Promise<{ expected: string; actual: string; r
   const from = readme.indexOf(BEGIN) + BEGIN.length;
   const to = readme.indexOf(END);
   if (from < BEGIN.length || to < from) throw new Error(`README.md: the markers ${BEGIN} and ${END} are missing`);
-  return { expected: `\n${lines.join('\n')}\n`, actual: readme.slice(from, to), readme };
+  return { expected: `\n\n${lines.join('\n')}\n`, actual: readme.slice(from, to), readme };
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { expected, actual, readme } = await catalogue();
   writeFileSync(
     `${root}/README.md`,
-    readme.replace(actual, () => expected),
+    readme.replace(BEGIN + actual, () => BEGIN + expected),
   );
   console.log(expected === actual ? 'README.md: the catalogue was fresh' : 'README.md: catalogue written');
 }
