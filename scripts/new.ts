@@ -1,4 +1,5 @@
 /** `npm run new -- name`: a new family with one kernel, `name_f32` (out = factor · x), whole: it builds, passes and shows in every table. */
+import { execFileSync } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -208,6 +209,9 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const files = scaffold(name);
   for (const path of Object.keys(files)) if (existsSync(`${root}/${path}`)) throw new Error(`${path} exists`);
   for (const [path, text] of Object.entries(files)) writeFileSync(`${root}/${path}`, text);
+  // Line breaks and the order of imports depend on the name.
+  const formatted = Object.keys(files).filter((path) => /^(ts|test|bench)\//.test(path));
+  execFileSync(`${root}/node_modules/.bin/biome`, ['check', '--write', ...formatted], { cwd: root });
   console.log(
     `${Object.keys(files).join('\n')}\n\nNext: npm run generate && npx vitest run test/${name}.test.ts test/conformance.test.ts -t ${name}`,
   );
