@@ -34,7 +34,7 @@ async function pooled(kernel: string, options: any, inputs: Arrays, threads: num
   const offsets: Record<string, number> = {};
   let end = 64;
   for (const [name, { dtype, role, optional }] of Object.entries(contract.arrays)) {
-    if (role === 'in' ? !inputs[name] : optional && role === 'out') continue;
+    if (role === 'in' ? !inputs[name] : optional && lengths[name] === 0) continue;
     offsets[name] = end;
     const bytes = lengths[name]! * ARRAY_OF[dtype].BYTES_PER_ELEMENT;
     end += Math.ceil((role === 'scratch' ? pool.scratchBytes(bytes) : bytes) / 64) * 64 + 64;
