@@ -19,15 +19,16 @@
  * The caller guarantees: bits 2, 4 or 8; groupSize 0, a multiple of 16 or at least the axis; arrays that do not overlap;
  * minima when affine. Scratch: none (extremes wait in scales and minima until they become those).
  *
- * Method: Z. Liu et al., "KIVI", 2024, for format and layout. Rows go in chunks through three small loops: extremes of
- * each group, four scales at a time, codes. Adding 1.5·2^23 rounds; neighbours are joined by i32x4.dot_i16x8_s with
- * weights (1, 2^bits). Columns go four rows at a time: codes are joined by multiplications in whole registers. Loops take
- * plain groups for granted; the few that are not (NaN, denormal scale) are found out by their codes or scale and done
- * again by `group`, which also does tails.
+ * Method: Z. Liu et al., "KIVI", 2024, for format and layout. Rows go in chunks of 4 KB (a page: hardware prefetching ends
+ * there) through three small loops: extremes of each group, four scales at a time, codes. Adding 1.5·2^23 rounds;
+ * neighbours are joined by i32x4.dot_i16x8_s with weights (1, 2^bits). Columns go four rows at a time: codes are joined by
+ * multiplications in whole registers. Loops take plain groups for granted; the few that are not (constant, NaN, denormal
+ * scale) are found out by their codes or scale and done again by `group`, one value at a time.
  *
  * Not done (16 M values, 4 bits, groups of 32, one Zen 4 core): one pass per group instead of chunks, 7.0 ms instead of
- * 5.8, 5.9 when software-pipelined; clamping every quotient, +0.5 ms; NaN by x − x in the search, +0.8 ms; one loop for
- * all bits, +0.9 ms; reciprocals instead of divisions, −1.2 ms, but other codes; tiles of columns, +3 to +40 %.
+ * 5.8, 5.9 when software-pipelined; chunks of 2, 8, 64 KB, 6.5, 6.8, 8.7 ms; clamping every quotient, +0.5 ms; NaN by x − x
+ * in the search, +0.8 ms; one loop for all bits, +0.9 ms; reading ahead by hand, +1.1 ms; multiplying by reciprocals,
+ * −1.2 ms, but other codes next to ties. Columns in tiles of 256 to 2048, +3 to +40 %.
  */
 
 /** 1.5·2^23: adding it rounds to an integer, ties to even, and leaves that integer above MAGIC_BITS in the number's bits. */
@@ -37,8 +38,8 @@ const MAGIC_BITS: i32 = 0x4b400000;
 /** From here on, range / scale cannot round to a code past the last: no clamp is needed. */
 const SAFE_SCALE: f32 = 1e-37;
 
-/** Values of a row worked off together, few enough to stay in the L1 cache from the first loop to the last. */
-const CHUNK: u32 = 1024;
+/** Blocks of 16 values worked off together: a page. */
+const CHUNK: u32 = 64;
 
 /** A splat that stays in a register (a literal would be rebuilt at every use): memory.size() >> 17 is always 0. */
 // @ts-ignore: decorator
@@ -67,6 +68,14 @@ function halfOf(bits: u32, symmetric: u32): i32 {
   return symmetric << (bits - 1);
 }
 
+/** Bytes of `length` codes in whole words. */
+// @ts-ignore: decorator
+@inline
+function codeBytes(length: u32, bits: u32): u32 {
+  const perWord = 5 - ctz(bits); // as a power of two
+  return ((length + (1 << perWord) - 1) >> perWord) << 2;
+}
+
 /** The same code at every place of a word. */
 // @ts-ignore: decorator
 @inline
@@ -74,15 +83,7 @@ function repeated(bits: u32, code: i32): i32 {
   return code * (bits == 8 ? 0x01010101 : bits == 4 ? 0x11111111 : 0x55555555);
 }
 
-/** `x` as MAGIC_BITS + half + code, clamped; anything in lanes whose scale is 0 or NaN. */
-// @ts-ignore: decorator
-@inline
-function clamped_f32x4(x: v128, minimum: v128, scale: v128, lowest: v128, highest: v128, magic: v128): v128 {
-  const quotient = f32x4.div(f32x4.sub(x, minimum), scale);
-  return f32x4.add(f32x4.pmin(f32x4.pmax(quotient, lowest), highest), magic);
-}
-
-/** The same where the quotient is known to stay in range. */
+/** `x` as MAGIC_BITS + half + code where the quotient is in range; anything where the scale is 0 or NaN. */
 // @ts-ignore: decorator
 @inline
 function code_f32x4(x: v128, minimum: v128, scale: v128, magic: v128): v128 {
@@ -112,12 +113,19 @@ function pack16(bits: u32, a: v128, b: v128, by4: v128, by16: v128): v128 {
 
 // ------------------------------------------------------------------------------------------------ groups along rows
 
-/** The least value of each group into `minima`, the greatest into `scales`. NaN is passed over. */
-function extremes(x: usize, groups: u32, length: u32, scales: usize, minima: usize): void {
+/**
+ * Groups follow each other without a seam and lie in rows of `row` blocks of 16 values; a group has `size` blocks, or what
+ * is left of its row. `rest` blocks are left of the first group's row.
+ *
+ * The least value of each group into `minima`, the greatest into `scales`. NaN is passed over.
+ */
+function extremes(x: usize, groups: u32, size: u32, row: u32, rest: u32, scales: usize, minima: usize): void {
   do {
     let low = v128.load(x);
     let high = low;
-    let blocks = length >> 4;
+    let blocks = min(size, rest);
+    rest -= blocks;
+    if (!rest) rest = row;
     do {
       const a = v128.load(x);
       const b = v128.load(x, 16);
@@ -139,11 +147,13 @@ function extremes(x: usize, groups: u32, length: u32, scales: usize, minima: usi
 }
 
 /** The greatest |x| of each group into `scales`: as integers, so that NaN counts as greater than infinity. */
-function magnitudes(x: usize, groups: u32, length: u32, scales: usize): void {
+function magnitudes(x: usize, groups: u32, size: u32, row: u32, rest: u32, scales: usize): void {
   const absolute = held_i32x4(0x7fffffff);
   do {
     let high = i32x4.splat(0);
-    let blocks = length >> 4;
+    let blocks = min(size, rest);
+    rest -= blocks;
+    if (!rest) rest = row;
     do {
       const a = v128.and(v128.load(x), absolute);
       const b = v128.and(v128.load(x, 16), absolute);
@@ -182,11 +192,15 @@ function scale(count: u32, bits: u32, symmetric: u32, scales: usize, minima: usi
   }
 }
 
-/** The codes of groups whose scales are known. Groups that are not plain (constant, denormal, NaN) are done again. */
+/**
+ * The codes of groups whose scales are known. Those that are not plain (constant, denormal, NaN) are done again, with the
+ * `more` values that follow the blocks.
+ */
 // @ts-ignore: decorator
 @inline
 function pack(
-  bits: u32, x: usize, groups: u32, length: u32, symmetric: u32, codes: usize, scales: usize, minima: usize,
+  bits: u32, x: usize, groups: u32, size: u32, row: u32, rest: u32, more: u32, symmetric: u32,
+  codes: usize, scales: usize, minima: usize,
 ): void {
   const half = halfOf(bits, symmetric);
   const magic = held_f32x4(MAGIC + <f32>half);
@@ -199,7 +213,10 @@ function pack(
     const s = v128.load32_splat(scales);
     const minimum = symmetric ? i32x4.splat(0) : v128.load32_splat(minima);
     let odd = i32x4.splat(0);
-    let blocks = length >> 4;
+    const all = min(size, rest);
+    rest -= all;
+    if (!rest) rest = row;
+    let blocks = all;
     do {
       const a = i32x4.sub(code_f32x4(v128.load(x), minimum, s, magic), magicBits);
       const b = i32x4.sub(code_f32x4(v128.load(x, 16), minimum, s, magic), magicBits);
@@ -216,133 +233,140 @@ function pack(
       codes += 2 * bits;
     } while (--blocks);
     if (!(load<f32>(scales) >= SAFE_SCALE) || v128.any_true(v128.and(odd, impossible)))
-      group(x - 4 * length, 4, length, bits, symmetric, codes - (length >> 4) * 2 * bits, 4, scales, minima);
+      group(x - (all << 6), 4, (all << 4) + more, bits, symmetric, codes - all * 2 * bits, 4, scales, minima);
     scales += 4;
     minima += 4;
   } while (--groups);
 }
 
-/** Four values `step` bytes apart; past the last of `left`, the last again. */
-// @ts-ignore: decorator
-@inline
-function gather_f32x4(x: usize, step: u32, left: u32): v128 {
-  if (step == 4 && left >= 4) return v128.load(x);
-  const last = step * min(left - 1, 3);
-  let v = v128.load32_splat(x);
-  v = v128.load_lane<f32>(x + min(step, last), v, 1);
-  v = v128.load_lane<f32>(x + min(2 * step, last), v, 2);
-  return v128.load_lane<f32>(x + last, v, 3);
+function packGroups(
+  x: usize, groups: u32, size: u32, row: u32, rest: u32, more: u32, bits: u32, symmetric: u32,
+  codes: usize, scales: usize, minima: usize,
+): void {
+  if (bits == 2) pack(2, x, groups, size, row, rest, more, symmetric, codes, scales, minima);
+  else if (bits == 4) pack(4, x, groups, size, row, rest, more, symmetric, codes, scales, minima);
+  else pack(8, x, groups, size, row, rest, more, symmetric, codes, scales, minima);
 }
 
-/** One group of any length and content: values `step` bytes apart, words `wordStep`. */
-function group(
-  x: usize, step: u32, length: u32, bits: u32, symmetric: u32, codes: usize, wordStep: u32, scales: usize, minima: usize,
-): void {
+/** Values [from, length) of a group, `step` bytes apart, into its extremes; from 0 on they start anew. One at a time, all lanes alike. */
+function foldRest(x: usize, step: u32, from: u32, length: u32, symmetric: u32, scales: usize, minima: usize): void {
+  x += from * step;
   const absolute = held_i32x4(symmetric ? 0x7fffffff : -1);
   let low = v128.and(v128.load32_splat(x), absolute);
   let high = low;
-  let odd = i32x4.splat(0);
-  let p = x;
-  for (let left = <i32>length; left > 0; left -= 4) {
-    const a = v128.and(gather_f32x4(p, step, left), absolute);
-    low = f32x4.pmin(low, a);
-    high = f32x4.pmax(high, a);
-    odd = v128.or(odd, f32x4.sub(a, a)); // NaN where x is NaN or infinite, else 0
-    p += 4 * step;
+  if (from) {
+    high = v128.load32_splat(scales);
+    if (!symmetric) low = v128.load32_splat(minima);
   }
-  low = f32x4.pmin(low, v128.shuffle<i32>(low, low, 2, 3, 0, 1));
-  high = f32x4.pmax(high, v128.shuffle<i32>(high, high, 2, 3, 0, 1));
-  low = f32x4.pmin(low, v128.shuffle<i32>(low, low, 1, 0, 3, 2));
-  high = f32x4.pmax(high, v128.shuffle<i32>(high, high, 1, 0, 3, 2));
-  store<f32>(scales, v128.any_true(odd) ? NaN : f32x4.extract_lane(high, 0));
+  let odd = i32x4.splat(0);
+  for (let left = length - from; left; left--) {
+    const value = v128.and(v128.load32_splat(x), absolute);
+    odd = v128.or(odd, f32x4.sub(value, value)); // NaN from the first NaN or infinity on
+    high = f32x4.pmax(high, value);
+    low = f32x4.pmin(low, value);
+    x += step;
+  }
+  v128.store_lane<f32>(scales, f32x4.add(high, odd), 0);
   if (!symmetric) v128.store_lane<f32>(minima, low, 0);
-  scale(1, bits, symmetric, scales, minima);
+}
 
-  const half = halfOf(bits, symmetric);
-  const s = v128.load32_splat(scales);
-  const minimum = symmetric ? i32x4.splat(0) : v128.load32_splat(minima);
-  const highest = held_f32x4(levels(bits, symmetric));
-  const lowest = symmetric ? f32x4.neg(highest) : f32x4.splat(0);
-  const magic = held_f32x4(MAGIC + <f32>half);
-  const mask = v128.and(f32x4.gt(s, f32x4.splat(0)), i32x4.splat((1 << bits) - 1));
-  const flip = v128.and(mask, i32x4.splat(half));
-  const by4 = held_i32x4(0x0004_0001);
-  const by16 = held_i32x4(0x0010_0001);
-  const index = i32x4(0, 1, 2, 3);
-  for (let left = <i32>length; left > 0; left -= 16) {
-    let ab = i32x4.splat(0);
-    let cd = ab;
-    for (let i = left; i > left - 16; i -= 4) {
-      let code = i32x4.splat(0);
-      if (i > 0) {
-        code = v128.xor(v128.and(clamped_f32x4(gather_f32x4(x, step, i), minimum, s, lowest, highest, magic), mask), flip);
-        code = v128.and(code, i32x4.gt_s(i32x4.splat(i), index));
-        x += 4 * step;
-      }
-      // Codes move in from the right: after four steps ab holds 0 to 7, cd 8 to 15.
-      const four = i16x8.narrow_i32x4_s(code, code);
-      ab = v128.shuffle<i64>(ab, cd, 1, 2);
-      cd = v128.shuffle<i64>(cd, four, 1, 2);
+/** The codes of values [from, length), whatever they are; `codes` is the word of the first, words lie `wordStep` apart. */
+function packRest(
+  x: usize, step: u32, from: u32, length: u32, bits: u32, symmetric: u32, codes: usize, wordStep: u32, scales: usize, minima: usize,
+): void {
+  x += from * step;
+  const s = load<f32>(scales);
+  const minimum: f32 = symmetric ? 0 : load<f32>(minima);
+  const highest = levels(bits, symmetric);
+  const lowest: f32 = symmetric ? -highest : 0;
+  let word = 0;
+  let shift: u32 = 0;
+  for (let left = length - from; left; ) {
+    if (s > 0) {
+      const quotient = (load<f32>(x) - minimum) / s;
+      const code = nearest(quotient < lowest ? lowest : quotient > highest ? highest : quotient);
+      word |= (<i32>code & ((1 << bits) - 1)) << shift;
     }
-    let words = bits == 8 ? pack16(8, ab, cd, by4, by16) : bits == 4 ? pack16(4, ab, cd, by4, by16) : pack16(2, ab, cd, by4, by16);
-    for (let i = (min(left, 16) * bits + 31) >> 5; i; i--) {
-      v128.store_lane<i32>(codes, words, 0);
-      words = v128.shuffle<i32>(words, words, 1, 2, 3, 0);
+    x += step;
+    shift += bits;
+    if (--left == 0 || shift == 32) {
+      store<i32>(codes, word);
       codes += wordStep;
+      word = 0;
+      shift = 0;
     }
   }
 }
 
-/** `groups` groups of `length` values each. */
-function quantizeGroups(
-  x: usize, groups: u32, length: u32, bits: u32, symmetric: u32, codes: usize, scales: usize, minima: usize,
+/** One group of any length and content. */
+function group(
+  x: usize, step: u32, length: u32, bits: u32, symmetric: u32, codes: usize, wordStep: u32, scales: usize, minima: usize,
 ): void {
-  const codeBytes = ((length + 32 / bits - 1) / (32 / bits)) << 2;
-  const chunk: u32 = length & 15 ? 1 : max(1, CHUNK / length);
-  while (groups) {
-    const count = min(groups, chunk);
-    if (length & 15) {
-      group(x, 4, length, bits, symmetric, codes, 4, scales, minima);
-    } else {
-      if (symmetric) magnitudes(x, count, length, scales);
-      else extremes(x, count, length, scales, minima);
-      scale(count, bits, symmetric, scales, minima);
-      if (bits == 2) pack(2, x, count, length, symmetric, codes, scales, minima);
-      else if (bits == 4) pack(4, x, count, length, symmetric, codes, scales, minima);
-      else pack(8, x, count, length, symmetric, codes, scales, minima);
-    }
-    x += 4 * count * length;
-    codes += count * codeBytes;
-    scales += 4 * count;
-    minima += 4 * count;
-    groups -= count;
+  foldRest(x, step, 0, length, symmetric, scales, minima);
+  scale(1, bits, symmetric, scales, minima);
+  packRest(x, step, 0, length, bits, symmetric, codes, wordStep, scales, minima);
+}
+
+/** Whole blocks of 16 in rows of `row` blocks. */
+function quantizeBlocks(
+  x: usize, rows: u32, row: u32, size: u32, bits: u32, symmetric: u32, codes: usize, scales: usize, minima: usize,
+): void {
+  const perRow = (row + size - 1) / size;
+  const chunk = max(1, CHUNK / size);
+  let rest = row;
+  for (let left = rows * perRow; left; ) {
+    const groups = min(left, chunk);
+    if (symmetric) magnitudes(x, groups, size, row, rest, scales);
+    else extremes(x, groups, size, row, rest, scales, minima);
+    scale(groups, bits, symmetric, scales, minima);
+    packGroups(x, groups, size, row, rest, 0, bits, symmetric, codes, scales, minima);
+    // Blocks done: whole rows, and what the first and the last of them hold of this chunk.
+    const before = (row - rest) / size;
+    const after = before + groups;
+    const blocks = after / perRow * row + after % perRow * size - before * size;
+    rest = row - after % perRow * size;
+    x += blocks << 6;
+    codes += blocks * 2 * bits;
+    scales += 4 * groups;
+    minima += 4 * groups;
+    left -= groups;
   }
 }
 
 function quantizeRows(
   x: usize, rows: u32, n: u32, bits: u32, groupSize: u32, symmetric: u32, codes: usize, scales: usize, minima: usize,
 ): void {
-  let groups = n / groupSize;
-  const tail = n % groupSize;
-  if (!tail && n % (32 / bits) == 0) {
-    // Rows follow each other without a seam: one long row.
-    groups *= rows;
-    rows = 1;
+  if (!(n & 15)) {
+    quantizeBlocks(x, rows, n >> 4, groupSize >> 4, bits, symmetric, codes, scales, minima);
+    return;
   }
+  // Each row: groups of whole blocks, then one that ends with less than a block.
+  const groups = groupSize & 15 ? 0 : n / groupSize;
+  const whole = groups * groupSize;
+  const length = n - whole;
+  const blocks = length >> 4;
+  const wholeBytes = codeBytes(whole, bits);
+  const lastBytes = codeBytes(length, bits);
   while (rows--) {
-    quantizeGroups(x, groups, groupSize, bits, symmetric, codes, scales, minima);
-    const done = groups * groupSize;
-    x += 4 * done;
-    codes += ((done + 32 / bits - 1) / (32 / bits)) << 2;
+    if (groups) quantizeBlocks(x, 1, whole >> 4, groupSize >> 4, bits, symmetric, codes, scales, minima);
+    x += 4 * whole;
+    codes += wholeBytes;
     scales += 4 * groups;
     minima += 4 * groups;
-    if (tail) {
-      quantizeGroups(x, 1, tail, bits, symmetric, codes, scales, minima);
-      x += 4 * tail;
-      codes += ((tail + 32 / bits - 1) / (32 / bits)) << 2;
-      scales += 4;
-      minima += 4;
+    if (blocks) {
+      if (symmetric) magnitudes(x, 1, blocks, blocks, blocks, scales);
+      else extremes(x, 1, blocks, blocks, blocks, scales, minima);
+      foldRest(x, 4, blocks << 4, length, symmetric, scales, minima);
+      scale(1, bits, symmetric, scales, minima);
+      packGroups(x, 1, blocks, blocks, blocks, length & 15, bits, symmetric, codes, scales, minima);
+      packRest(x, 4, blocks << 4, length, bits, symmetric, codes + blocks * 2 * bits, 4, scales, minima);
+    } else {
+      group(x, 4, length, bits, symmetric, codes, 4, scales, minima);
     }
+    x += 4 * length;
+    codes += lastBytes;
+    scales += 4;
+    minima += 4;
   }
 }
 
@@ -485,7 +509,7 @@ function quantizeColumns(
       group(x + at, stride, length, bits, symmetric, codes + at, stride, scales + at, minima + at);
     }
     x += length * stride;
-    codes += ((length * bits + 31) >> 5) * stride;
+    codes += (codeBytes(length, bits) >> 2) * stride;
     scales += stride;
     minima += stride;
     rows -= length;
@@ -537,23 +561,27 @@ function value_f32(word: u32, shift: u32, mask: u32, half: i32, scale: f32, mini
   return <f32>(<i32>(word >> shift & mask ^ half) - half) * scale + minimum;
 }
 
-/** Groups along a row. */
+/** Groups in rows of blocks, as in `extremes`; `more` values follow the last. */
 // @ts-ignore: decorator
 @inline
-function unpackGroups(
-  bits: u32, groups: u32, length: u32, symmetric: u32, codes: usize, scales: usize, minima: usize, out: usize,
+function unpack(
+  bits: u32, groups: u32, size: u32, row: u32, more: u32, symmetric: u32,
+  codes: usize, scales: usize, minima: usize, out: usize,
 ): void {
   const half = halfOf(bits, symmetric);
   const by4 = held_i32x4(0x0f0f0f0f);
   const by2 = held_i32x4(0x03030303);
   const sign = held_i32x4(half * 0x0101_0101);
   const offset = held_i32x4(half * 0x0001_0001);
-  if (symmetric) minima = scales; // anything readable: it becomes 0
   const used = held_i32x4(symmetric - 1);
+  if (symmetric) minima = scales; // anything readable: `used` makes it 0
+  let rest = row;
   do {
     const s = v128.load32_splat(scales);
     const minimum = v128.and(v128.load32_splat(minima), used);
-    let blocks = length >> 4;
+    let blocks = min(size, rest);
+    rest -= blocks;
+    if (!rest) rest = row;
     if (blocks) {
       do {
         const words = bits == 2 ? v128.load32_splat(codes) : bits == 4 ? v128.load64_splat(codes) : v128.load(codes);
@@ -568,52 +596,55 @@ function unpackGroups(
         out += 64;
       } while (--blocks);
     }
-    const rest = length & 15;
-    for (let i: u32 = 0; i < rest; i++) {
-      const word = load<u32>(codes + (i / (32 / bits) << 2));
-      const minimum: f32 = symmetric ? 0 : load<f32>(minima);
-      store<f32>(out, value_f32(word, i * bits & 31, (1 << bits) - 1, half, load<f32>(scales), minimum));
-      out += 4;
-    }
-    codes += (rest + 32 / bits - 1) / (32 / bits) << 2;
     scales += 4;
     minima += 4;
   } while (--groups);
+  if (more) unpackRest(bits, more, symmetric, codes, load<f32>(scales - 4), symmetric ? 0 : load<f32>(minima - 4), out);
 }
 
-function dequantizeGroups(
-  groups: u32, length: u32, bits: u32, symmetric: u32, codes: usize, scales: usize, minima: usize, out: usize,
+function unpackRest(bits: u32, count: u32, symmetric: u32, codes: usize, scale: f32, minimum: f32, out: usize): void {
+  let shift: u32 = 0;
+  do {
+    store<f32>(out, value_f32(load<u32>(codes), shift, (1 << bits) - 1, halfOf(bits, symmetric), scale, minimum));
+    shift += bits;
+    codes += shift >> 5 << 2;
+    shift &= 31;
+    out += 4;
+  } while (--count);
+}
+
+function unpackGroups(
+  groups: u32, size: u32, row: u32, more: u32, bits: u32, symmetric: u32,
+  codes: usize, scales: usize, minima: usize, out: usize,
 ): void {
-  if (bits == 2) unpackGroups(2, groups, length, symmetric, codes, scales, minima, out);
-  else if (bits == 4) unpackGroups(4, groups, length, symmetric, codes, scales, minima, out);
-  else unpackGroups(8, groups, length, symmetric, codes, scales, minima, out);
+  if (bits == 2) unpack(2, groups, size, row, more, symmetric, codes, scales, minima, out);
+  else if (bits == 4) unpack(4, groups, size, row, more, symmetric, codes, scales, minima, out);
+  else unpack(8, groups, size, row, more, symmetric, codes, scales, minima, out);
 }
 
 function dequantizeRows(
   codes: usize, scales: usize, minima: usize, rows: u32, n: u32, bits: u32, groupSize: u32, symmetric: u32, out: usize,
 ): void {
-  const perWord = 32 / bits;
-  let groups = n / groupSize;
-  const tail = n % groupSize;
-  if (!tail && n % perWord == 0) {
-    // Rows follow each other without a seam: one long row.
-    groups *= rows;
-    rows = 1;
+  if (!(n & 15)) {
+    unpackGroups(rows * ((n + groupSize - 1) / groupSize), groupSize >> 4, n >> 4, 0, bits, symmetric, codes, scales, minima, out);
+    return;
   }
+  const groups = groupSize & 15 ? 0 : n / groupSize;
+  const whole = groups * groupSize;
+  const length = n - whole;
+  const wholeBytes = codeBytes(whole, bits);
+  const lastBytes = codeBytes(length, bits);
   while (rows--) {
-    const done = groups * groupSize;
-    dequantizeGroups(groups, groupSize, bits, symmetric, codes, scales, minima, out);
-    codes += (done + perWord - 1) / perWord << 2;
+    if (groups) unpackGroups(groups, groupSize >> 4, whole >> 4, 0, bits, symmetric, codes, scales, minima, out);
+    codes += wholeBytes;
     scales += 4 * groups;
     minima += 4 * groups;
-    out += 4 * done;
-    if (tail) {
-      dequantizeGroups(1, tail, bits, symmetric, codes, scales, minima, out);
-      codes += (tail + perWord - 1) / perWord << 2;
-      scales += 4;
-      minima += 4;
-      out += 4 * tail;
-    }
+    out += 4 * whole;
+    unpackGroups(1, length >> 4, length >> 4, length & 15, bits, symmetric, codes, scales, minima, out);
+    codes += lastBytes;
+    scales += 4;
+    minima += 4;
+    out += 4 * length;
   }
 }
 

@@ -2,6 +2,22 @@ import type { Contract, Params, TypedArray } from '../contract.js';
 import { message } from '../errors.js';
 import { elements, integer, options, word } from '../validate.js';
 
+/**
+ * The layout, the same on every backend: codes lie along their group, low bits first, in 32-bit words; unused high bits
+ * are 0. Here 4 bits and groups of 32 (2 bits: 16 codes in a word, 8 bits: 4).
+ *
+ *     axis 'row'                                          axis 'column'
+ *     x [rows, n]        a group is 32 columns            x [rows, n]        a group is 32 rows
+ *     codes [rows, ceil(n/8)]                             codes [ceil(rows/8), n]
+ *
+ *             word 0            word 1                              column 0   column 1
+ *     row 0   x0,7 ... x0,0     x0,15 ... x0,8  ...        word 0   x7,0       x7,1
+ *     row 1   x1,7 ... x1,0     x1,15 ... x1,8  ...                 ...        ...        ...
+ *             bit 31 ... bit 0                                      x0,0       x0,1        (bits 3 to 0)
+ *                                                         word 1   x15,0      x15,1
+ *     scales, minima [rows, ceil(n/32)]                             ...        ...        ...
+ *                                                         scales, minima [ceil(rows/32), n]
+ */
 export interface QuantizeOptions {
   /** Rows of x (tokens). */
   rows: number;
