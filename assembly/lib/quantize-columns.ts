@@ -1,0 +1,137 @@
+import { MAGIC, MAGIC_BITS, SAFE_SCALE, code_f32x4, codeBytes, group, halfOf, held_f32x4, held_i32x4, scale, stepAhead } from './quantize';
+
+/** Groups down columns: four rows at a time, four columns in the lanes. */
+
+// @ts-ignore: decorator
+@inline
+function least_f32x4(low: v128, a: v128, b: v128, c: v128, d: v128): v128 {
+  return f32x4.pmin(low, f32x4.pmin(f32x4.pmin(a, b), f32x4.pmin(c, d)));
+}
+
+/** NaN where any is NaN or infinite, or their sum overflows; `high` comes first in pmax, which then keeps it. */
+// @ts-ignore: decorator
+@inline
+function greatest_f32x4(high: v128, a: v128, b: v128, c: v128, d: v128): v128 {
+  const sum = f32x4.add(f32x4.add(a, b), f32x4.add(c, d));
+  return f32x4.add(f32x4.pmax(high, f32x4.pmax(f32x4.pmax(a, b), f32x4.pmax(c, d))), f32x4.sub(sum, sum));
+}
+
+// @ts-ignore: decorator
+@inline
+function magnitude_f32x4(high: v128, a: v128, b: v128, c: v128, d: v128, absolute: v128): v128 {
+  const ab = i32x4.max_s(v128.and(a, absolute), v128.and(b, absolute));
+  return i32x4.max_s(high, i32x4.max_s(ab, i32x4.max_s(v128.and(c, absolute), v128.and(d, absolute))));
+}
+
+/** Folds up to four rows into the extremes of their columns; rows past the last repeat it. */
+function foldRows(
+  x: usize, x1: usize, x2: usize, x3: usize, ahead: usize, step: usize, vectors: u32, first: u32, symmetric: u32,
+  scales: usize, minima: usize,
+): void {
+  const absolute = held_i32x4(0x7fffffff);
+  // The first rows of a group meet themselves instead of what lies in the outputs.
+  const high = first ? x : scales;
+  const low = first ? x : minima;
+  let at: usize = 0;
+  if (symmetric) {
+    do {
+      const h = v128.and(v128.load(high + at), absolute);
+      const a = v128.load(x + at);
+      const b = v128.load(x1 + at);
+      const c = v128.load(x2 + at);
+      const d = v128.load(x3 + at);
+      v128.store(scales + at, magnitude_f32x4(h, a, b, c, d, absolute));
+      load<u32>(ahead);
+      ahead += step;
+      at += 16;
+    } while (--vectors);
+  } else {
+    do {
+      const h = v128.load(high + at);
+      const l = v128.load(low + at);
+      const a = v128.load(x + at);
+      const b = v128.load(x1 + at);
+      const c = v128.load(x2 + at);
+      const d = v128.load(x3 + at);
+      v128.store(minima + at, least_f32x4(l, a, b, c, d));
+      v128.store(scales + at, greatest_f32x4(h, a, b, c, d));
+      load<u32>(ahead);
+      ahead += step;
+      at += 16;
+    } while (--vectors);
+  }
+}
+
+/** The codes of up to four rows into bits [shift, shift + rows·bits) of their columns' words; those above become 0. */
+function packRows(
+  x: usize, x1: usize, x2: usize, x3: usize, rows: u32, vectors: u32, bits: u32, symmetric: u32, shift: u32,
+  codes: usize, scales: usize, minima: usize,
+): void {
+  const half = halfOf(bits, symmetric);
+  const ones = 1 + (1 << bits) + (1 << (2 * bits)) + (1 << (3 * bits));
+  const magic = held_f32x4(MAGIC + <f32>half);
+  const base = held_i32x4(1 << bits);
+  const magicBits = held_i32x4(MAGIC_BITS * ones);
+  const flip = held_i32x4(half * ones);
+  const mask = held_i32x4(<i32>((<u64>1 << (rows * bits)) - 1));
+  const zero = held_i32x4(0);
+  const keep = held_i32x4(shift ? -1 : 0);
+  const used = held_i32x4(symmetric - 1);
+  if (symmetric) minima = scales; // anything readable: `used` makes it 0
+  let at: usize = 0;
+  do {
+    const s = v128.load(scales + at);
+    const minimum = v128.and(v128.load(minima + at), used);
+    let word = code_f32x4(v128.load(x3 + at), minimum, s, magic);
+    word = i32x4.add(i32x4.mul(word, base), code_f32x4(v128.load(x2 + at), minimum, s, magic));
+    word = i32x4.add(i32x4.mul(word, base), code_f32x4(v128.load(x1 + at), minimum, s, magic));
+    word = i32x4.add(i32x4.mul(word, base), code_f32x4(v128.load(x + at), minimum, s, magic));
+    word = v128.and(v128.xor(i32x4.sub(word, magicBits), flip), v128.and(mask, f32x4.gt(s, zero)));
+    v128.store(codes + at, v128.or(i32x4.shl(word, shift), v128.and(v128.load(codes + at), keep)));
+    at += 16;
+  } while (--vectors);
+}
+
+export function quantizeColumns(
+  x: usize, rows: u32, n: u32, bits: u32, groupSize: u32, symmetric: u32, codes: usize, scales: usize, minima: usize,
+): void {
+  const stride = n << 2;
+  const vectors = n >> 2;
+  const step = stepAhead(n);
+  while (rows) {
+    const length = min(rows, groupSize);
+    if (vectors) {
+      for (let row: u32 = 0; row < length; row += 4) {
+        const p = x + row * stride;
+        const last = min(3, length - row - 1) * stride;
+        foldRows(
+          p, p + min(stride, last), p + min(2 * stride, last), p + last, rows - row < 8 ? p : p + 4 * stride, step,
+          vectors, u32(row == 0), symmetric, scales, minima,
+        );
+      }
+      scale(n & ~3, bits, symmetric, scales, minima);
+      for (let row: u32 = 0; row < length; row += 4) {
+        const p = x + row * stride;
+        const last = min(3, length - row - 1) * stride;
+        packRows(
+          p, p + min(stride, last), p + min(2 * stride, last), p + last, min(4, length - row), vectors, bits, symmetric,
+          row * bits & 31, codes + (row * bits >> 5) * stride, scales, minima,
+        );
+      }
+    }
+    // Columns past the last whole vector, and those that are not plain: NaN, denormal.
+    for (let column: u32 = 0; column < n; column++) {
+      const at = column << 2;
+      if (column < (n & ~3)) {
+        const s = load<f32>(scales + at);
+        if (s == 0 || s >= SAFE_SCALE) continue;
+      }
+      group(x + at, stride, length, bits, symmetric, codes + at, stride, scales + at, minima + at);
+    }
+    x += length * stride;
+    codes += (codeBytes(length, bits) >> 2) * stride;
+    scales += stride;
+    minima += stride;
+    rows -= length;
+  }
+}
