@@ -1,5 +1,4 @@
 /** Times a prepared kernel with benchmark.js and puts it in proportion. */
-import type { Prepared } from '../../test/lib/implementations.js';
 import { Benchmark } from './benchmark.js';
 
 export interface Timing {
@@ -21,20 +20,23 @@ export interface Effort {
   turns: number;
 }
 
+/** Work that takes longer than this (ms) is measured once, not turn by turn. */
+const SLOW = 300;
+
 export const EFFORT: Record<'quick' | 'normal', Effort> = {
   quick: { seconds: 0.06, turns: 2 },
-  normal: { seconds: 0.3, turns: 3 },
+  normal: { seconds: 0.2, turns: 3 },
 };
 
 type Work = () => void | Promise<void>;
 
 /** One benchmark.js run: seconds per call, each sample. */
-function sample(work: Work, seconds: number, asynchronous: boolean): Promise<number[]> {
+function sample(work: Work, seconds: number, asynchronous: boolean, minSamples: number): Promise<number[]> {
   return new Promise((resolve, reject) => {
     const bench = new Benchmark({
       maxTime: seconds,
       minTime: seconds / 10,
-      minSamples: 3,
+      minSamples,
       initCount: 1,
       async: false,
       ...(asynchronous
@@ -56,16 +58,19 @@ export async function inTurn<Name extends string>(
 ): Promise<Record<Name, Timing>> {
   const names = Object.keys(things) as Name[];
   const samples = Object.fromEntries(names.map((name) => [name, [] as number[]])) as Record<Name, number[]>;
-  for (const name of names) await things[name].work();
+  const first = {} as Record<Name, number>;
+  for (const name of names) {
+    const began = performance.now();
+    await things[name].work();
+    first[name] = performance.now() - began;
+  }
   for (let turn = 0; turn < turns; turn++)
-    for (const name of names)
-      samples[name].push(...(await sample(things[name].work, seconds / turns, things[name].asynchronous ?? false)));
+    for (const name of names) {
+      const { work, asynchronous = false } = things[name];
+      if (first[name] > SLOW && turn > 0) continue;
+      samples[name].push(...(await sample(work, seconds / turns, asynchronous, first[name] > SLOW / 5 ? 1 : 3)));
+    }
   return Object.fromEntries(
     names.map((name) => [name, { medianMs: 1e3 * median(samples[name]), samples: samples[name].length }]),
   ) as Record<Name, Timing>;
 }
-
-export const workOf = (prepared: Prepared, kind: 'cpu' | 'gpu') => ({
-  work: () => prepared.run(),
-  asynchronous: kind === 'gpu',
-});
