@@ -58,7 +58,7 @@ export async function launchBrowser(): Promise<Browser> {
   const executablePath = await sparticuz.executablePath();
   // On a bare system the browser's NSS libraries are missing; the package brings them too.
   const missing = execFileSync('ldd', [executablePath], { encoding: 'utf8' }).includes('not found');
-  const libraries = missing ? join(await unpack('al2023'), 'al2023/lib') : undefined;
+  const libraries = missing ? join(await unpack('al2023'), 'lib') : undefined;
   return chromium.launch({
     executablePath,
     args: [...FLAGS, '--headless=old', '--single-process', '--no-zygote'],
