@@ -4,11 +4,10 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
-import { adapters, gpuImplementations } from '../test/lib/adapters.js';
+import { gpuImplementations } from '../test/lib/adapters.js';
 import { cpuImplementations } from '../test/lib/implementations.js';
-import { readSafetensors } from '../test/lib/tensors.js';
 import { vulkanEnvironment } from '../test/lib/vulkan.js';
-import type { Layer, Real } from './lib/bench.js';
+import { type Layer, layerFrom, type Real } from './lib/bench.js';
 import { EFFORT } from './lib/measure.js';
 import { allSpecs, cells, HEAD, runTable } from './lib/table.js';
 import { validate } from './lib/validate.js';
@@ -82,14 +81,10 @@ if (command === 'validate') {
 const root = fileURLToPath(new URL('..', import.meta.url));
 const layer = (name: string): Layer => {
   const file = `bench/data/${name}.safetensors`;
-  const tensors = readSafetensors(readFileSync(`${root}/${file}`), file);
-  return Object.fromEntries(['q', 'k', 'v'].map((t) => [t, tensors.get(t)!.data])) as unknown as Layer;
+  return layerFrom(readFileSync(`${root}/${file}`), file);
 };
 const real: Real = { layer1: layer('kv-layer1'), layer4: layer('kv-layer4') };
 
-const software = new Set(
-  (await adapters()).found.filter(({ label }) => /SwiftShader|lavapipe/.test(label)).map(({ label }) => label),
-);
 const interactive = process.stderr.isTTY;
 const table = new Table({ head: HEAD, style: { head: [], border: [], compact: true } });
 
@@ -100,7 +95,6 @@ const rows = await runTable({
   effort: EFFORT[values.quick ? 'quick' : 'normal'],
   quick: values.quick,
   kernel: values.kernel,
-  slow: (i) => i.kind === 'gpu' && [...software].some((label) => i.name.includes(label)),
   progress: (text) => (interactive ? process.stderr.write(`\r\x1b[K${text}`) : undefined),
   row(row) {
     if (!interactive)

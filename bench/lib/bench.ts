@@ -1,5 +1,6 @@
 import type { Random } from '../../test/lib/random.js';
 import type { Arrays } from '../../test/lib/spec.js';
+import { readSafetensors } from '../../test/lib/tensors.js';
 
 /** Queries, keys and values of one layer, captured from a small trained transformer (bench/data/README.md). */
 export interface Layer {
@@ -9,6 +10,11 @@ export interface Layer {
   k: Float32Array;
   /** [2, 1024, 64]. */
   v: Float32Array;
+}
+
+export function layerFrom(bytes: Uint8Array, file: string): Layer {
+  const tensors = readSafetensors(bytes, file);
+  return Object.fromEntries(['q', 'k', 'v'].map((name) => [name, tensors.get(name)!.data])) as unknown as Layer;
 }
 
 export interface Real {

@@ -45,11 +45,12 @@ export interface Plan {
   /** Sizes marked quick only. */
   quick: boolean;
   kernel?: string;
-  /** Adapters that are CPUs prove answers, not speed: they run the quick sizes. */
-  slow(implementation: Implementation): boolean;
   progress(text: string): void;
   row(row: Row): void;
 }
+
+/** Adapters that are CPUs prove answers, not speed: they run the quick sizes. */
+const software = ({ kind, name }: Implementation) => kind === 'gpu' && /SwiftShader|lavapipe/.test(name);
 
 async function measureRow(
   name: string,
@@ -118,7 +119,7 @@ export async function runTable(plan: Plan): Promise<Row[]> {
     const spec = allSpecs[name]!;
     for (const [seed, size] of (allBenches[name]?.sizes ?? []).entries()) {
       const users = plan.implementations.filter(
-        (i) => i.kernels.includes(name) && (size.quick || !(plan.quick || plan.slow(i))),
+        (i) => i.kernels.includes(name) && (size.quick || !(plan.quick || software(i))),
       );
       if (!users.length) continue;
       plan.progress(`${name} ${size.title}: reference`);

@@ -1,11 +1,10 @@
 /** `npm run bench:page`: the table of `npm start` in a browser. Tests and `bench:browser` drive it through `lanewise` below. */
 import { specs } from '../../test/generated/registry.js';
-import { adapters, gpuImplementations } from '../../test/lib/adapters.js';
+import { gpuImplementations } from '../../test/lib/adapters.js';
 import { faultsOf } from '../../test/lib/conformance.js';
 import { cpuImplementation, cpuImplementations } from '../../test/lib/implementations.js';
 import type { KernelSpec } from '../../test/lib/spec.js';
-import { readSafetensors } from '../../test/lib/tensors.js';
-import type { Layer, Real } from '../lib/bench.js';
+import { type Layer, layerFrom, type Real } from '../lib/bench.js';
 import { EFFORT } from '../lib/measure.js';
 import { allSpecs, cells, HEAD, type Row, runTable } from '../lib/table.js';
 
@@ -16,8 +15,7 @@ async function layer(name: string): Promise<Layer> {
   const file = `${name}.safetensors`;
   const response = await fetch(`data/${file}`);
   if (!response.ok) throw new Error(`data/${file}: ${response.status}`);
-  const tensors = readSafetensors(new Uint8Array(await response.arrayBuffer()), file);
-  return Object.fromEntries(['q', 'k', 'v'].map((t) => [t, tensors.get(t)!.data])) as unknown as Layer;
+  return layerFrom(new Uint8Array(await response.arrayBuffer()), file);
 }
 
 export interface PageResult {
@@ -39,16 +37,12 @@ async function table({
   element('rows').replaceChildren();
   const real: Real = { layer1: await layer('kv-layer1'), layer4: await layer('kv-layer4') };
   const gpu = only === 'cpu' ? { implementations: [], errors: [], reason: undefined } : await gpuImplementations();
-  const software = (await adapters()).found
-    .filter(({ label }) => /SwiftShader|lavapipe/.test(label))
-    .map(({ label }) => label);
   const rows = await runTable({
     implementations: [...(only === 'gpu' ? [] : cpuImplementations()), ...gpu.implementations],
     real,
     quick,
     effort: EFFORT[quick ? 'quick' : 'normal'],
     kernel,
-    slow: (i) => i.kind === 'gpu' && software.some((label) => i.name.includes(label)),
     progress: status,
     row(row) {
       const line = element<HTMLTableSectionElement>('rows').insertRow();
