@@ -2,9 +2,8 @@
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import Table from 'cli-table3';
 import { launchBrowser, openPage, servePage } from './lib/browser.js';
-import { cells, HEAD } from './lib/table.js';
+import { printRows } from './lib/print.js';
 import type { PageResult } from './page/page.js';
 
 const { values } = parseArgs({
@@ -23,12 +22,8 @@ const result: PageResult = await page.evaluate((options) => (globalThis as any).
 await browser.close();
 server.close();
 
-const table = new Table({ head: HEAD, style: { head: [], border: [], compact: true } });
-for (const row of result.rows) table.push(cells(row));
-console.log(table.toString());
+printRows(result.rows);
 if (result.reason) console.log(`GPU skipped: ${result.reason}`);
-for (const row of result.rows.filter((r) => !r.ok))
-  console.log(`WRONG ${row.kernel} ${row.size} (${row.implementation}): ${row.fault}`);
 for (const error of [...result.errors, ...complaints]) console.log(`page: ${error}`);
 if (values.json) writeFileSync(values.json, `${JSON.stringify(result.rows, null, 1)}\n`);
 process.exit(result.rows.length && result.rows.every((row) => row.ok) && !result.errors.length ? 0 : 1);

@@ -3,13 +3,13 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import Table from 'cli-table3';
 import { gpuImplementations } from '../test/lib/adapters.js';
 import { cpuImplementations } from '../test/lib/implementations.js';
 import { vulkanEnvironment } from '../test/lib/vulkan.js';
 import { type Layer, layerFrom, type Real } from './lib/bench.js';
 import { EFFORT } from './lib/measure.js';
-import { allSpecs, cells, HEAD, runTable } from './lib/table.js';
+import { printRows } from './lib/print.js';
+import { allSpecs, runTable } from './lib/table.js';
 import { validate } from './lib/validate.js';
 
 const USAGE = `npm start [-- options]                 validate and time every kernel on everything this machine has
@@ -86,7 +86,6 @@ const layer = (name: string): Layer => {
 const real: Real = { layer1: layer('kv-layer1'), layer4: layer('kv-layer4') };
 
 const interactive = process.stderr.isTTY;
-const table = new Table({ head: HEAD, style: { head: [], border: [], compact: true } });
 
 console.log(`lanewise on Node ${process.version}: ${implementations.map((i) => i.name).join(', ')}`);
 const rows = await runTable({
@@ -99,14 +98,12 @@ const rows = await runTable({
   row(row) {
     if (!interactive)
       process.stderr.write(`${row.kernel} ${row.size}, ${row.implementation}: ${row.ok ? 'ok' : row.fault}\n`);
-    table.push(cells(row));
   },
 });
 if (interactive) process.stderr.write('\r\x1b[K');
-console.log(table.toString());
+printRows(rows);
 
 const wrong = rows.filter((row) => !row.ok);
-for (const row of wrong) console.log(`WRONG ${row.kernel} ${row.size} (${row.implementation}): ${row.fault}`);
 const uncaptured = gpu.errors.flat();
 for (const error of uncaptured) console.log(`WebGPU error: ${error}`);
 if (values.json) writeFileSync(values.json, `${JSON.stringify(rows, null, 1)}\n`);

@@ -14,7 +14,7 @@ export interface Verdict {
   fault?: string;
 }
 
-export const toleranceOf = (spec: KernelSpec, array: string, kind: 'cpu' | 'gpu'): Tolerance => {
+const toleranceOf = (spec: KernelSpec, array: string, kind: 'cpu' | 'gpu'): Tolerance => {
   const entry = spec.tolerance[array]!;
   return 'cpu' in entry ? entry[kind] : entry;
 };

@@ -61,16 +61,6 @@ export function ulp(n: number | ((p: Params) => number), reason: string): Tolera
   };
 }
 
-/** Each value within `limit` of the reference's, absolutely; the bound may depend on the axes. */
-export function absolute(limit: number | ((p: Params) => number), reason: string): Tolerance {
-  return {
-    unit: 'abs',
-    reason,
-    error: (got, want) => largest(got, want, () => 1),
-    limit: typeof limit === 'number' ? () => limit : limit,
-  };
-}
-
 /**
  * Each value within `limit` times a magnitude that belongs to it (the norm of its row, the largest term of its sum):
  * the bound that rounding error analysis gives for sums with cancellation.

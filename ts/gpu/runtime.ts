@@ -250,7 +250,7 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
           const pipeline = await device.createComputePipelineAsync({
             label: entry,
             layout: device.createPipelineLayout({ label: entry, bindGroupLayouts: [layout] }),
-            compute: { module, entryPoint: entry, constants: overridesOf(wgsl, overrides) },
+            compute: { module, entryPoint: entry, constants: overrides },
           });
           return [entry, { layout, pipeline }] as const;
         } catch (error) {
@@ -417,9 +417,4 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
     lengths: definition.lengths,
     compile: compile as GpuKernelFactory<Options, Constants>['compile'],
   };
-}
-
-/** Only overrides that this text declares may be set. */
-function overridesOf(wgsl: string, values: Record<string, number>): Record<string, number> {
-  return Object.fromEntries(Object.entries(values).filter(([key]) => new RegExp(`override\\s+${key}\\b`).test(wgsl)));
 }
