@@ -1,10 +1,18 @@
 /** Element types of the arrays kernels read and write. */
-export type DType = 'f32' | 'u32' | 'i8';
+export type DType = 'f32' | 'f16' | 'u32' | 'i32' | 'i16' | 'u8' | 'i8';
 
-export type TypedArray = Float32Array | Uint32Array | Int8Array;
+export type TypedArray = Float32Array | Uint32Array | Int32Array | Uint16Array | Int16Array | Uint8Array | Int8Array;
 
-/** Where each dtype lives in JavaScript. */
-export const ARRAY_OF = { f32: Float32Array, u32: Uint32Array, i8: Int8Array } as const;
+/** Where each dtype lives in JavaScript. f16 lies in a Uint16Array as its bits (`toHalves`, `fromHalves`). */
+export const ARRAY_OF = {
+  f32: Float32Array,
+  f16: Uint16Array,
+  u32: Uint32Array,
+  i32: Int32Array,
+  i16: Int16Array,
+  u8: Uint8Array,
+  i8: Int8Array,
+} as const;
 
 /** The numbers of a kernel's signature by name: axes in elements, switches as 0 or 1, choices as positions in their list. */
 export type Params = Readonly<Record<string, number>>;

@@ -16,3 +16,4 @@ export {
 } from './cpu/runtime.js';
 export { LanewiseDeviceLostError, LanewiseUnsupportedError } from './errors.js';
 export type { Binding, BindOptions, Call, CompileOptions, GpuKernel, GpuLevel } from './gpu/runtime.js';
+export { fromHalf, fromHalves, toHalf, toHalves } from './half.js';

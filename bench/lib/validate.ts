@@ -5,7 +5,8 @@ import { judge } from '../../test/lib/check.js';
 import type { Implementation } from '../../test/lib/implementations.js';
 import type { Arrays, KernelSpec, ReferenceArrays } from '../../test/lib/spec.js';
 import { readTensor, type Tensor } from '../../test/lib/tensors.js';
-import { ARRAY_OF, type DType } from '../../ts/contract.js';
+import { ARRAY_OF, type DType, type TypedArray } from '../../ts/contract.js';
+import { toHalves } from '../../ts/half.js';
 import { allSpecs } from './table.js';
 
 export interface Request {
@@ -20,9 +21,17 @@ export interface Request {
 /** numpy dtypes an array of this dtype may come in; outputs may be given more precisely than we make them. */
 const ACCEPTED: Record<DType, { input: string[]; expected: string[] }> = {
   f32: { input: ['f4'], expected: ['f4', 'f8'] },
+  f16: { input: ['f2', 'u2'], expected: ['f2', 'u2', 'f4', 'f8'] },
   u32: { input: ['u4', 'i4'], expected: ['u4', 'i4'] },
+  i32: { input: ['u4', 'i4'], expected: ['u4', 'i4'] },
+  i16: { input: ['i2'], expected: ['i2'] },
+  u8: { input: ['u1'], expected: ['u1'] },
   i8: { input: ['i1'], expected: ['i1'] },
 };
+
+/** A file's values as a kernel takes them; f16 files are read as floats. */
+const arrayOf = (dtype: DType, { dtype: from, data }: Tensor): TypedArray =>
+  dtype === 'f16' && from === 'f2' ? toHalves(data as Float32Array) : ARRAY_OF[dtype].from(data as Float32Array);
 
 /** `name=path#tensor`; without a name, the kernel's first array of that role. */
 function load(spec: KernelSpec, flag: 'input' | 'expected', items: string[]): Map<string, Tensor> {
@@ -98,10 +107,7 @@ export async function validate({
     throw new Error(`--options is not JSON: ${(error as Error).message}`);
   }
   const arrays: Arrays = Object.fromEntries(
-    [...inputs].map(([name, tensor]) => [
-      name,
-      ARRAY_OF[spec.contract.arrays[name]!.dtype].from(tensor.data as Float32Array),
-    ]),
+    [...inputs].map(([name, tensor]) => [name, arrayOf(spec.contract.arrays[name]!.dtype, tensor)]),
   );
   const all: any = { ...axes(spec, new Map([...inputs, ...wanted])), ...given };
   // The options object of a sparse mask holds arrays itself.

@@ -1,4 +1,5 @@
 /** Runs one case of a spec on one implementation and judges every output array. */
+import { fromHalves } from '../../ts/half.js';
 import type { How, Implementation } from './implementations.js';
 import { random } from './random.js';
 import type { Case, KernelSpec } from './spec.js';
@@ -19,6 +20,10 @@ const toleranceOf = (spec: KernelSpec, array: string, kind: 'cpu' | 'gpu'): Tole
   return 'cpu' in entry ? entry[kind] : entry;
 };
 
+/** Halves are judged as the numbers they stand for. */
+const valuesOf = (spec: KernelSpec, array: string, given: any) =>
+  spec.contract.arrays[array]?.dtype === 'f16' && given instanceof Uint16Array ? fromHalves(given) : given;
+
 /** How far `outputs` are from the reference. */
 export function judge(
   spec: KernelSpec,
@@ -34,12 +39,15 @@ export function judge(
   const faults: string[] = [];
   for (const array of Object.keys(want)) {
     const tolerance = toleranceOf(spec, array, kind);
-    const error = outputs[array] ? tolerance.error(outputs[array], want[array], inputs, params) : Infinity;
+    const values = (given: any) => valuesOf(spec, array, given);
+    const error = outputs[array]
+      ? tolerance.error(values(outputs[array]), values(want[array]), inputs, params)
+      : Infinity;
     const limit = tolerance.limit(params);
     const ok = error <= limit;
     if (!ok)
       faults.push(
-        `${array}: error ${error} ${tolerance.unit}, allowed ${limit}${firstDifference(outputs[array], want[array])}`,
+        `${array}: error ${error} ${tolerance.unit}, allowed ${limit}${firstDifference(values(outputs[array]), values(want[array]))}`,
       );
     const share = limit === 0 ? (error ? Infinity : 0) : error / limit;
     if (share > worstShare || share !== share) {

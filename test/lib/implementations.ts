@@ -53,6 +53,8 @@ interface Place {
   length: number;
   bytes: number;
   dtype: keyof typeof ARRAY_OF;
+  /** Bytes that may be written: on a GPU whole words, whose spare bytes belong to nobody. */
+  writable: number;
   /** The output that lies in this input's place. */
   alias?: string;
 }
@@ -78,7 +80,7 @@ function layout(
     if (role === 'in' ? inputs[name] === undefined : optional ? length === 0 : false) continue;
     const offset = Math.ceil(end / alignment) * alignment + (shifted ? 4 : 0);
     const bytes = length * ARRAY_OF[dtype].BYTES_PER_ELEMENT;
-    places.push({ name, role, offset, length, bytes, dtype });
+    places.push({ name, role, offset, length, bytes, dtype, writable: bytes });
     end = Math.ceil((offset + bytes) / 4) * 4 + GUARD_BYTES;
   }
   return { places, bytes: Math.ceil(end / 16) * 16 };
@@ -99,9 +101,9 @@ function damaged(before: ArrayBuffer, after: ArrayBuffer, places: Place[]): stri
   const writable = places.filter((p) => p.role !== 'in' || p.alias);
   for (let at = 0; at < a.length; at++) {
     if (a[at] === b[at]) continue;
-    const own = writable.find((p) => at >= p.offset && at < p.offset + p.bytes);
+    const own = writable.find((p) => at >= p.offset && at < p.offset + p.writable);
     if (own) {
-      at = own.offset + own.bytes - 1;
+      at = own.offset + own.writable - 1;
       continue;
     }
     const near = places.findLast((p) => p.offset <= at);
@@ -266,6 +268,7 @@ export function gpuImplementation(device: GPUDevice, label: string, level: GpuLe
       const alone = places.map((place) => ({
         ...place,
         offset: minStorageBufferOffsetAlignment * (how.shifted ? 2 : 1),
+        writable: Math.ceil(place.bytes / 4) * 4,
       }));
       const images = alone.map((place) => {
         const image = new ArrayBuffer(Math.ceil((place.offset + Math.max(4, place.bytes)) / 4) * 4 + GUARD_BYTES);

@@ -16,6 +16,10 @@ export interface Random {
   floats(length: number, value: (index: number) => number): Float32Array;
   /** Int8Array of ±1. */
   signs(length: number): Int8Array;
+  /** Uint8Array of any bytes. */
+  bytes(length: number): Uint8Array;
+  /** Uint32Array of any words. */
+  words(length: number): Uint32Array;
 }
 
 export function random(seed: number): Random {
@@ -28,6 +32,9 @@ export function random(seed: number): Random {
     int: (from, to) => uniformInt(source, from, to),
     normals: (length, scale = 1) => Float32Array.from({ length }, () => scale * normal()),
     floats: (length, value) => Float32Array.from({ length }, (_, index) => value(index)),
+    bytes: (length) => Uint8Array.from({ length }, () => uniformInt(source, 0, 255)),
+    words: (length) =>
+      Uint32Array.from({ length }, () => uniformInt(source, 0, 0xffff) * 65536 + uniformInt(source, 0, 0xffff)),
     signs: (length) => Int8Array.from({ length }, () => (uniform() < 0.5 ? -1 : 1)),
   };
 }

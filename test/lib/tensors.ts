@@ -1,11 +1,22 @@
 /** Reads .npy and .safetensors: every fault of a file is an Error that names it. */
 import { parse } from 'npyjs';
+import { fromHalves } from '../../ts/half.js';
 
 export interface Tensor {
   /** numpy's short name: f4, f8, u4, i4, i1, u1, f2 ... */
   dtype: string;
   shape: number[];
-  data: Float32Array | Float64Array | Uint32Array | Int32Array | Int8Array | Uint8Array | BigInt64Array;
+  /** Halves (f2) as the numbers they stand for. */
+  data:
+    | Float32Array
+    | Float64Array
+    | Uint32Array
+    | Int32Array
+    | Uint16Array
+    | Int16Array
+    | Int8Array
+    | Uint8Array
+    | BigInt64Array;
 }
 
 /** Node's Buffer overrides slice() with one that does not copy. */
@@ -22,6 +33,8 @@ const ITEM_BYTES: Record<string, number> = {
   '<f2': 2,
   '<f4': 4,
   '<f8': 8,
+  '<i2': 2,
+  '<u2': 2,
   '|i1': 1,
   '|u1': 1,
   '|b1': 1,
@@ -65,6 +78,7 @@ export function readNpy(bytes: Uint8Array, file: string): Tensor {
 const SAFETENSORS = {
   F32: ['f4', Float32Array],
   F64: ['f8', Float64Array],
+  F16: ['f2', Uint16Array],
   U32: ['u4', Uint32Array],
   I32: ['i4', Int32Array],
   I8: ['i1', Int8Array],
@@ -98,7 +112,8 @@ export function readSafetensors(bytes: Uint8Array, file: string): Map<string, Te
       fail(file, `malformed: tensor "${name}" of shape [${entry.shape}] has ${to - from} bytes`);
     if (8 + length + to > bytes.length)
       fail(file, `truncated: tensor "${name}" ends at byte ${8 + length + to} of ${bytes.length}`);
-    tensors.set(name, { dtype, shape: entry.shape, data: new Type(copyOf(bytes, 8 + length + from, 8 + length + to)) });
+    const data = new Type(copyOf(bytes, 8 + length + from, 8 + length + to));
+    tensors.set(name, { dtype, shape: entry.shape, data: dtype === 'f2' ? fromHalves(data) : data });
   }
   return tensors;
 }

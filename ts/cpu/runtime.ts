@@ -95,10 +95,7 @@ export function reserve(bytes: number): void {
  * An array inside the kernels' memory: typed-array functions use it in place, without a copy.
  * Its content is whatever was there. It stays valid until the memory grows (`reserve` first) or it is released.
  */
-export function allocate<T extends Float32ArrayConstructor | Uint32ArrayConstructor | Int8ArrayConstructor>(
-  type: T,
-  length: number,
-): InstanceType<T> {
+export function allocate<T extends (typeof ARRAY_OF)[keyof typeof ARRAY_OF]>(type: T, length: number): InstanceType<T> {
   integer('allocate', 'length', length, 0);
   const offset = align(top);
   const bytes = length * type.BYTES_PER_ELEMENT;
