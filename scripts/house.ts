@@ -26,10 +26,11 @@ export const families = () =>
       (!process.env.LANEWISE_ONLY || process.env.LANEWISE_ONLY === family),
   );
 
-/** Every kernel's contract by kernel name. */
-export async function contracts(): Promise<Record<string, Contract>> {
+/** Every kernel's contract by kernel name; of one family, if it is named. */
+export async function contracts(family?: string): Promise<Record<string, Contract>> {
   const all: Record<string, Contract> = {};
   for (const stem of stems('ts/contract', '.ts')) {
+    if (family && familyOf(stem) !== family) continue;
     const file: Record<string, unknown> = await import(`../ts/contract/${stem}.ts`);
     for (const value of Object.values(file)) {
       const contract = value as Contract;
