@@ -126,8 +126,8 @@ fn mx_quantize_f32__scales(
   if (block < blocks) {
     let row = block / blocks_per_row();
     let share = params.blockSize / LANES;
-    let from = block % blocks_per_row() * params.blockSize + local % LANES * share;
-    for (var i = from; i < min(from + share, params.n); i++) {
+    let start = block % blocks_per_row() * params.blockSize + local % LANES * share;
+    for (var i = start; i < min(start + share, params.n); i++) {
       magnitude = max(magnitude, x__bits[row * params.n + i] & 0x7fffffffu);
     }
   }

@@ -125,14 +125,22 @@ export const scaleOf = ({ format }: Params): { min: number; max: number; bias: n
     : { min: 2 ** -14, max: 114688, bias: 15, nan: 0xff };
 
 const LIMIT = 2 ** 100;
+const NO_FORMAT = -1;
 
 function params(kernel: string, o: MxOptions): Params {
-  const { rows, n, format, bits = 0, blockSize, scaling = 'floor', rounding = 'even', unpacked = false } = options(
-    kernel,
-    o,
-  );
+  const {
+    rows,
+    n,
+    format,
+    bits = 0,
+    blockSize,
+    scaling = 'floor',
+    rounding = 'even',
+    unpacked = false,
+  } = options(kernel, o);
   const { tensorScale = 1 } = o;
-  const at = word(kernel, 'format', format, FORMATS);
+  // A GPU kernel compiles before it knows its format; `lengths` asks for it.
+  const at = format === undefined ? NO_FORMAT : word(kernel, 'format', format, FORMATS);
   if (typeof unpacked !== 'boolean') throw new TypeError(message(kernel, 'unpacked', 'boolean', unpacked));
   return {
     rows,
@@ -148,6 +156,7 @@ function params(kernel: string, o: MxOptions): Params {
 }
 
 function lengths(kernel: string, p: Params): { x: number; codes: number; scales: number } {
+  if (p.format === NO_FORMAT) word(kernel, 'format', undefined, FORMATS);
   const format = integer(kernel, 'format', p.format, 0, FORMATS.length - 1);
   if (format === BFP) integer(kernel, 'bits', p.bits, 3, 8);
   else if (p.bits !== 0) throw new RangeError(message(kernel, 'bits', 'nothing: only bfp has a choice', p.bits));

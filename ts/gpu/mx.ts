@@ -1,4 +1,14 @@
-import { blockOf, elementOf, isNv, type MxOptions, mx_dequantize_f32, mx_quantize_f32, roundOf, scaleOf, widthOf } from '../contract/mx.js';
+import {
+  blockOf,
+  elementOf,
+  isNv,
+  type MxOptions,
+  mx_dequantize_f32,
+  mx_quantize_f32,
+  roundOf,
+  scaleOf,
+  widthOf,
+} from '../contract/mx.js';
 import type { Params } from '../contract.js';
 import { shader } from '../generated/gpu/mx.js';
 import { type GpuKernelFactory, gpuKernel } from './runtime.js';

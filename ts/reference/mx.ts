@@ -1,4 +1,13 @@
-import { blockOf, elementOf, isNv, type MxOptions, mx_dequantize_f32, mx_quantize_f32, scaleOf, widthOf } from '../contract/mx.js';
+import {
+  blockOf,
+  elementOf,
+  isNv,
+  type MxOptions,
+  mx_dequantize_f32,
+  mx_quantize_f32,
+  scaleOf,
+  widthOf,
+} from '../contract/mx.js';
 import type { Params } from '../contract.js';
 import { checked } from './runtime.js';
 
