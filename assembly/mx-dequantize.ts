@@ -1,6 +1,6 @@
 import {
-  blockOf, elementBits, held_i32x4, held_i8x16, isInteger, isNv, mantissaBits, maxCode, minExponent, nvScale, powerOfTwo,
-  widthOf,
+  E8M0_NAN, blockOf, elementBits, held_i32x4, held_i8x16, isInteger, isNv, mantissaBits, maxCode, minExponent, powerOfTwo,
+  scaleOf, widthOf,
 } from './lib/mx';
 
 /** Sixteen codes from 8, 12 or 16 bytes, a byte each. */
@@ -12,7 +12,7 @@ function loadUnpacked(codes: usize, width: u32): v128 {
     const bytes = v128.load64_splat(codes);
     const low = v128.and(bytes, i8x16.splat(15));
     const high = i8x16.shr_u(bytes, 4);
-    return v128.shuffle<i8>(low, high, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    return interleavedLow(low, high);
   }
   const packed = v128.load32_lane(codes, v128.load64_zero(codes), 2, 8);
   const fours = v128.shuffle<i8>(packed, packed, 0, 1, 2, 2, 3, 4, 5, 5, 6, 7, 8, 8, 9, 10, 11, 11);
@@ -23,21 +23,32 @@ function loadUnpacked(codes: usize, width: u32): v128 {
   return v128.or(v128.or(a, b), v128.or(c, d));
 }
 
+// @ts-ignore: decorator
+@inline
+function interleavedLow(a: v128, b: v128): v128 {
+  return v128.shuffle<i8>(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+
+// @ts-ignore: decorator
+@inline
+function interleavedHigh(a: v128, b: v128): v128 {
+  return v128.shuffle<i8>(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+
 /** Eight values from the upper halves of their bits. */
 // @ts-ignore: decorator
 @inline
-function store8(out: usize, upper: v128, scale: v128): void {
-  const zero = i32x4.splat(0);
+function store8(out: usize, upper: v128, zero: v128, scale: v128): void {
   v128.store(out, f32x4.mul(v128.shuffle<i16>(zero, upper, 0, 8, 1, 9, 2, 10, 3, 11), scale));
   v128.store(out, f32x4.mul(v128.shuffle<i16>(zero, upper, 4, 12, 5, 13, 6, 14, 7, 15), scale), 16);
 }
 
-/** Sixteen values whose bits 31 to 24 and 23 to 16 are given. */
+/** Sixteen values from the two upper bytes of their bits. */
 // @ts-ignore: decorator
 @inline
-function store16(out: usize, high: v128, low: v128, scale: v128): void {
-  store8(out, v128.shuffle<i8>(low, high, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), scale);
-  store8(out + 32, v128.shuffle<i8>(low, high, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), scale);
+function store16(out: usize, high: v128, low: v128, zero: v128, scale: v128): void {
+  store8(out, interleavedLow(low, high), zero, scale);
+  store8(out + 32, interleavedHigh(low, high), zero, scale);
 }
 
 /** One element: integers with their sign; floats in units of the least, which `scale` makes good. */
@@ -67,71 +78,113 @@ function unpackRest(codes: usize, n: u32, format: u32, bits: u32, width: u32, sc
   }
 }
 
-/** E2M1 by table: the two upper bytes of its sixteen values as f32, here twice the value. */
+/** What one of an element's units, its least magnitude, is worth in a block. Denormal only where all of the block is tiny. */
 // @ts-ignore: decorator
 @inline
-function unpackE2m1(codes: usize, sixteens: u32, scale: v128, out: usize): void {
+function unitOf(byte: u32, format: u32, unit: i32, tensorScale: f32): f32 {
+  if (isNv(format)) return scaleOf(byte, format, tensorScale) * 0.5;
+  return byte == E8M0_NAN ? reinterpret<f32>(0x7fc00000) : powerOfTwo(<i32>byte - 127 + unit);
+}
+
+/** E2M1 by table: the two upper bytes of its sixteen values as f32, in units of 0.5. */
+function unpackE2m1(
+  codes: usize, scales: usize, sixteens: u32, block: u32, format: u32, tensorScale: f32, out: usize,
+): void {
   const zero = held_i32x4(0);
   const high = v128.xor(zero, i8x16(0, 0x3f, 0x40, 0x40, 0x40, 0x40, 0x41, 0x41, -128, -65, -64, -64, -64, -64, -63, -63));
   const low = v128.xor(zero, i8x16(0, -128, 0, 0x40, -128, -64, 0, 0x40, 0, -128, 0, 0x40, -128, -64, 0, 0x40));
-  for (; sixteens; sixteens--, codes += 8, out += 64) {
-    const bytes = loadUnpacked(codes, 4);
-    store16(out, i8x16.swizzle(high, bytes), i8x16.swizzle(low, bytes), scale);
+  const nibble = held_i8x16(15);
+  block >>= 4;
+  for (; sixteens; scales++) {
+    const scale = f32x4.splat(unitOf(load<u8>(scales), format, -1, tensorScale));
+    let count = min(block, sixteens);
+    sixteens -= count;
+    do {
+      const pairs = v128.load64_zero(codes);
+      const bytes = v128.and(interleavedLow(pairs, i16x8.shr_u(pairs, 4)), nibble);
+      store16(out, i8x16.swizzle(high, bytes), i8x16.swizzle(low, bytes), zero, scale);
+      codes += 8;
+      out += 64;
+    } while (--count);
   }
 }
 
 /**
  * Floats in units of the least: magnitudes below 2^(m+1) are themselves, by table; above, exponent and mantissa are moved
- * to their places. Answers with whether there was an infinity or a NaN, which are not given.
+ * to their places. Infinities and NaNs are not: their blocks are done again.
  */
-// @ts-ignore: decorator
-@inline
-function unpackFloats(codes: usize, sixteens: u32, format: u32, bits: u32, width: u32, scale: v128, out: usize): bool {
-  const element = elementBits(format, bits);
-  const m = mantissaBits(format, bits);
+function unpackFloats(
+  codes: usize, scales: usize, sixteens: u32, block: u32, format: u32, width: u32, tensorScale: f32, out: usize,
+): void {
+  const element = elementBits(format, 0);
+  const m = mantissaBits(format, 0);
+  const unit = minExponent(format) - <i32>m;
   const zero = held_i32x4(0);
   const high = v128.xor(zero, i8x16(0, 0x3f, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x41, 0x41, 0x41, 0x41, 0x41, 0x41, 0x41, 0x41));
   const low = v128.xor(zero, i8x16(0, -128, 0, 0x40, -128, -96, -64, -32, 0, 0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70));
+  const used = held_i8x16((1 << element) - 1);
   const magnitudes = held_i8x16((1 << (element - 1)) - 1);
   const tabled = held_i8x16((2 << m) - 1);
-  const most = held_i8x16(maxCode(format, bits));
-  const up = 8 - element;
-  const sign = held_i8x16(128);
-  const exponentHigh = held_i8x16((126 + m) >> 1);
-  const exponentLow = held_i8x16((m & 1) << 7);
-  let special = i32x4.splat(0);
-  for (; sixteens; sixteens--, codes += 2 * width, out += 64) {
-    const bytes = loadUnpacked(codes, width);
-    const magnitude = v128.and(bytes, magnitudes);
-    const large = i8x16.gt_s(magnitude, tabled);
-    special = v128.or(special, i8x16.gt_s(magnitude, most));
-    const small = v128.or(magnitude, large);
-    const highs = v128.or(
-      v128.or(i8x16.swizzle(high, small), v128.and(i8x16.shl(bytes, up), sign)),
-      v128.and(large, exponentHigh),
-    );
-    const lows = v128.or(i8x16.swizzle(low, small), v128.and(large, exponentLow));
-    const moved = v128.and(magnitude, large);
-    const first = v128.shuffle<i8>(lows, highs, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-    const second = v128.shuffle<i8>(lows, highs, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-    store8(out, i16x8.add(first, i16x8.shl(i16x8.extend_low_i8x16_u(moved), 7 - m)), scale);
-    store8(out + 32, i16x8.add(second, i16x8.shl(i16x8.extend_high_i8x16_u(moved), 7 - m)), scale);
+  const most = held_i8x16(maxCode(format, 0));
+  const toTop = held_i32x4(0x0001_0001 << (8 - element));
+  const up = held_i32x4(0x0001_0001 << (7 - m));
+  const exponent = held_i32x4(0x0001_0001 * ((126 + m) << 7));
+  block >>= 4;
+  for (; sixteens; scales++) {
+    const scale = unitOf(load<u8>(scales), format, unit, tensorScale);
+    const scale_f32x4 = f32x4.splat(scale);
+    let special = i32x4.splat(0);
+    const all = min(block, sixteens);
+    sixteens -= all;
+    let count = all;
+    do {
+      const bytes = v128.and(loadUnpacked(codes, width), used);
+      const magnitude = v128.and(bytes, magnitudes);
+      const large = i8x16.gt_s(magnitude, tabled);
+      special = v128.or(special, i8x16.gt_s(magnitude, most));
+      const small = v128.or(magnitude, large);
+      // The sign bit goes to the top of its byte.
+      const highs = v128.or(i8x16.swizzle(high, small), i16x8.mul(v128.xor(bytes, magnitude), toTop));
+      const lows = i8x16.swizzle(low, small);
+      const moved = v128.and(magnitude, large);
+      const first = i16x8.add(
+        i16x8.mul(i16x8.extend_low_i8x16_u(moved), up),
+        v128.and(i16x8.extend_low_i8x16_s(large), exponent),
+      );
+      store8(out, i16x8.add(interleavedLow(lows, highs), first), zero, scale_f32x4);
+      const second = i16x8.add(
+        i16x8.mul(i16x8.extend_high_i8x16_u(moved), up),
+        v128.and(i16x8.extend_high_i8x16_s(large), exponent),
+      );
+      store8(out + 32, i16x8.add(interleavedHigh(lows, highs), second), zero, scale_f32x4);
+      codes += 2 * width;
+      out += 64;
+    } while (--count);
+    if (v128.any_true(special)) unpackRest(codes - all * 2 * width, all << 4, format, 0, width, scale, out - (all << 6));
   }
-  return v128.any_true(special);
 }
 
-// @ts-ignore: decorator
-@inline
-function unpackIntegers(codes: usize, sixteens: u32, width: u32, scale: v128, out: usize): void {
+function unpackIntegers(
+  codes: usize, scales: usize, sixteens: u32, block: u32, format: u32, bits: u32, width: u32, out: usize,
+): void {
+  const unit = -<i32>mantissaBits(format, bits);
   const half = held_i8x16(1 << (width - 1));
-  for (; sixteens; sixteens--, codes += 2 * width, out += 64) {
-    const bytes = i8x16.sub(v128.xor(loadUnpacked(codes, width), half), half);
-    const first = i16x8.extend_low_i8x16_s(bytes);
-    const second = i16x8.extend_high_i8x16_s(bytes);
-    v128.store(out, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(first)), scale));
-    v128.store(out, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(first)), scale), 16);
-    v128.store(out, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(second)), scale), 32);
-    v128.store(out, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(second)), scale), 48);
+  block >>= 4;
+  for (; sixteens; scales++) {
+    const scale = f32x4.splat(unitOf(load<u8>(scales), 0, unit, 1));
+    let count = min(block, sixteens);
+    sixteens -= count;
+    do {
+      const bytes = i8x16.sub(v128.xor(loadUnpacked(codes, width), half), half);
+      const first = i16x8.extend_low_i8x16_s(bytes);
+      const second = i16x8.extend_high_i8x16_s(bytes);
+      v128.store(out, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(first)), scale));
+      v128.store(out, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(first)), scale), 16);
+      v128.store(out, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(second)), scale), 32);
+      v128.store(out, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(second)), scale), 48);
+      codes += 2 * width;
+      out += 64;
+    } while (--count);
   }
 }
 
@@ -144,33 +197,26 @@ export function mx_dequantize_f32(
 ): void {
   const block = blockOf(format, blockSize);
   const width = widthOf(format, bits, unpacked);
-  // The exponent of the unit that elements are read in.
-  const unit = minExponent(format) - <i32>mantissaBits(format, bits);
   if (tensorScale == 0) tensorScale = 1;
+  // Whole blocks follow each other without a seam.
   if (n % block == 0) {
     n *= rows;
     rows = <u32>(n != 0);
   }
+  const sixteens = n >> 4;
+  const rest = n & 15;
   while (rows--) {
-    for (let left = n; left; scales++) {
-      const count = min(left, block);
-      const sixteens = count >> 4;
-      const byte = <u32>load<u8>(scales);
-      let scale = reinterpret<f32>(0x7fc00000);
-      if (isNv(format)) scale = nvScale(byte, format, tensorScale) * 0.5;
-      else if (byte != 255) scale = powerOfTwo(<i32>byte - 127 + unit);
-      const scale_f32x4 = f32x4.splat(scale);
-      let again: u32 = 0;
-      if (isInteger(format)) unpackIntegers(codes, sixteens, width, scale_f32x4, out);
-      else if (width == 4) unpackE2m1(codes, sixteens, scale_f32x4, out);
-      else if (unpackFloats(codes, sixteens, format, bits, width, scale_f32x4, out)) again = sixteens << 4;
-      if (again | (count & 15)) {
-        const from = again ? 0 : sixteens << 4;
-        unpackRest(codes + (from * width >> 3), count - from, format, bits, width, scale, out + (from << 2));
-      }
-      codes += (count * width + 7) >> 3;
-      out += count << 2;
-      left -= count;
+    if (isInteger(format)) unpackIntegers(codes, scales, sixteens, block, format, bits, width, out);
+    else if (width == 4) unpackE2m1(codes, scales, sixteens, block, format, tensorScale, out);
+    else unpackFloats(codes, scales, sixteens, block, format, width, tensorScale, out);
+    codes += 2 * sixteens * width;
+    out += sixteens << 6;
+    scales += (n + block - 1) / block;
+    if (rest) {
+      const unit = minExponent(format) - <i32>mantissaBits(format, bits);
+      unpackRest(codes, rest, format, bits, width, unitOf(load<u8>(scales - 1), format, unit, tensorScale), out);
+      codes += (rest * width + 7) >> 3;
+      out += rest << 2;
     }
   }
 }

@@ -4,6 +4,8 @@ const INT8: u32 = 5;
 const BFP: u32 = 6;
 const NVFP4: u32 = 7;
 
+export const E8M0_NAN: u32 = 255;
+
 /** A splat that stays in a register (a literal would be rebuilt at every use): memory.size() >> 17 is always 0. */
 // @ts-ignore: decorator
 @inline
@@ -106,16 +108,16 @@ export function powerOfTwo(exponent: i32): f32 {
   return reinterpret<f32>(exponent < -126 ? 1 << (exponent + 149) : (exponent + 127) << 23);
 }
 
-/** What an nvfp4 scale byte and the tensor's scale stand for together, rounded to f32. E4M3's highest bit is a sign. */
+/** What a scale byte stands for; nvfp4: times the tensor's, rounded to f32. E4M3's highest bit is a sign. */
 // @ts-ignore: decorator
 @inline
-export function nvScale(byte: u32, format: u32, tensorScale: f32): f32 {
+export function scaleOf(byte: u32, format: u32, tensorScale: f32): f32 {
+  if (!isNv(format)) return byte == E8M0_NAN ? reinterpret<f32>(0x7fc00000) : powerOfTwo(<i32>byte - 127);
   const nan = nvNan(format);
-  const magnitude = byte & nan;
-  if (magnitude == nan) return reinterpret<f32>(0x7fc00000);
   const bias = nvBias(format);
-  const value = magnitude < 8
-    ? <f32>magnitude * powerOfTwo(-2 - bias)
-    : reinterpret<f32>((magnitude << 20) + ((127 - bias) << 23));
+  const magnitude = byte & nan;
+  let value = reinterpret<f32>((magnitude << 20) + ((127 - bias) << 23));
+  if (magnitude < 8) value = <f32>magnitude * powerOfTwo(-2 - bias);
+  if (magnitude == nan) value = reinterpret<f32>(0x7fc00000);
   return (byte == magnitude ? value : -value) * tensorScale;
 }
