@@ -110,7 +110,8 @@ function unpackE2m1(
 }
 
 /**
- * Floats in units of the least: magnitudes below 2^(m+1) are themselves, by table; above, exponent and mantissa are moved
+ * Floats in units of twice their least (E2M1, E2M3 and E4M3: m odd) or of their least: so the exponents that are added are
+ * even, and sit in the upper byte alone. Magnitudes below 2^(m+1) by table; of those above, exponent and mantissa are moved
  * to their places. Infinities and NaNs are not: their blocks are done again.
  */
 function unpackFloats(
@@ -118,21 +119,27 @@ function unpackFloats(
 ): void {
   const element = elementBits(format, 0);
   const m = mantissaBits(format, 0);
+  const odd = m & 1;
   const unit = minExponent(format) - <i32>m;
   const zero = held_i32x4(0);
-  const high = v128.xor(zero, i8x16(0, 0x3f, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x41, 0x41, 0x41, 0x41, 0x41, 0x41, 0x41, 0x41));
-  const low = v128.xor(zero, i8x16(0, -128, 0, 0x40, -128, -96, -64, -32, 0, 0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70));
+  // 0, 1, ... 15 as f32, or their halves.
+  const high = v128.xor(zero, odd
+    ? i8x16(0, 0x3f, 0x3f, 0x3f, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40)
+    : i8x16(0, 0x3f, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x41, 0x41, 0x41, 0x41, 0x41, 0x41, 0x41, 0x41));
+  const low = v128.xor(zero, odd
+    ? i8x16(0, 0, -128, -64, 0, 0x20, 0x40, 0x60, -128, -112, -96, -80, -64, -48, -32, -16)
+    : i8x16(0, -128, 0, 0x40, -128, -96, -64, -32, 0, 0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70));
   const used = held_i8x16((1 << element) - 1);
   const magnitudes = held_i8x16((1 << (element - 1)) - 1);
   const tabled = held_i8x16((2 << m) - 1);
   const most = held_i8x16(maxCode(format, 0));
   const toTop = held_i32x4(0x0001_0001 << (8 - element));
   const up = held_i32x4(0x0001_0001 << (7 - m));
-  const exponent = held_i32x4(0x0001_0001 * ((126 + m) << 7));
+  const exponent = held_i8x16((126 + m - odd) >> 1);
   block >>= 4;
   for (; sixteens; scales++) {
     const scale = unitOf(load<u8>(scales), format, unit, tensorScale);
-    const scale_f32x4 = f32x4.splat(scale);
+    const scale_f32x4 = f32x4.splat(odd ? scale + scale : scale);
     let special = i32x4.splat(0);
     const all = min(block, sixteens);
     sixteens -= all;
@@ -143,20 +150,13 @@ function unpackFloats(
       const large = i8x16.gt_s(magnitude, tabled);
       special = v128.or(special, i8x16.gt_s(magnitude, most));
       const small = v128.or(magnitude, large);
-      // The sign bit goes to the top of its byte.
-      const highs = v128.or(i8x16.swizzle(high, small), i16x8.mul(v128.xor(bytes, magnitude), toTop));
-      const lows = i8x16.swizzle(low, small);
-      const moved = v128.and(magnitude, large);
-      const first = i16x8.add(
-        i16x8.mul(i16x8.extend_low_i8x16_u(moved), up),
-        v128.and(i16x8.extend_low_i8x16_s(large), exponent),
-      );
-      store8(out, i16x8.add(interleavedLow(lows, highs), first), zero, scale_f32x4);
-      const second = i16x8.add(
-        i16x8.mul(i16x8.extend_high_i8x16_u(moved), up),
-        v128.and(i16x8.extend_high_i8x16_s(large), exponent),
-      );
-      store8(out + 32, i16x8.add(interleavedHigh(lows, highs), second), zero, scale_f32x4);
+      // Within bytes: bits that would cross into the next are masked away. The sign bit goes to the top.
+      const bottom = v128.and(magnitude, tabled);
+      const exponents = i8x16.add(i16x8.shr_u(v128.xor(magnitude, bottom), m + 1), exponent);
+      const sign = i16x8.mul(v128.xor(bytes, magnitude), toTop);
+      const highs = v128.or(v128.or(i8x16.swizzle(high, small), v128.and(exponents, large)), sign);
+      const lows = v128.or(i8x16.swizzle(low, small), v128.and(i16x8.mul(bottom, up), large));
+      store16(out, highs, lows, zero, scale_f32x4);
       codes += 2 * width;
       out += 64;
     } while (--count);

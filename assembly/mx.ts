@@ -191,14 +191,17 @@ function pack(
   const complement = held_i8x16(isInteger(format) ? -1 : 0);
   const sign = held_i8x16(isInteger(format) ? 0 : 1 << (elementBits(format, bits) - 1));
   const mask = held_i8x16((1 << width) - 1);
+  const nan = isNv(format) ? nvNan(format) : E8M0_NAN;
+  const offset = (127 - nvBias(format)) << 23;
 
   block >>= 4;
   for (; sixteens; scales++) {
     const byte = <u32>load<u8>(scales);
     // Dividing by a power of two is the same as multiplying by its inverse, down to denormals.
-    const scale = divide ? scaleOf(byte, format, tensorScale) : powerOfTwo(127 - <i32>byte);
+    let scale = powerOfTwo(127 - <i32>byte);
+    if (divide) scale = exact ? reinterpret<f32>((byte << 20) + offset) * tensorScale : scaleOf(byte, format, tensorScale);
     const scale_f32x4 = f32x4.splat(scale);
-    const kept = v128.and(mask, i32x4.splat(-i32(divide ? scale == scale : byte != E8M0_NAN)));
+    const kept = v128.and(mask, i32x4.splat(-i32(byte != nan)));
     let count = min(block, sixteens);
     sixteens -= count;
     do {
