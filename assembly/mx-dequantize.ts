@@ -3,24 +3,26 @@ import {
   scaleOf, widthOf,
 } from './lib/mx';
 
-/** Sixteen codes from 8, 12 or 16 bytes, a byte each. */
+/** Sixteen codes of 6 bits from 12 bytes, a byte each; `sixes` has 63 in every 32 bits. */
 // @ts-ignore: decorator
 @inline
-function loadUnpacked(codes: usize, width: u32): v128 {
-  if (width == 8) return v128.load(codes);
-  if (width == 4) {
-    const bytes = v128.load64_splat(codes);
-    const low = v128.and(bytes, i8x16.splat(15));
-    const high = i8x16.shr_u(bytes, 4);
-    return interleavedLow(low, high);
-  }
+function load6(codes: usize, sixes: v128): v128 {
   const packed = v128.load32_lane(codes, v128.load64_zero(codes), 2, 8);
-  const fours = v128.shuffle<i8>(packed, packed, 0, 1, 2, 2, 3, 4, 5, 5, 6, 7, 8, 8, 9, 10, 11, 11);
-  const a = v128.and(fours, i32x4.splat(0x3f));
-  const b = v128.and(i32x4.shl(fours, 2), i32x4.splat(0x3f00));
-  const c = v128.and(i32x4.shl(fours, 4), i32x4.splat(0x3f_0000));
-  const d = v128.and(i32x4.shl(fours, 6), i32x4.splat(0x3f00_0000));
+  // Three bytes as two pairs, the first two and the last two: each holds two codes.
+  const pairs = v128.shuffle<i8>(packed, packed, 0, 1, 1, 2, 3, 4, 4, 5, 6, 7, 7, 8, 9, 10, 10, 11);
+  const a = v128.and(pairs, sixes);
+  const b = v128.and(i32x4.shl(pairs, 2), i32x4.shl(sixes, 8));
+  const c = v128.and(i32x4.shr_u(pairs, 4), i32x4.shl(sixes, 16));
+  const d = v128.and(i32x4.shr_u(pairs, 2), i32x4.shl(sixes, 24));
   return v128.or(v128.or(a, b), v128.or(c, d));
+}
+
+/** Sixteen codes of 4 bits from 8 bytes, a byte each. */
+// @ts-ignore: decorator
+@inline
+function load4(codes: usize, nibble: v128): v128 {
+  const pairs = v128.load64_zero(codes);
+  return v128.and(interleavedLow(pairs, i16x8.shr_u(pairs, 4)), nibble);
 }
 
 // @ts-ignore: decorator
@@ -100,8 +102,7 @@ function unpackE2m1(
     let count = min(block, sixteens);
     sixteens -= count;
     do {
-      const pairs = v128.load64_zero(codes);
-      const bytes = v128.and(interleavedLow(pairs, i16x8.shr_u(pairs, 4)), nibble);
+      const bytes = load4(codes, nibble);
       store16(out, i8x16.swizzle(high, bytes), i8x16.swizzle(low, bytes), zero, scale);
       codes += 8;
       out += 64;
@@ -114,6 +115,8 @@ function unpackE2m1(
  * even, and sit in the upper byte alone. Magnitudes below 2^(m+1) by table; of those above, exponent and mantissa are moved
  * to their places. Infinities and NaNs are not: their blocks are done again.
  */
+// @ts-ignore: decorator
+@inline
 function unpackFloats(
   codes: usize, scales: usize, sixteens: u32, block: u32, format: u32, width: u32, tensorScale: f32, out: usize,
 ): void {
@@ -129,6 +132,7 @@ function unpackFloats(
   const low = v128.xor(zero, odd
     ? i8x16(0, 0, -128, -64, 0, 0x20, 0x40, 0x60, -128, -112, -96, -80, -64, -48, -32, -16)
     : i8x16(0, -128, 0, 0x40, -128, -96, -64, -32, 0, 0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70));
+  const sixes = held_i32x4(63);
   const used = held_i8x16((1 << element) - 1);
   const magnitudes = held_i8x16((1 << (element - 1)) - 1);
   const tabled = held_i8x16((2 << m) - 1);
@@ -145,7 +149,7 @@ function unpackFloats(
     sixteens -= all;
     let count = all;
     do {
-      const bytes = v128.and(loadUnpacked(codes, width), used);
+      const bytes = width == 6 ? load6(codes, sixes) : v128.and(v128.load(codes), used);
       const magnitude = v128.and(bytes, magnitudes);
       const large = i8x16.gt_s(magnitude, tabled);
       special = v128.or(special, i8x16.gt_s(magnitude, most));
@@ -164,10 +168,20 @@ function unpackFloats(
   }
 }
 
+function unpackFloats8(codes: usize, scales: usize, sixteens: u32, block: u32, format: u32, tensorScale: f32, out: usize): void {
+  unpackFloats(codes, scales, sixteens, block, format, 8, tensorScale, out);
+}
+
+function unpackFloats6(codes: usize, scales: usize, sixteens: u32, block: u32, format: u32, tensorScale: f32, out: usize): void {
+  unpackFloats(codes, scales, sixteens, block, format, 6, tensorScale, out);
+}
+
 function unpackIntegers(
   codes: usize, scales: usize, sixteens: u32, block: u32, format: u32, bits: u32, width: u32, out: usize,
 ): void {
   const unit = -<i32>mantissaBits(format, bits);
+  const sixes = held_i32x4(63);
+  const nibble = held_i8x16(15);
   const half = held_i8x16(1 << (width - 1));
   block >>= 4;
   for (; sixteens; scales++) {
@@ -175,9 +189,10 @@ function unpackIntegers(
     let count = min(block, sixteens);
     sixteens -= count;
     do {
-      const bytes = i8x16.sub(v128.xor(loadUnpacked(codes, width), half), half);
-      const first = i16x8.extend_low_i8x16_s(bytes);
-      const second = i16x8.extend_high_i8x16_s(bytes);
+      const bytes = width == 8 ? v128.load(codes) : width == 4 ? load4(codes, nibble) : load6(codes, sixes);
+      const signed = i8x16.sub(v128.xor(bytes, half), half);
+      const first = i16x8.extend_low_i8x16_s(signed);
+      const second = i16x8.extend_high_i8x16_s(signed);
       v128.store(out, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(first)), scale));
       v128.store(out, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(first)), scale), 16);
       v128.store(out, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(second)), scale), 32);
@@ -208,7 +223,8 @@ export function mx_dequantize_f32(
   while (rows--) {
     if (isInteger(format)) unpackIntegers(codes, scales, sixteens, block, format, bits, width, out);
     else if (width == 4) unpackE2m1(codes, scales, sixteens, block, format, tensorScale, out);
-    else unpackFloats(codes, scales, sixteens, block, format, width, tensorScale, out);
+    else if (width == 6) unpackFloats6(codes, scales, sixteens, block, format, tensorScale, out);
+    else unpackFloats8(codes, scales, sixteens, block, format, tensorScale, out);
     codes += 2 * sixteens * width;
     out += sixteens << 6;
     scales += (n + block - 1) / block;

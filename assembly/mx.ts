@@ -142,18 +142,20 @@ function codes_i32x4(
   return i32x4.dot_i16x8_s(steps, weights);
 }
 
-/** Sixteen codes of `width` bits, a byte each, side by side: 8, 12 or 16 bytes. */
+/** Sixteen codes of `width` bits, a byte each, side by side: 8, 12 or 16 bytes. `ones` has 1 in every 32 bits. */
 // @ts-ignore: decorator
 @inline
-function storePacked(codes: usize, bytes: v128, width: u32): void {
+function storePacked(codes: usize, bytes: v128, width: u32, ones: v128): void {
   if (width == 8) {
     v128.store(codes, bytes);
   } else if (width == 4) {
-    const pairs = v128.and(v128.or(bytes, i16x8.shr_u(bytes, 4)), i16x8.splat(0x00ff));
-    v128.store64_lane(codes, i8x16.narrow_i16x8_u(pairs, pairs), 0);
+    const pairs = v128.or(bytes, i16x8.shr_u(bytes, 4));
+    v128.store64_lane(codes, v128.shuffle<i8>(pairs, pairs, 0, 2, 4, 6, 8, 10, 12, 14, 0, 0, 0, 0, 0, 0, 0, 0), 0);
   } else {
-    const pairs = v128.or(v128.and(bytes, i16x8.splat(0x003f)), i16x8.shr_u(v128.and(bytes, i16x8.splat(0x3f00)), 2));
-    const fours = v128.or(v128.and(pairs, i32x4.splat(0xfff)), i32x4.shr_u(v128.and(pairs, i32x4.splat(0x0fff_0000)), 4));
+    // a + 64·b + 2^12·(c + 64·d)
+    const second = i16x8.shr_u(bytes, 8);
+    const pairs = i16x8.add(i16x8.sub(bytes, i16x8.shl(second, 8)), i16x8.shl(second, 6));
+    const fours = i32x4.dot_i16x8_s(pairs, i32x4.add(ones, i32x4.shl(ones, 28)));
     const packed = v128.shuffle<i8>(fours, fours, 0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 0, 0, 0, 0);
     v128.store64_lane(codes, packed, 0);
     v128.store32_lane(codes, packed, 2, 8);
@@ -191,6 +193,7 @@ function pack(
   const complement = held_i8x16(isInteger(format) ? -1 : 0);
   const sign = held_i8x16(isInteger(format) ? 0 : 1 << (elementBits(format, bits) - 1));
   const mask = held_i8x16((1 << width) - 1);
+  const ones = held_i32x4(1);
   const nan = isNv(format) ? nvNan(format) : E8M0_NAN;
   const offset = (127 - nvBias(format)) << 23;
 
@@ -225,7 +228,7 @@ function pack(
         const negated = v128.and(signs, complement);
         signed = i8x16.sub(v128.xor(signed, negated), negated);
       }
-      storePacked(codes, v128.and(signed, kept), width);
+      storePacked(codes, v128.and(signed, kept), width, ones);
       x += 64;
       codes += 2 * width;
     } while (--count);
@@ -259,6 +262,7 @@ function packIntegers(x: usize, sixteens: u32, block: u32, bits: u32, width: u32
   const largest = held_i8x16((1 << (bits - 1)) - 1);
   const smallest = i8x16.neg(largest);
   const mask = held_i8x16((1 << width) - 1);
+  const ones = held_i32x4(1);
   block >>= 4;
   for (; sixteens; scales++) {
     const byte = <u32>load<u8>(scales);
@@ -273,7 +277,7 @@ function packIntegers(x: usize, sixteens: u32, block: u32, bits: u32, width: u32
       const c = i32x4.sub(f32x4.add(f32x4.mul(v128.load(x, 32), scale), magic), magic);
       const d = i32x4.sub(f32x4.add(f32x4.mul(v128.load(x, 48), scale), magic), magic);
       const bytes = i8x16.narrow_i16x8_s(ab, i16x8.narrow_i32x4_s(c, d));
-      storePacked(codes, v128.and(i8x16.max_s(i8x16.min_s(bytes, largest), smallest), kept), width);
+      storePacked(codes, v128.and(i8x16.max_s(i8x16.min_s(bytes, largest), smallest), kept), width, ones);
       x += 64;
       codes += 2 * width;
     } while (--count);
