@@ -212,7 +212,7 @@ export function mx_dequantize_f32(
 ): void {
   const block = blockOf(format, blockSize);
   const width = widthOf(format, bits, unpacked);
-  if (tensorScale == 0) tensorScale = 1;
+  if (!(tensorScale > 0)) tensorScale = 1; // left out: 0, or NaN
   // Whole blocks follow each other without a seam.
   if (n % block == 0) {
     n *= rows;

@@ -332,7 +332,7 @@ export function mx_quantize_f32(
   const block = blockOf(format, blockSize);
   const width = widthOf(format, bits, unpacked);
   const round = roundingOf(scaling, format, bits);
-  if (tensorScale == 0) tensorScale = 1;
+  if (!(tensorScale > 0)) tensorScale = 1; // left out: 0, or NaN
   // Whole blocks follow each other without a seam.
   if (n % block == 0) {
     n *= rows;

@@ -151,7 +151,7 @@ function params(kernel: string, o: MxOptions): Params {
     scaling: word(kernel, 'scaling', scaling, SCALINGS),
     rounding: word(kernel, 'rounding', rounding, ROUNDINGS),
     unpacked: Number(unpacked),
-    tensorScale: typeof tensorScale === 'number' ? Math.fround(tensorScale) || 1 : tensorScale,
+    tensorScale: typeof tensorScale === 'number' ? Math.fround(tensorScale === 0 ? 1 : tensorScale) : tensorScale,
   };
 }
 
@@ -166,6 +166,7 @@ function lengths(kernel: string, p: Params): { x: number; codes: number; scales:
   integer(kernel, 'scaling', p.scaling, 0, isNv(format) ? 0 : SCALINGS.length - 1);
   integer(kernel, 'rounding', p.rounding, 0, ROUNDINGS.length - 1);
   integer(kernel, 'unpacked', p.unpacked, 0, 1);
+  // 0 is what a pointer call leaves out.
   const tensorScale = finite(kernel, 'tensorScale', p.tensorScale) || 1;
   if (!(tensorScale >= 1 / LIMIT && tensorScale <= LIMIT))
     throw new RangeError(message(kernel, 'tensorScale', 'number from 2^-100 to 2^100', tensorScale));
