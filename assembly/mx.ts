@@ -323,7 +323,33 @@ function roundingOf(scaling: u32, format: u32, bits: u32): u32 {
 }
 
 /**
- * mx_quantize_f32: HEADER
+ * Elements of a few bits with a scale byte per block along the row: OCP microscaling, block floating point, NVFP4.
+ *
+ *   x      f32 [rows, n]
+ *   codes  u8  [rows, ceil(n·width/8)] out: elements of `width` = 4, 6 or 8 bits, low bits first (the first of a byte's two
+ *              in its low nibble; four of 6 bits in three bytes). A row starts a byte; its unused high bits are 0. Floats are
+ *              sign, exponent, mantissa; integers two's complement, in the next field that holds them.
+ *   scales u8  [rows, ceil(n/block)] out: E8M0; nvfp4: E4M3 or UE5M3. The last block of a row may be shorter
+ *   format, scaling, rounding: positions in the lists of ts/contract/mx.ts. bits: bfp's, else 0. blockSize 0: the format's
+ *   own. unpacked 1: a byte for each element. tensorScale 0: 1
+ *
+ * E8M0: byte = exponent of the greatest magnitude (after `scaling` has rounded it) − the element's greatest exponent + 127, in
+ * [0, 254]; nvfp4: greatest magnitude / 6 / tensorScale, each rounded to f32, in the range of the scale's normal numbers, to
+ * nearest, ties to even. An element is x / scale (nvfp4: / f32(scale · tensorScale)), rounded as `rounding` says, saturated.
+ * torchao's to_mx and nvfp4_quantize bit for bit. Floats keep the sign of zero. Denormals are numbers like others.
+ * A block of zeros: the least scale (E8M0 0, nvfp4 0x08), codes 0. NaN or infinity in a block: scale NaN (255; E4M3 0x7f,
+ * UE5M3 0xff), all codes 0; other blocks are not touched by it.
+ *
+ * The caller guarantees: numbers in the contract's bounds, arrays that do not overlap. Any byte may start codes and scales.
+ * Scratch: none. Nothing is fused at any level.
+ *
+ * Method: B. Rouhani et al., "OCP Microscaling Formats (MX) Specification v1.0", 2023. 4 KB of x at a time, so that x is read
+ * from cache the second time: scales of four blocks at once, then codes, sixteen at once: see codes_i32x4. Integers take one
+ * addition: the sum's lower bits are the code, and narrowing saturates it.
+ *
+ * Not done (8 M values, one Zen core): exponents moved to their place by shifts, whose amount depends on the format, MXFP4 6.5 ms
+ * instead of 3.5; integers as magnitudes with signs, 4.7 instead of 1.9; scales block by block, nvfp4 7.0 instead of 5.7.
+ * Multiplying by reciprocals in nvfp4 (other codes next to ties).
  */
 export function mx_quantize_f32(
   x: usize, rows: u32, n: u32, format: u32, codes: usize, scales: usize,

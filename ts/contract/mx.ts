@@ -163,7 +163,9 @@ function lengths(kernel: string, p: Params): { x: number; codes: number; scales:
   integer(kernel, 'blockSize', p.blockSize, 0);
   if (![0, 16, 32, 64].includes(p.blockSize!))
     throw new RangeError(message(kernel, 'blockSize', '16, 32 or 64', p.blockSize));
-  integer(kernel, 'scaling', p.scaling, 0, isNv(format) ? 0 : SCALINGS.length - 1);
+  integer(kernel, 'scaling', p.scaling, 0, SCALINGS.length - 1);
+  if (p.scaling && isNv(format))
+    throw new RangeError(message(kernel, 'scaling', 'nothing: only E8M0 scales have a choice', SCALINGS[p.scaling]));
   integer(kernel, 'rounding', p.rounding, 0, ROUNDINGS.length - 1);
   integer(kernel, 'unpacked', p.unpacked, 0, 1);
   // 0 is what a pointer call leaves out.
