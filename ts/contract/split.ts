@@ -1,4 +1,5 @@
 import type { Params } from '../contract.js';
+import { blockOf, widthOf } from './mx.js';
 
 /**
  * How a kernel's work divides: pieces that write apart and read nothing another writes, so that any number of threads
@@ -46,6 +47,12 @@ function quantized({ rows, n, bits, groupSize, axis }: Params, values: string, a
     },
   ];
 }
+
+const microscaled = (given: Params, values: string): Axis[] => {
+  const { rows, n } = given as { rows: number; n: number };
+  const codes = Math.ceil((n * widthOf(given)) / 8);
+  return byRows(rows, { [values]: 4 * n, codes, scales: Math.ceil(n / blockOf(given)) });
+};
 
 /** Whole kv heads with the query heads that share them. */
 function byKvHeads(
@@ -125,6 +132,8 @@ export const splits: Readonly<Record<string, Split>> = {
   // A state's rows lie between those of the states before and after it: only a lone state's rows can be taken apart.
   softmax_merge_f32: ({ states, rows, n }) =>
     states === 1 ? byRows(rows!, { outputs: 4 * n!, lses: 4, output: 4 * n!, lse: 4 }) : [],
+  mx_quantize_f32: (given) => microscaled(given, 'x'),
+  mx_dequantize_f32: (given) => microscaled(given, 'out'),
   attention_blocksparse_f32: blocksparse,
   attention_decode_f32: (given) => [byKvHeads(given)],
 };
