@@ -221,15 +221,14 @@ const side = (name: 'k' | 'v') => ({
 });
 const stored = { ...side('k'), ...side('v'), kRecent: f32, vRecent: f32 };
 
-/** Keys expanded at a time (assembly/lib/qattention.ts). */
-const CHUNK_KEYS = 64;
-/** Rows (a query of a head) kept in scratch at a time, and in a tile. */
-const PASS_ROWS = 64;
-const TILE_ROWS = 4;
-
-/** Elements of scratch both CPU kernels need: independent of heads, queries and keys. */
+/**
+ * Elements of scratch both CPU kernels need, independent of heads, queries and keys (assembly/lib/qattention.ts): what does
+ * not depend on dimensions, bytes of 64 keys, eight tiles of four rows.
+ */
 function scratchLength({ headDim, valueDim }: Params): number {
-  return CHUNK_KEYS * headDim! + PASS_ROWS * valueDim! * TILE_ROWS;
+  const fixed = 7008 + 97 * Math.max(headDim!, valueDim!) + 64;
+  const tile = 1664 + 16 * (4 + headDim! + valueDim!) + 24 * headDim!;
+  return Math.ceil((fixed + 8 * tile) / 4);
 }
 
 /** Bytes of scratch that the kernels need in the pointer layer. */
