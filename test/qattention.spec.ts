@@ -81,8 +81,8 @@ function spread(arrays: Arrays, p: Params, name: 'k' | 'v') {
   const [scales, minima] = [of('Scales'), of('Minima')];
   const half = 2 ** (bits - 1);
   if (STORED_SCHEMES[scheme] === 'mxfp4') return { range: 6 * 2 ** (largest(of('Exponents')) - 127), middle: 0 };
-  // The table is rounded to 16 bits too.
-  if (STORED_SCHEMES[scheme] === 'codebook') return { range: 2 * largest(scales) * largest(of('Table')), middle: 0 };
+  // The table is rounded to 14 bits.
+  if (STORED_SCHEMES[scheme] === 'codebook') return { range: 5 * largest(scales) * largest(of('Table')), middle: 0 };
   const middles = Array.from(minima, (m, i) => m + half * scales[i]!);
   return { range: half * largest(scales), middle: largest(middles) };
 }

@@ -196,6 +196,82 @@ function split3(bytes: usize, runs: u32, n: u32, e: usize): void {
   } while (--runs);
 }
 
+// @ts-ignore: decorator
+@inline
+function low16(a: v128, b: v128): v128 {
+  return v128.shuffle<i16>(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+}
+
+// @ts-ignore: decorator
+@inline
+function high16(a: v128, b: v128): v128 {
+  return v128.shuffle<i16>(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+}
+
+/** Fours of rows of n bytes become rows of n fours. */
+export function fours(e: usize, count: u32, n: u32, to: usize): void {
+  do {
+    let c: u32 = 0;
+    do {
+      c = min(c, n - 16);
+      const from = e + c;
+      const a = v128.load(from), b = v128.load(from + n), x = v128.load(from + 2 * n), y = v128.load(from + 3 * n);
+      const ab = low8(a, b), xy = low8(x, y), AB = high8(a, b), XY = high8(x, y);
+      const at = to + (c << 2);
+      v128.store(at, low16(ab, xy));
+      v128.store(at, high16(ab, xy), 16);
+      v128.store(at, low16(AB, XY), 32);
+      v128.store(at, high16(AB, XY), 48);
+      c += 16;
+    } while (c < n);
+    e += n << 2;
+    to += n << 2;
+  } while (--count);
+}
+
+// @ts-ignore: decorator
+@inline
+function four(v: v128, by4: v128, table: v128, listed: bool, to: usize): void {
+  let a = v128.and(v, by4), b = v128.and(i16x8.shr_u(v, 4), by4);
+  if (listed) {
+    a = swizzle(table, a);
+    b = swizzle(table, b);
+  }
+  v128.store(to, v128.shuffle<i32>(a, b, 0, 4, 1, 5));
+  v128.store(to, v128.shuffle<i32>(a, b, 2, 6, 3, 7), 16);
+}
+
+/** 4 bits along rows of 32·k codes straight to fours of keys. */
+// @ts-ignore: decorator
+@inline
+function fours4(codes: usize, count: u32, n: u32, flip: u32, table: v128, listed: bool, to: usize): void {
+  const by4 = held_i32x4(0x0f0f0f0f), flips = held_i32x4(flip);
+  const step = n >> 1;
+  let left: i32 = count;
+  do {
+    let a = codes;
+    const b = left > 1 ? step : 0, x = left > 2 ? step << 1 : 0, y = left > 3 ? step * 3 : 0;
+    const end = a + step;
+    do {
+      const va = v128.load(a), vb = v128.load(a + b), vx = v128.load(a + x), vy = v128.load(a + y);
+      const ab = low8(va, vb), xy = low8(vx, vy), AB = high8(va, vb), XY = high8(vx, vy);
+      four(v128.xor(low16(ab, xy), flips), by4, table, listed, to);
+      four(v128.xor(high16(ab, xy), flips), by4, table, listed, to + 32);
+      four(v128.xor(low16(AB, XY), flips), by4, table, listed, to + 64);
+      four(v128.xor(high16(AB, XY), flips), by4, table, listed, to + 96);
+      a += 16;
+      to += 128;
+    } while (a < end);
+    codes += step << 2;
+    left -= 4;
+  } while (left > 0);
+}
+
+export function foursOfRows4(codes: usize, count: u32, n: u32, flip: u32, table: usize, to: usize): void {
+  if (table) fours4(codes, count, n, 0, v128.load(table), true, to);
+  else fours4(codes, count, n, flip, i32x4.splat(0), false, to);
+}
+
 /** Keys of codes that lie along rows: `count` rows from `codes` on. `flip` has every code's sign bit, or is 0. */
 export function expandRows(codes: usize, count: u32, n: u32, bits: u32, flip: u32, table: usize, e: usize): void {
   if (bits == 8) rows8(codes, count * n, flip, e);

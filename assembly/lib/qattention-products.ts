@@ -8,7 +8,8 @@
 import { held, madd_f32x4 } from './exp';
 import { MAGIC, MAGIC_BITS, held_i32x4 } from './quantize';
 
-const LEVELS: f32 = 32767;
+/** Leaves both bytes of an integer in range when the lower one is signed: 127·256 + 127. */
+const LEVELS: f32 = 32639;
 /** Anything smaller counts as this: its inverse must be finite. */
 const TINY: f32 = 1e-30;
 
@@ -83,11 +84,12 @@ export function transposeQueries(from: usize, n: u32, to: usize): void {
 }
 
 /**
- * x = q·s as 16-bit integers [n/8][4 rows][8], x ≈ integer · `unit` (row lanes); for every `size` of them the sum of
- * the integers, and Σ q·(m + middle·s) (`offsets`): row lanes each. NaN or infinity in q or s makes the offset NaN.
+ * x = q·s as 16-bit integers [n/8][4 rows][8] (or `bytes`: in two planes, x = 256·first + second, signed,
+ * [n/16][4 rows][16] each, zeros after n), x ≈ integer · `unit` (row lanes); for every `size` of them the sum of the
+ * integers, and Σ q·(m + middle·s) (`offsets`): row lanes each. NaN or infinity in q or s makes the offset NaN.
  */
 export function roundQueries(
-  q: usize, s: usize, m: usize, middle: f32, n: u32, size: u32, x: usize, unit: usize, sums: usize, offsets: usize,
+  q: usize, s: usize, m: usize, middle: f32, n: u32, size: u32, bytes: bool, x: usize, unit: usize, sums: usize, offsets: usize,
 ): void {
   const absolute = held_i32x4(0x7fffffff), middle_f32x4 = held(middle);
   let h0 = f32x4.splat(0), h1 = h0, h2 = h0, h3 = h0;
@@ -118,11 +120,21 @@ export function roundQueries(
   }
   const high = f32x4.pmax(maxima_f32x4(h0, h1, h2, h3), f32x4.splat(TINY));
   v128.store(unit, f32x4.div(high, f32x4.splat(LEVELS)));
-  const inverses = f32x4.div(f32x4.splat(LEVELS), high);
-  roundRow(q, s, splat(inverses, 0), n, size, x, sums);
-  roundRow(q + 16, s, splat(inverses, 1), n, size, x + 16, sums + 4);
-  roundRow(q + 32, s, splat(inverses, 2), n, size, x + 32, sums + 8);
-  roundRow(q + 48, s, splat(inverses, 3), n, size, x + 48, sums + 12);
+  v128.store(unit, f32x4.div(f32x4.splat(LEVELS), high), 16);
+  for (let row: usize = 0; row < 64; row += 16) {
+    const inverse = v128.load32_splat(unit + 16 + (row >> 2));
+    if (bytes) roundRowBytes(q + row, s, inverse, n, size, x + row, sums + (row >> 2));
+    else roundRow(q + row, s, inverse, n, size, x + row, sums + (row >> 2));
+  }
+}
+
+/** Eight of a row of queries (64 bytes from four to the next four). */
+// @ts-ignore: decorator
+@inline
+function rounded(q: usize, s: usize, inverse: v128, magic: v128, bits: v128): v128 {
+  const a = madd_f32x4(f32x4.mul(v128.load(q), v128.load(s)), inverse, magic);
+  const b = madd_f32x4(f32x4.mul(v128.load(q, 64), v128.load(s, 16)), inverse, magic);
+  return i16x8.narrow_i32x4_s(i32x4.sub(a, bits), i32x4.sub(b, bits));
 }
 
 function roundRow(q: usize, s: usize, inverse: v128, n: u32, size: u32, x: usize, sums: usize): void {
@@ -131,13 +143,35 @@ function roundRow(q: usize, s: usize, inverse: v128, n: u32, size: u32, x: usize
     const end = s + (min(size, left) << 2);
     let sum = i32x4.splat(0);
     do {
-      const a = madd_f32x4(f32x4.mul(v128.load(q), v128.load(s)), inverse, magic);
-      const b = madd_f32x4(f32x4.mul(v128.load(q, 64), v128.load(s, 16)), inverse, magic);
-      const v = i16x8.narrow_i32x4_s(i32x4.sub(a, bits), i32x4.sub(b, bits));
+      const v = rounded(q, s, inverse, magic, bits);
       v128.store(x, v);
       sum = i32x4.add(sum, i32x4.dot_i16x8_s(v, ones));
       q += 128;
       s += 32;
+      x += 64;
+    } while (s < end);
+    sum = i32x4.add(sum, high64(sum, sum));
+    store<i32>(sums, i32x4.extract_lane(sum, 0) + i32x4.extract_lane(sum, 1));
+    sums += 16;
+  }
+}
+
+function roundRowBytes(q: usize, s: usize, inverse: v128, n: u32, size: u32, x: usize, sums: usize): void {
+  const magic = held(MAGIC), bits = held_i32x4(MAGIC_BITS), ones = held_i32x4(0x10001);
+  const half = held_i32x4(0x800080), lower = held_i32x4(0xff00ff);
+  const second = ((n + 15) & ~15) << 2;
+  for (let left: i32 = n; left > 0; left -= size) {
+    const end = s + (min(size, left) << 2);
+    let sum = i32x4.splat(0);
+    do {
+      const v = rounded(q, s, inverse, magic, bits);
+      let w = i32x4.splat(0);
+      if (s + 32 < end) w = rounded(q + 128, s + 32, inverse, magic, bits);
+      sum = i32x4.add(sum, i32x4.add(i32x4.dot_i16x8_s(v, ones), i32x4.dot_i16x8_s(w, ones)));
+      v128.store(x, i8x16.narrow_i16x8_s(i16x8.shr_s(i16x8.add(v, half), 8), i16x8.shr_s(i16x8.add(w, half), 8)));
+      v128.store(x + second, i8x16.narrow_i16x8_u(v128.and(v, lower), v128.and(w, lower)));
+      q += 256;
+      s += 64;
       x += 64;
     } while (s < end);
     sum = i32x4.add(sum, high64(sum, sum));
@@ -188,6 +222,59 @@ export function scores(
 
 // @ts-ignore: decorator
 @inline
+function dot(signed: v128, codes: v128, sum: v128): v128 {
+  return i32x4.relaxed_dot_i8x16_i7x16_add_s(signed, codes, sum);
+}
+
+/**
+ * The same from queries in two planes of bytes, `second` bytes apart: codes are below 128, which makes the relaxed dot
+ * product of bytes exact. One plane after the other, into the same sums.
+ */
+export function scoresBytes(
+  e: usize, n: u32, count: u32, x: usize, second: u32, width: u32, sums: usize, half: i32, unit: usize, factor: f32, offsets: usize,
+  s: usize, step: u32, m: usize, minStep: u32, middle: f32, add: bool, p: usize,
+): void {
+  const blocks = (width + 15) >> 4 << 6;
+  const correction = i32x4.mul(v128.load(sums), i32x4.splat(half));
+  const units = f32x4.mul(v128.load(unit), f32x4.splat(factor));
+  const offset = v128.load(offsets);
+  let left: i32 = count;
+  do {
+    let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+    let at = x;
+    let end = at + blocks;
+    for (let plane: u32 = 0; plane < 2; plane++) {
+      let e0 = e, e1 = left > 1 ? e + n : e;
+      a0 = i32x4.shl(a0, 8); a1 = i32x4.shl(a1, 8); a2 = i32x4.shl(a2, 8); a3 = i32x4.shl(a3, 8);
+      b0 = i32x4.shl(b0, 8); b1 = i32x4.shl(b1, 8); b2 = i32x4.shl(b2, 8); b3 = i32x4.shl(b3, 8);
+      do {
+        const a = v128.load(e0), b = v128.load(e1);
+        let q = v128.load(at);
+        a0 = dot(q, a, a0); b0 = dot(q, b, b0);
+        q = v128.load(at, 16);
+        a1 = dot(q, a, a1); b1 = dot(q, b, b1);
+        q = v128.load(at, 32);
+        a2 = dot(q, a, a2); b2 = dot(q, b, b2);
+        q = v128.load(at, 48);
+        a3 = dot(q, a, a3); b3 = dot(q, b, b3);
+        e0 += 16; e1 += 16;
+        at += 64;
+      } while (at < end);
+      at = x + second;
+      end = at + blocks;
+    }
+    put(p, sums_i32x4(a0, a1, a2, a3), correction, units, offset, s, m, middle, add);
+    s += step; m += minStep;
+    if (left > 1) put(p + 16, sums_i32x4(b0, b1, b2, b3), correction, units, offset, s, m, middle, add);
+    s += step; m += minStep;
+    p += 32;
+    e += n << 1;
+    left -= 2;
+  } while (left > 0);
+}
+
+// @ts-ignore: decorator
+@inline
 function put(p: usize, sum: v128, correction: v128, units: v128, offset: v128, s: usize, m: usize, middle: f32, add: bool): void {
   const scale = v128.load32_splat(s);
   const off = madd_f32x4(scale, f32x4.splat(middle), v128.load32_splat(m));
@@ -196,36 +283,78 @@ function put(p: usize, sum: v128, correction: v128, units: v128, offset: v128, s
   v128.store(p, madd_f32x4(score, scale, add ? f32x4.add(rest, v128.load(p)) : rest));
 }
 
-/**
- * Weights p·s as 16-bit integers, pairs of keys [count/2][4 rows][2], p·s ≈ integer · `unit`; their sum, and
- * Σ p·(m + middle·s) (`offset`): row lanes each.
- */
-export function roundWeights(
-  p: usize, count: u32, s: usize, step: u32, m: usize, minStep: u32, middle: f32, w: usize, unit: usize, sums: usize, offset: usize,
-): void {
-  const absolute = held_i32x4(0x7fffffff), middle_f32x4 = held(middle);
+/** Weights [count][4 rows] are scaled so that a row's largest becomes LEVELS; `unit` (row lanes) scales back. */
+export function scaleWeights(p: usize, count: u32, unit: usize): void {
   const end = p + (count << 4);
-  let high = f32x4.splat(TINY), off = f32x4.splat(0);
-  let at = p, sAt = s;
+  let high = f32x4.splat(TINY);
+  let at = p;
   do {
-    const weight = v128.load(at), scale = v128.load32_splat(sAt);
-    high = f32x4.pmax(high, v128.and(f32x4.mul(weight, scale), absolute));
-    off = madd_f32x4(weight, madd_f32x4(scale, middle_f32x4, v128.load32_splat(m)), off);
+    high = f32x4.pmax(high, v128.load(at));
     at += 16;
-    sAt += step;
-    m += minStep;
   } while (at < end);
   v128.store(unit, f32x4.div(high, f32x4.splat(LEVELS)));
-  v128.store(offset, off);
+  const scale = f32x4.div(f32x4.splat(LEVELS), high);
+  do {
+    v128.store(p, f32x4.mul(v128.load(p), scale));
+    p += 16;
+  } while (p < end);
+}
 
-  const inverse = f32x4.div(f32x4.splat(LEVELS), high);
+/**
+ * Scales s of `count` keys, `groups` each, for the weights to take in: divided by the group's largest (`highest`
+ * [groups]), [count][groups] to `scaled`; and m + middle·s, to `offsets`.
+ */
+export function scaleScales(
+  s: usize, m: usize, minStep: u32, middle: f32, count: u32, groups: u32, scaled: usize, offsets: usize, highest: usize,
+): void {
+  const step = groups << 2;
+  for (let g: u32 = 0; g < groups; g++) {
+    let high = TINY;
+    let at = s, mAt = m, to: usize = g << 2;
+    for (let i: u32 = 0; i < count; i++) {
+      const scale = load<f32>(at);
+      const size = abs(scale);
+      high = size > high ? size : high;
+      store<f32>(offsets + to, scale * middle + load<f32>(mAt));
+      at += step;
+      mAt += minStep;
+      to += step;
+    }
+    store<f32>(highest + (g << 2), high);
+    const inverse: f32 = 1 / high;
+    at = s;
+    to = g << 2;
+    for (let i: u32 = 0; i < count; i++) {
+      store<f32>(scaled + to, load<f32>(at) * inverse);
+      at += step;
+      to += step;
+    }
+    s += 4;
+    if (minStep) m += 4;
+  }
+}
+
+/** Σ p·offset: row lanes. */
+export function weighOffsets(p: usize, count: u32, offsets: usize, step: u32, sum: usize): void {
+  const end = p + (count << 4);
+  let a = f32x4.splat(0);
+  do {
+    a = madd_f32x4(v128.load(p), v128.load32_splat(offsets), a);
+    p += 16;
+    offsets += step;
+  } while (p < end);
+  v128.store(sum, a);
+}
+
+/** Weights p·s as 16-bit integers, pairs of keys [count/2][4 rows][2], and their sums (row lanes). */
+export function roundPairs(p: usize, count: u32, s: usize, step: u32, w: usize, sums: usize): void {
+  const end = p + (count << 4);
   const magic = held(MAGIC), bits = held_i32x4(MAGIC_BITS), lower = held_i32x4(0xffff);
   let sum = i32x4.splat(0);
   do {
-    const a = i32x4.sub(madd_f32x4(f32x4.mul(v128.load(p), v128.load32_splat(s)), inverse, magic), bits);
+    const a = i32x4.sub(madd_f32x4(v128.load(p), v128.load32_splat(s), magic), bits);
     let b = i32x4.splat(0);
-    if (p + 16 < end)
-      b = i32x4.sub(madd_f32x4(f32x4.mul(v128.load(p, 16), v128.load32_splat(s + step)), inverse, magic), bits);
+    if (p + 16 < end) b = i32x4.sub(madd_f32x4(v128.load(p, 16), v128.load32_splat(s + step), magic), bits);
     sum = i32x4.add(sum, i32x4.add(a, b));
     v128.store(w, v128.or(v128.and(a, lower), i32x4.shl(b, 16)));
     p += 32;
@@ -233,6 +362,44 @@ export function roundWeights(
     w += 16;
   } while (p < end);
   v128.store(sums, sum);
+}
+
+/**
+ * The same in two planes of bytes, 256·first + second, fours of keys [16][4 rows][4] each: keys `lead` to `end` of those
+ * from p and s on, others count nothing. From the four of `lead` to that of `end` - 1.
+ */
+export function roundFours(p: usize, lead: u32, end: u32, s: usize, step: u32, w: usize, sums: usize): void {
+  const magic = held(MAGIC), half = held_i32x4(0x800080), lower = held_i32x4(0xff00ff), low16 = held_i32x4(0xffff);
+  const order = v128.xor(held_i32x4(0), i8x16(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15));
+  const ones = held_i32x4(0x01010101);
+  let mask: u32 = <u32>-1 << (lead << 3);
+  let left: i32 = end;
+  let high = i32x4.splat(0), low = high;
+  do {
+    if (left < 4) mask &= <u32>-1 >> ((4 - left) << 3);
+    const a = madd_f32x4(v128.load(p), v128.load32_splat(s), magic);
+    s += step;
+    const b = madd_f32x4(v128.load(p, 16), v128.load32_splat(s), magic);
+    s += step;
+    const c = madd_f32x4(v128.load(p, 32), v128.load32_splat(s), magic);
+    s += step;
+    const d = madd_f32x4(v128.load(p, 48), v128.load32_splat(s), magic);
+    s += step;
+    const ab = v128.or(v128.and(a, low16), i32x4.shl(b, 16)), cd = v128.or(v128.and(c, low16), i32x4.shl(d, 16));
+    const used = i32x4.splat(mask);
+    const first = i8x16.narrow_i16x8_s(i16x8.shr_s(i16x8.add(ab, half), 8), i16x8.shr_s(i16x8.add(cd, half), 8));
+    const second = i8x16.narrow_i16x8_u(v128.and(ab, lower), v128.and(cd, lower));
+    const x = v128.and(i8x16.relaxed_swizzle(first, order), used), y = v128.and(i8x16.relaxed_swizzle(second, order), used);
+    v128.store(w, x);
+    v128.store(w, y, 256);
+    high = dot(x, ones, high);
+    low = dot(y, ones, low);
+    mask = -1;
+    left -= 4;
+    p += 64;
+    w += 16;
+  } while (left > 0);
+  v128.store(sums, i32x4.add(i32x4.shl(high, 8), low));
 }
 
 /**
@@ -245,6 +412,8 @@ export function addValues(
 ): void {
   const wEnd = w + ((count + 1) >> 1 << 4);
   const end = e + width;
+  const correction = i32x4.mul(v128.load(sums), i32x4.splat(half));
+  const units = f32x4.mul(v128.load(unit), f32x4.splat(factor)), off = f32x4.mul(v128.load(offset), v128.load(unit));
   do {
     let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
     let at = e, x = w;
@@ -263,15 +432,52 @@ export function addValues(
       at += n << 1;
       x += 16;
     } while (x < wEnd);
-    const correction = i32x4.mul(v128.load(sums), i32x4.splat(half));
-    const units = f32x4.mul(v128.load(unit), f32x4.splat(factor));
-    const off = v128.load(offset);
     addFour(a0, a1, a2, a3, correction, units, off, s, m, middle, o);
     if (s) { s += 16; m += 16; }
     addFour(b0, b1, b2, b3, correction, units, off, s, m, middle, o + 64);
     if (s) { s += 16; m += 16; }
     o += 128;
     e += 8;
+  } while (e < end);
+}
+
+/** The same from weights in two planes of bytes, and codes below 128 in fours of keys, e [fours][n][4]. */
+export function addValuesBytes(
+  e: usize, n: u32, fours: u32, w: usize, width: u32, sums: usize, half: i32, unit: usize, factor: f32, offset: usize,
+  s: usize, m: usize, middle: f32, o: usize,
+): void {
+  const end = e + (width << 2);
+  const correction = i32x4.mul(v128.load(sums), i32x4.splat(half));
+  const units = f32x4.mul(v128.load(unit), f32x4.splat(factor)), off = f32x4.mul(v128.load(offset), v128.load(unit));
+  do {
+    let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+    let x = w;
+    for (let plane: u32 = 0; plane < 2; plane++) {
+      let at = e;
+      const wEnd = x + (fours << 4);
+      a0 = i32x4.shl(a0, 8); a1 = i32x4.shl(a1, 8); a2 = i32x4.shl(a2, 8); a3 = i32x4.shl(a3, 8);
+      b0 = i32x4.shl(b0, 8); b1 = i32x4.shl(b1, 8); b2 = i32x4.shl(b2, 8); b3 = i32x4.shl(b3, 8);
+      do {
+        const u = v128.load(at), v = v128.load(at, 16), weights = v128.load(x);
+        let weight = splat(weights, 0);
+        a0 = dot(weight, u, a0); b0 = dot(weight, v, b0);
+        weight = splat(weights, 1);
+        a1 = dot(weight, u, a1); b1 = dot(weight, v, b1);
+        weight = splat(weights, 2);
+        a2 = dot(weight, u, a2); b2 = dot(weight, v, b2);
+        weight = splat(weights, 3);
+        a3 = dot(weight, u, a3); b3 = dot(weight, v, b3);
+        at += n << 2;
+        x += 16;
+      } while (x < wEnd);
+      x = w + 256;
+    }
+    addFour(a0, a1, a2, a3, correction, units, off, s, m, middle, o);
+    if (s) { s += 16; m += 16; }
+    addFour(b0, b1, b2, b3, correction, units, off, s, m, middle, o + 64);
+    if (s) { s += 16; m += 16; }
+    o += 128;
+    e += 32;
   } while (e < end);
 }
 

@@ -8,8 +8,11 @@
  */
 
 import { attend, begin, finish, weigh } from './attention';
-import { expandColumns, expandRows } from './qattention-expand';
-import { addValues, roundQueries, roundWeights, scores, transposeQueries } from './qattention-products';
+import { expandColumns, expandRows, fours, foursOfRows4 } from './qattention-expand';
+import {
+  addValues, addValuesBytes, roundFours, roundPairs, roundQueries, scaleScales, scaleWeights, scores, scoresBytes,
+  transposeQueries, weighOffsets,
+} from './qattention-products';
 
 /** Rows kept in scratch at a time. */
 export const PASS_ROWS: u32 = 32;
@@ -51,10 +54,12 @@ export class Side {
   /** which is `middle` scales above the minimum, times `factor`. */
   middle: f32;
   factor: f32;
-  /** Bytes that stand for the 16 codes, or 0. A second table after the first: values are 256·first + second. */
+  /** Bytes that stand for the 16 codes, or 0. A second table after the first: values are 128·first + second. */
   table: usize;
   two: u32;
   scheme: u32;
+  /** Bytes are below 128: products of bytes are exact. */
+  bytes: u32;
 
   /** On to the next kv head. */
   next(): void {
@@ -68,7 +73,7 @@ export class Side {
 /** Where things stand in scratch. */
 const V_SIDE: usize = 96;
 const TABLES: usize = 192;
-/** Rows' largest scores; what roundWeights leaves. */
+/** Rows' largest scores; what weights are scaled by; their sums and Σ p·offset. */
 const TOP: usize = 256;
 const UNIT: usize = 272;
 const SUMS: usize = 288;
@@ -76,20 +81,24 @@ const OFFSET: usize = 304;
 const WEIGHTS: usize = 320;
 const ONES: usize = WEIGHTS + 16 * 32;
 const ZEROS: usize = ONES + 1024;
-/** Scales of mxfp4, [64 keys][8]. */
-const SCALES: usize = ZEROS + 1024;
+/** Scales of mxfp4 in f32, [64 keys][8]. */
+const EXPONENTS: usize = ZEROS + 1024;
+/** Scales for weights to take in, their offsets [64 keys][16 groups] and the largest of each group. */
+const SCALED: usize = EXPONENTS + 2048;
+const OFFSETS: usize = SCALED + 68 * 64;
+const HIGHEST: usize = OFFSETS + 68 * 64;
 /** What `attend` passes scores through. */
-const RECENT: usize = SCALES + 2048;
+const RECENT: usize = HIGHEST + 64;
 const BYTES: usize = RECENT + 2080;
 
 // In a tile, behind what lib/attention.ts keeps there:
-/** Which column group the queries are rounded for, plus 1; unit of the rounded queries; sums and offsets of 17 groups; weights. */
-const FOLDED: usize = 0;
+/** Which column group the queries are rounded for, plus 1; unit of the rounded queries; sums and offsets of 16 groups; weights. */
 const Q_UNIT: usize = 16;
-const Q_SUMS: usize = 32;
-const Q_OFFSETS: usize = Q_SUMS + 17 * 16;
-const P: usize = Q_OFFSETS + 17 * 16;
-const QUERIES: usize = P + 68 * 16;
+const W_UNIT: usize = 48;
+const Q_SUMS: usize = 64;
+const Q_OFFSETS: usize = Q_SUMS + 16 * 16;
+const P: usize = Q_OFFSETS + 16 * 16;
+const QUERIES: usize = P + 72 * 16;
 
 export function kSide(scratch: usize): Side {
   return changetype<Side>(scratch);
@@ -148,14 +157,15 @@ export function fill(
   if (scheme == CODEBOOK) {
     let largest: f32 = 1e-30;
     for (let i: usize = 0; i < 16; i++) largest = max(largest, abs(load<f32>(table + (i << 2))));
-    side.factor = largest / 32767;
+    side.factor = largest / 8191;
     side.two = 1;
     for (let i: usize = 0; i < 16; i++) {
       const value: i32 = <i32>nearest(load<f32>(table + (i << 2)) / side.factor);
-      store<u8>(side.table + i, (value >> 8) + 128);
-      store<u8>(side.table + i, value, 16);
+      store<u8>(side.table + i, (value >> 7) + 64);
+      store<u8>(side.table + i, value & 127, 16);
     }
   }
+  side.bytes = ASC_FEATURE_RELAXED_SIMD && bits < 8 ? 1 : 0;
 }
 
 /** What does not change within a call. */
@@ -167,7 +177,7 @@ export function prepare(scratch: usize): void {
 // @ts-ignore: decorator
 @inline
 function tileBytes(headDim: u32, valueDim: u32): usize {
-  return QUERIES + ((4 + headDim + valueDim) << 4) + (headDim << 4) + (headDim << 3);
+  return QUERIES + ((4 + headDim + valueDim) << 4) + (headDim << 4) + ((headDim + 15 & ~15) << 3);
 }
 
 // @ts-ignore: decorator
@@ -179,7 +189,7 @@ function ours(tile: usize, headDim: u32, valueDim: u32): usize {
 // @ts-ignore: decorator
 @inline
 function tilesAt(scratch: usize, headDim: u32, valueDim: u32): usize {
-  return scratch + BYTES + 97 * max(headDim, valueDim) + 64;
+  return scratch + BYTES + 164 * max(headDim, valueDim) + 64;
 }
 
 /** Rows [row, end) of a pass, as in lib/attention.ts. */
@@ -195,7 +205,7 @@ export function beginPass(
     store<u32>(own, 0);
     if (!k.column)
       roundQueries(
-        own + QUERIES, scratch + ONES, scratch + ONES, 0, headDim, k.size,
+        own + QUERIES, scratch + ONES, scratch + ONES, 0, headDim, k.size, k.bytes != 0,
         own + QUERIES + (headDim << 4), own + Q_UNIT, own + Q_SUMS, own + Q_OFFSETS,
       );
     tile += tileBytes(headDim, valueDim);
@@ -239,74 +249,117 @@ function scalesOf(side: Side, from: u32, count: u32, to: usize): usize {
   return to - count * side.step;
 }
 
+/** Scores of keys from some of their dimensions. */
+// @ts-ignore: decorator
+@inline
+function score(
+  k: Side, e: usize, count: u32, x: usize, width: u32, sums: usize, unit: usize, second: u32, offsets: usize,
+  s: usize, step: u32, m: usize, minStep: u32, middle: f32, add: bool, p: usize,
+): void {
+  const n = k.n;
+  const factor: f32 = k.two && !second ? 128 * k.factor : k.factor;
+  const half = second ? 0 : k.two ? 64 : k.half;
+  if (ASC_FEATURE_RELAXED_SIMD) {
+    if (k.bytes) {
+      scoresBytes(e, n, count, x, (n + 15 & ~15) << 2, width, sums, half, unit, factor, offsets, s, step, m, minStep, middle, add, p);
+      return;
+    }
+  }
+  scores(e, n, count, x, width, sums, half, unit, factor, offsets, s, step, m, minStep, middle, add, p);
+}
+
 /** Scores of keys [from, to) for one tile, whose queries have been rounded or are now. */
 function scoreTile(scratch: usize, own: usize, e: usize, from: u32, to: u32, scales: usize, second: u32): void {
   const k = kSide(scratch);
   const n = k.n;
-  const x = own + QUERIES + (n << 4);
-  const factor: f32 = k.two && !second ? 256 * k.factor : k.factor;
-  const half = second ? 0 : k.two ? 128 : k.half;
+  const x = own + QUERIES + (n << 4), unit = own + Q_UNIT, ones = scratch + ONES;
+  let sums = own + Q_SUMS, offsets = own + Q_OFFSETS;
+  let p = own + P;
   if (k.column) {
-    let p = own + P;
     while (from < to) {
       const run = from / k.size;
       const end = min(to, (run + 1) * k.size);
       if (load<u32>(own) != run + 1) {
         const at = <usize>run * k.step;
-        roundQueries(
-          own + QUERIES, k.scales + at, k.minStep ? k.minima + at : k.minima, k.middle, n, n, x, own + Q_UNIT, own + Q_SUMS, own + Q_OFFSETS,
-        );
+        roundQueries(own + QUERIES, k.scales + at, k.minStep ? k.minima + at : k.minima, k.middle, n, n, k.bytes != 0, x, unit, sums, offsets);
         store<u32>(own, run + 1);
       }
-      scores(
-        e, n, end - from, x, n, own + Q_SUMS, half, own + Q_UNIT, factor, own + Q_OFFSETS,
-        scratch + ONES, 0, scratch + ONES, 0, 0, false, p,
-      );
+      score(k, e, end - from, x, n, sums, unit, 0, offsets, ones, 0, ones, 0, 0, false, p);
       e += (end - from) * n;
       p += (end - from) << 4;
       from = end;
     }
     return;
   }
-  const minima = k.minStep ? k.minima + <usize>from * k.step : k.minima;
-  for (let c: u32 = 0, g: u32 = 0; c < n; c += k.size, g++)
-    scores(
-      e + c, n, to - from, x + (c << 3), min(k.size, n - c), own + Q_SUMS + (g << 4), half, own + Q_UNIT, factor,
-      second ? scratch + ZEROS : own + Q_OFFSETS + (g << 4),
-      scales + (g << 2), k.step, minima + (g << 2), k.minStep, k.middle, c > 0 || second > 0, own + P,
+  let minima = k.minStep ? k.minima + <usize>from * k.step : k.minima;
+  const queryStep: u32 = k.bytes ? 2 : 3;
+  for (let c: u32 = 0; c < n; c += k.size) {
+    score(
+      k, e + c, to - from, x + (c << queryStep), min(k.size, n - c), sums, unit, second, second ? scratch + ZEROS : offsets,
+      scales, k.step, minima, k.minStep, k.middle, c > 0 || second > 0, p,
     );
+    sums += 16;
+    offsets += 16;
+    scales += 4;
+    if (k.minStep) minima += 4;
+  }
 }
 
-/** Outputs of one tile take up the values of keys [from, to). */
-function addTile(scratch: usize, own: usize, o: usize, e: usize, from: u32, to: u32, scales: usize, second: u32): void {
+/** Values of `count` keys from `row` of those at `e` on, in some of their dimensions: weights are rounded, outputs added. */
+// @ts-ignore: decorator
+@inline
+function add(
+  v: Side, scratch: usize, e: usize, row: u32, count: u32, c: u32, width: u32, p: usize, scaled: usize, step: u32,
+  highest: f32, second: u32, s: usize, m: usize, o: usize,
+): void {
+  const n = v.n;
+  const factor: f32 = highest * (v.two && !second ? 128 * v.factor : v.factor);
+  const half = second ? 0 : v.two ? 64 : v.half;
+  const w = scratch + WEIGHTS, unit = scratch + UNIT, sums = scratch + SUMS, offset = second ? scratch + ZEROS : scratch + OFFSET;
+  if (ASC_FEATURE_RELAXED_SIMD) {
+    if (v.bytes) {
+      const lead = row & 3;
+      roundFours(p - (lead << 4), lead, lead + count, scaled - lead * step, step, w, sums);
+      addValuesBytes(
+        e + ((row - lead) * n) + (c << 2), n, (lead + count + 3) >> 2, w, width, sums, half, unit, factor, offset, s, m, v.middle, o,
+      );
+      return;
+    }
+  }
+  roundPairs(p, count, scaled, step, w, sums);
+  addValues(e + row * n + c, n, count, w, width, sums, half, unit, factor, offset, s, m, v.middle, o);
+}
+
+/**
+ * Outputs of one tile take up the values of keys [from, to), of which the first is row `row` of those expanded and, of
+ * those whose scales are at hand, number `at`.
+ */
+function addTile(scratch: usize, own: usize, o: usize, e: usize, row: u32, at: u32, from: u32, to: u32, second: u32): void {
   const v = vSide(scratch);
   const n = v.n;
-  const factor: f32 = v.two && !second ? 256 * v.factor : v.factor;
-  const half = second ? 0 : v.two ? 128 : v.half;
-  const w = scratch + WEIGHTS, unit = scratch + UNIT, sums = scratch + SUMS, offset = scratch + OFFSET;
   let p = own + P;
   if (v.column) {
     while (from < to) {
       const run = from / v.size;
       const end = min(to, (run + 1) * v.size);
-      const at = <usize>run * v.step;
-      roundWeights(p, end - from, scratch + ONES, 0, scratch + ONES, 0, 0, w, unit, sums, offset);
-      addValues(
-        e, n, end - from, w, n, sums, half, unit, factor, offset,
-        v.scales + at, v.minStep ? v.minima + at : v.minima, v.middle, o,
+      const group = <usize>run * v.step;
+      weighOffsets(p, end - from, scratch + ONES, 0, scratch + OFFSET);
+      add(
+        v, scratch, e, row, end - from, 0, n, p, scratch + ONES, 0, 1, 0, v.scales + group, v.minStep ? v.minima + group : v.minima, o,
       );
-      e += (end - from) * n;
+      row += end - from;
       p += (end - from) << 4;
       from = end;
     }
     return;
   }
-  const minima = v.minStep ? v.minima + <usize>from * v.step : v.minima;
-  for (let c: u32 = 0, g: u32 = 0; c < n; c += v.size, g++) {
-    roundWeights(p, to - from, scales + (g << 2), v.step, minima + (g << 2), v.minStep, v.middle, w, unit, sums, offset);
-    addValues(
-      e + c, n, to - from, w, min(v.size, n - c), sums, half, unit, factor, second ? scratch + ZEROS : offset, 0, 0, 0, o + (c << 4),
-    );
+  let scaled = scratch + SCALED + at * v.step, offsets = scratch + OFFSETS + at * v.step, highest = scratch + HIGHEST;
+  for (let c: u32 = 0; c < n; c += v.size) {
+    weighOffsets(p, to - from, offsets, v.step, scratch + OFFSET);
+    add(v, scratch, e, row, to - from, c, min(v.size, n - c), p, scaled, v.step, load<f32>(highest), second, 0, 0, o + (c << 4));
+    scaled += 4;
+    offsets += 4;
+    highest += 4;
   }
 }
 
@@ -325,14 +378,14 @@ function largest(p: usize, count: u32, top: usize): void {
 export function attendStored(scratch: usize, first: u32, end: u32, rows: u32, headDim: u32, valueDim: u32, cap: f32): void {
   const k = kSide(scratch), v = vSide(scratch);
   const bytes = scratch + BYTES;
-  const e = bytes + 32 * max(headDim, valueDim);
+  const e = bytes + 32 * max(headDim, valueDim), f = e + 66 * max(headDim, valueDim);
   const tiles = tilesAt(scratch, headDim, valueDim);
   const next = tileBytes(headDim, valueDim);
   const tilesEnd = tiles + (rows + TILE_ROWS - 1) / TILE_ROWS * next;
   while (first < end) {
     const chunkEnd = min((first & -CHUNK) + CHUNK, end);
     const count = chunkEnd - first;
-    let scales = scalesOf(k, first, count, scratch + SCALES);
+    let scales = scalesOf(k, first, count, scratch + EXPONENTS);
     let part: u32 = 0;
     do {
       const at = expand(k, first, count, k.table ? k.table + (part << 4) : 0, bytes, e);
@@ -352,17 +405,33 @@ export function attendStored(scratch: usize, first: u32, end: u32, rows: u32, he
       weigh(p, to - from, 16, tile, scratch + TOP, tile + ((4 + headDim) << 4), valueDim, from, masked, cap);
     }
 
-    scales = scalesOf(v, first, count, scratch + SCALES);
+    if (!v.column) {
+      scales = scalesOf(v, first, count, scratch + EXPONENTS);
+      const minima = v.minStep ? v.minima + <usize>first * v.step : v.minima;
+      scaleScales(scales, minima, v.minStep, v.middle, count, v.groups, scratch + SCALED, scratch + OFFSETS, scratch + HIGHEST);
+    }
     part = 0;
     do {
-      const at = expand(v, first, count, v.table ? v.table + (part << 4) : 0, bytes, e);
+      const table = v.table ? v.table + (part << 4) : 0;
+      let row: u32 = 0, from = e;
+      if (v.bytes && !v.column && v.bits == 4 && !(v.n & 31)) {
+        foursOfRows4(v.codes + <usize>first * v.codeStep, count, v.n, v.flip, table, f);
+        from = f;
+      } else {
+        row = (expand(v, first, count, table, bytes, e) - e) / v.n;
+        if (v.bytes) {
+          fours(e, (row + count + 3) >> 2, v.n, f);
+          from = f;
+        }
+      }
       for (let tile = tiles; tile < tilesEnd; tile += next) {
-        const from = max(first, load<u32>(tile)), to = min(chunkEnd, load<u32>(tile, 28));
-        if (from < to)
-          addTile(
-            scratch, ours(tile, headDim, valueDim), tile + ((4 + headDim) << 4), at + (from - first) * valueDim, from, to,
-            scales + (from - first) * v.step, part,
-          );
+        const key = max(first, load<u32>(tile)), to = min(chunkEnd, load<u32>(tile, 28));
+        if (key >= to) continue;
+        const own = ours(tile, headDim, valueDim);
+        // A tile's weights are scaled once.
+        if (!part) scaleWeights(own + P, to - key, own + W_UNIT);
+        v128.store(scratch + UNIT, v128.load(own + W_UNIT));
+        addTile(scratch, own, tile + ((4 + headDim) << 4), from, row + key - first, key - first, key, to, part);
       }
     } while (part++ < v.two);
     first = chunkEnd;

@@ -1,9 +1,9 @@
 import {
   type AttentionBlocksparseQuantizedOptions,
   type AttentionDecodeQuantizedOptions,
+  arraysOf,
   attention_blocksparse_quantized_f32,
   attention_decode_quantized_f32,
-  arraysOf,
   type QuantizedAttentionInputs,
   quantizedAttentionScratchBytes,
 } from '../contract/qattention.js';
