@@ -8,6 +8,16 @@
 import { held, madd_f32x4 } from './exp';
 import { MAGIC, MAGIC_BITS, held_i32x4 } from './quantize';
 
+/** Reads a byte of every cache line of [at, end): what the next step reads comes near while this one computes. */
+// @ts-ignore: decorator
+@inline
+function touch(at: usize, end: usize): void {
+  while (at < end) {
+    load<u8>(at);
+    at += 64;
+  }
+}
+
 /** Leaves both bytes of an integer in range when the lower one is signed: 127·256 + 127. */
 const LEVELS: f32 = 32639;
 /** Anything smaller counts as this: its inverse must be finite. */
@@ -181,12 +191,13 @@ function roundRowBytes(q: usize, s: usize, inverse: v128, n: u32, size: u32, x: 
 }
 
 /**
- * Scores of `count` keys from `width` of their dimensions, to p [count][4 rows], or added to what is there:
+ * Scores of `count` keys from `width` of their dimensions, to p [count][4 rows], or added to what is there (meanwhile
+ * touching [next, nextEnd), nextStep bytes for two keys):
  * s·(x·(u − half))·unit·factor + (m + middle·s)·offset. Scales and minima lie `step` and `minStep` bytes apart.
  */
 export function scores(
   e: usize, n: u32, count: u32, x: usize, width: u32, sums: usize, half: i32, unit: usize, factor: f32, offsets: usize,
-  s: usize, step: u32, m: usize, minStep: u32, middle: f32, add: bool, p: usize,
+  s: usize, step: u32, m: usize, minStep: u32, middle: f32, add: bool, p: usize, next: usize, nextStep: u32, nextEnd: usize,
 ): void {
   const end = x + (width << 3);
   const correction = i32x4.mul(v128.load(sums), i32x4.splat(half));
@@ -194,6 +205,8 @@ export function scores(
   const offset = v128.load(offsets);
   let left: i32 = count;
   do {
+    touch(next, min(next + nextStep, nextEnd));
+    next += nextStep;
     let e0 = e, e1 = left > 1 ? e + n : e;
     let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
     let at = x;
@@ -232,7 +245,7 @@ function dot(signed: v128, codes: v128, sum: v128): v128 {
  */
 export function scoresBytes(
   e: usize, n: u32, count: u32, x: usize, second: u32, width: u32, sums: usize, half: i32, unit: usize, factor: f32, offsets: usize,
-  s: usize, step: u32, m: usize, minStep: u32, middle: f32, add: bool, p: usize,
+  s: usize, step: u32, m: usize, minStep: u32, middle: f32, add: bool, p: usize, next: usize, nextStep: u32, nextEnd: usize,
 ): void {
   const blocks = (width + 15) >> 4 << 6;
   const correction = i32x4.mul(v128.load(sums), i32x4.splat(half));
@@ -240,6 +253,8 @@ export function scoresBytes(
   const offset = v128.load(offsets);
   let left: i32 = count;
   do {
+    touch(next, min(next + nextStep, nextEnd));
+    next += nextStep;
     let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
     let at = x;
     let end = at + blocks;
@@ -305,6 +320,42 @@ export function scaleWeights(p: usize, count: u32, unit: usize): void {
  * [groups]), [count][groups] to `scaled`; and m + middle·s, to `offsets`.
  */
 export function scaleScales(
+  s: usize, m: usize, minStep: u32, middle: f32, count: u32, groups: u32, scaled: usize, offsets: usize, highest: usize,
+): void {
+  const all = count * groups;
+  if (all & 3 || (groups & 3 && groups > 2)) {
+    scaleScalesOneByOne(s, m, minStep, middle, count, groups, scaled, offsets, highest);
+    return;
+  }
+  // Four at a time: lanes are groups, or keys of one group or two.
+  const step: usize = max(groups, 4) << 2;
+  const middle_f32x4 = held(middle), absolute = held_i32x4(0x7fffffff);
+  const end = scaled + (all << 2);
+  const back = s - scaled, offsetsAhead = offsets - scaled, minimaBack = m - scaled;
+  for (let g: usize = 0; g < step; g += 16) {
+    let high = f32x4.splat(TINY);
+    let at = scaled + g;
+    do {
+      const scale = v128.load(at + back);
+      high = f32x4.pmax(high, v128.and(scale, absolute));
+      v128.store(at + offsetsAhead, madd_f32x4(scale, middle_f32x4, v128.load(minStep ? at + minimaBack : m)));
+      at += step;
+    } while (at < end);
+    if (groups < 4) high = f32x4.pmax(high, high64(high, high));
+    if (groups == 1) high = f32x4.pmax(v128.shuffle<f32>(high, high, 0, 0, 0, 0), v128.shuffle<f32>(high, high, 1, 1, 1, 1));
+    if (groups == 2) high = low64(high, high);
+    const inverse = f32x4.div(f32x4.splat(1), high);
+    if (groups < 4) v128.store64_lane(highest, high, 0);
+    else v128.store(highest + g, high);
+    at = scaled + g;
+    do {
+      v128.store(at, f32x4.mul(v128.load(at + back), inverse));
+      at += step;
+    } while (at < end);
+  }
+}
+
+function scaleScalesOneByOne(
   s: usize, m: usize, minStep: u32, middle: f32, count: u32, groups: u32, scaled: usize, offsets: usize, highest: usize,
 ): void {
   const step = groups << 2;
@@ -408,13 +459,15 @@ export function roundFours(p: usize, lead: u32, end: u32, s: usize, step: u32, w
  */
 export function addValues(
   e: usize, n: u32, count: u32, w: usize, width: u32, sums: usize, half: i32, unit: usize, factor: f32, offset: usize,
-  s: usize, m: usize, middle: f32, o: usize,
+  s: usize, m: usize, middle: f32, o: usize, next: usize, nextStep: u32, nextEnd: usize,
 ): void {
   const wEnd = w + ((count + 1) >> 1 << 4);
   const end = e + width;
   const correction = i32x4.mul(v128.load(sums), i32x4.splat(half));
   const units = f32x4.mul(v128.load(unit), f32x4.splat(factor)), off = f32x4.mul(v128.load(offset), v128.load(unit));
   do {
+    touch(next, min(next + nextStep, nextEnd));
+    next += nextStep;
     let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
     let at = e, x = w;
     do {
@@ -444,12 +497,14 @@ export function addValues(
 /** The same from weights in two planes of bytes, and codes below 128 in fours of keys, e [fours][n][4]. */
 export function addValuesBytes(
   e: usize, n: u32, fours: u32, w: usize, width: u32, sums: usize, half: i32, unit: usize, factor: f32, offset: usize,
-  s: usize, m: usize, middle: f32, o: usize,
+  s: usize, m: usize, middle: f32, o: usize, next: usize, nextStep: u32, nextEnd: usize,
 ): void {
   const end = e + (width << 2);
   const correction = i32x4.mul(v128.load(sums), i32x4.splat(half));
   const units = f32x4.mul(v128.load(unit), f32x4.splat(factor)), off = f32x4.mul(v128.load(offset), v128.load(unit));
   do {
+    touch(next, min(next + nextStep, nextEnd));
+    next += nextStep;
     let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
     let x = w;
     for (let plane: u32 = 0; plane < 2; plane++) {

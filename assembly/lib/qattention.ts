@@ -225,6 +225,19 @@ export function endPass(
   }
 }
 
+/** Where the codes of a key begin, and how many bytes those of `count` keys take. */
+// @ts-ignore: decorator
+@inline
+function codesAt(side: Side, key: u32): usize {
+  return side.codes + <usize>(side.column ? key / (side.bits == 3 ? 32 : 32 / side.bits) : key) * side.codeStep;
+}
+
+// @ts-ignore: decorator
+@inline
+function codeBytes(side: Side, count: u32): usize {
+  return <usize>(side.column ? count / (side.bits == 3 ? 32 : 32 / side.bits) : count) * side.codeStep;
+}
+
 /** Codes of keys [from, from + count) become bytes at `e`; answers with where key `from` stands. */
 function expand(side: Side, from: u32, count: u32, table: usize, bytes: usize, e: usize): usize {
   if (!side.column) {
@@ -254,22 +267,23 @@ function scalesOf(side: Side, from: u32, count: u32, to: usize): usize {
 @inline
 function score(
   k: Side, e: usize, count: u32, x: usize, width: u32, sums: usize, unit: usize, second: u32, offsets: usize,
-  s: usize, step: u32, m: usize, minStep: u32, middle: f32, add: bool, p: usize,
+  s: usize, step: u32, m: usize, minStep: u32, middle: f32, add: bool, p: usize, next: usize, nextEnd: usize,
 ): void {
+  const nextStep: u32 = (nextEnd - next) / ((count + 1) >> 1);
   const n = k.n;
   const factor: f32 = k.two && !second ? 128 * k.factor : k.factor;
   const half = second ? 0 : k.two ? 64 : k.half;
   if (ASC_FEATURE_RELAXED_SIMD) {
     if (k.bytes) {
-      scoresBytes(e, n, count, x, (n + 15 & ~15) << 2, width, sums, half, unit, factor, offsets, s, step, m, minStep, middle, add, p);
+      scoresBytes(e, n, count, x, (n + 15 & ~15) << 2, width, sums, half, unit, factor, offsets, s, step, m, minStep, middle, add, p, next, nextStep, nextEnd);
       return;
     }
   }
-  scores(e, n, count, x, width, sums, half, unit, factor, offsets, s, step, m, minStep, middle, add, p);
+  scores(e, n, count, x, width, sums, half, unit, factor, offsets, s, step, m, minStep, middle, add, p, next, nextStep, nextEnd);
 }
 
 /** Scores of keys [from, to) for one tile, whose queries have been rounded or are now. */
-function scoreTile(scratch: usize, own: usize, e: usize, from: u32, to: u32, scales: usize, second: u32): void {
+function scoreTile(scratch: usize, own: usize, e: usize, from: u32, to: u32, scales: usize, second: u32, next: usize, nextEnd: usize): void {
   const k = kSide(scratch);
   const n = k.n;
   const x = own + QUERIES + (n << 4), unit = own + Q_UNIT, ones = scratch + ONES;
@@ -284,7 +298,8 @@ function scoreTile(scratch: usize, own: usize, e: usize, from: u32, to: u32, sca
         roundQueries(own + QUERIES, k.scales + at, k.minStep ? k.minima + at : k.minima, k.middle, n, n, k.bytes != 0, x, unit, sums, offsets);
         store<u32>(own, run + 1);
       }
-      score(k, e, end - from, x, n, sums, unit, 0, offsets, ones, 0, ones, 0, 0, false, p);
+      score(k, e, end - from, x, n, sums, unit, 0, offsets, ones, 0, ones, 0, 0, false, p, next, end == to ? nextEnd : next + (nextEnd - next >> 1));
+      next += nextEnd - next >> 1;
       e += (end - from) * n;
       p += (end - from) << 4;
       from = end;
@@ -296,8 +311,9 @@ function scoreTile(scratch: usize, own: usize, e: usize, from: u32, to: u32, sca
   for (let c: u32 = 0; c < n; c += k.size) {
     score(
       k, e + c, to - from, x + (c << queryStep), min(k.size, n - c), sums, unit, second, second ? scratch + ZEROS : offsets,
-      scales, k.step, minima, k.minStep, k.middle, c > 0 || second > 0, p,
+      scales, k.step, minima, k.minStep, k.middle, c > 0 || second > 0, p, next, nextEnd,
     );
+    next = nextEnd;
     sums += 16;
     offsets += 16;
     scales += 4;
@@ -310,9 +326,10 @@ function scoreTile(scratch: usize, own: usize, e: usize, from: u32, to: u32, sca
 @inline
 function add(
   v: Side, scratch: usize, e: usize, row: u32, count: u32, c: u32, width: u32, p: usize, scaled: usize, step: u32,
-  highest: f32, second: u32, s: usize, m: usize, o: usize,
+  highest: f32, second: u32, s: usize, m: usize, o: usize, next: usize, nextEnd: usize,
 ): void {
   const n = v.n;
+  const nextStep: u32 = (nextEnd - next) / (width >> 3);
   const factor: f32 = highest * (v.two && !second ? 128 * v.factor : v.factor);
   const half = second ? 0 : v.two ? 64 : v.half;
   const w = scratch + WEIGHTS, unit = scratch + UNIT, sums = scratch + SUMS, offset = second ? scratch + ZEROS : scratch + OFFSET;
@@ -321,20 +338,20 @@ function add(
       const lead = row & 3;
       roundFours(p - (lead << 4), lead, lead + count, scaled - lead * step, step, w, sums);
       addValuesBytes(
-        e + ((row - lead) * n) + (c << 2), n, (lead + count + 3) >> 2, w, width, sums, half, unit, factor, offset, s, m, v.middle, o,
+        e + ((row - lead) * n) + (c << 2), n, (lead + count + 3) >> 2, w, width, sums, half, unit, factor, offset, s, m, v.middle, o, next, nextStep, nextEnd,
       );
       return;
     }
   }
   roundPairs(p, count, scaled, step, w, sums);
-  addValues(e + row * n + c, n, count, w, width, sums, half, unit, factor, offset, s, m, v.middle, o);
+  addValues(e + row * n + c, n, count, w, width, sums, half, unit, factor, offset, s, m, v.middle, o, next, nextStep, nextEnd);
 }
 
 /**
  * Outputs of one tile take up the values of keys [from, to), of which the first is row `row` of those expanded and, of
  * those whose scales are at hand, number `at`.
  */
-function addTile(scratch: usize, own: usize, o: usize, e: usize, row: u32, at: u32, from: u32, to: u32, second: u32): void {
+function addTile(scratch: usize, own: usize, o: usize, e: usize, row: u32, at: u32, from: u32, to: u32, second: u32, next: usize, nextEnd: usize): void {
   const v = vSide(scratch);
   const n = v.n;
   let p = own + P;
@@ -345,8 +362,9 @@ function addTile(scratch: usize, own: usize, o: usize, e: usize, row: u32, at: u
       const group = <usize>run * v.step;
       weighOffsets(p, end - from, scratch + ONES, 0, scratch + OFFSET);
       add(
-        v, scratch, e, row, end - from, 0, n, p, scratch + ONES, 0, 1, 0, v.scales + group, v.minStep ? v.minima + group : v.minima, o,
+        v, scratch, e, row, end - from, 0, n, p, scratch + ONES, 0, 1, 0, v.scales + group, v.minStep ? v.minima + group : v.minima, o, next, nextEnd,
       );
+      next = nextEnd;
       row += end - from;
       p += (end - from) << 4;
       from = end;
@@ -356,7 +374,8 @@ function addTile(scratch: usize, own: usize, o: usize, e: usize, row: u32, at: u
   let scaled = scratch + SCALED + at * v.step, offsets = scratch + OFFSETS + at * v.step, highest = scratch + HIGHEST;
   for (let c: u32 = 0; c < n; c += v.size) {
     weighOffsets(p, to - from, offsets, v.step, scratch + OFFSET);
-    add(v, scratch, e, row, to - from, c, min(v.size, n - c), p, scaled, v.step, load<f32>(highest), second, 0, 0, o + (c << 4));
+    add(v, scratch, e, row, to - from, c, min(v.size, n - c), p, scaled, v.step, load<f32>(highest), second, 0, 0, o + (c << 4), next, nextEnd);
+    next = nextEnd;
     scaled += 4;
     offsets += 4;
     highest += 4;
@@ -380,23 +399,26 @@ export function attendStored(scratch: usize, first: u32, end: u32, rows: u32, he
   const bytes = scratch + BYTES;
   const e = bytes + 32 * max(headDim, valueDim), f = e + 66 * max(headDim, valueDim);
   const tiles = tilesAt(scratch, headDim, valueDim);
-  const next = tileBytes(headDim, valueDim);
-  const tilesEnd = tiles + (rows + TILE_ROWS - 1) / TILE_ROWS * next;
+  const tileStep = tileBytes(headDim, valueDim);
+  const tilesEnd = tiles + (rows + TILE_ROWS - 1) / TILE_ROWS * tileStep;
   while (first < end) {
     const chunkEnd = min((first & -CHUNK) + CHUNK, end);
     const count = chunkEnd - first;
     let scales = scalesOf(k, first, count, scratch + EXPONENTS);
     let part: u32 = 0;
+    // Codes of these keys' values come near while scores are computed, those of the next keys with the outputs.
+    let next = codesAt(v, first), nextEnd = next + codeBytes(v, count);
     do {
       const at = expand(k, first, count, k.table ? k.table + (part << 4) : 0, bytes, e);
-      for (let tile = tiles; tile < tilesEnd; tile += next) {
+      for (let tile = tiles; tile < tilesEnd; tile += tileStep) {
         const from = max(first, load<u32>(tile)), to = min(chunkEnd, load<u32>(tile, 28));
         if (from < to)
-          scoreTile(scratch, ours(tile, headDim, valueDim), at + (from - first) * headDim, from, to, scales + (from - first) * k.step, part);
+          scoreTile(scratch, ours(tile, headDim, valueDim), at + (from - first) * headDim, from, to, scales + (from - first) * k.step, part, next, nextEnd);
+        next = nextEnd;
       }
     } while (part++ < k.two);
 
-    for (let tile = tiles; tile < tilesEnd; tile += next) {
+    for (let tile = tiles; tile < tilesEnd; tile += tileStep) {
       const from = max(first, load<u32>(tile)), to = min(chunkEnd, load<u32>(tile, 28));
       if (from >= to) continue;
       const p = ours(tile, headDim, valueDim) + P;
@@ -411,6 +433,8 @@ export function attendStored(scratch: usize, first: u32, end: u32, rows: u32, he
       scaleScales(scales, minima, v.minStep, v.middle, count, v.groups, scratch + SCALED, scratch + OFFSETS, scratch + HIGHEST);
     }
     part = 0;
+    next = codesAt(k, chunkEnd);
+    nextEnd = next + codeBytes(k, min(end - chunkEnd, CHUNK));
     do {
       const table = v.table ? v.table + (part << 4) : 0;
       let row: u32 = 0, from = e;
@@ -424,14 +448,15 @@ export function attendStored(scratch: usize, first: u32, end: u32, rows: u32, he
           from = f;
         }
       }
-      for (let tile = tiles; tile < tilesEnd; tile += next) {
+      for (let tile = tiles; tile < tilesEnd; tile += tileStep) {
         const key = max(first, load<u32>(tile)), to = min(chunkEnd, load<u32>(tile, 28));
         if (key >= to) continue;
         const own = ours(tile, headDim, valueDim);
         // A tile's weights are scaled once.
         if (!part) scaleWeights(own + P, to - key, own + W_UNIT);
         v128.store(scratch + UNIT, v128.load(own + W_UNIT));
-        addTile(scratch, own, tile + ((4 + headDim) << 4), from, row + key - first, key - first, key, to, part);
+        addTile(scratch, own, tile + ((4 + headDim) << 4), from, row + key - first, key - first, key, to, part, next, nextEnd);
+        next = nextEnd;
       }
     } while (part++ < v.two);
     first = chunkEnd;
