@@ -78,6 +78,13 @@ function maxima_f32x4(a: v128, b: v128, c: v128, d: v128): v128 {
   return f32x4.pmax(low64(ab, cd), high64(ab, cd));
 }
 
+/** Forms of rounded queries: [n/8][4 rows][8] of i16; two planes of bytes, signed, x = 256·first + second, zeros after n, */
+export const WORDS: u32 = 0;
+/** [n/16][4 rows][16] each, */
+export const BYTES: u32 = 1;
+/** or [n/4][4 rows][4] each. */
+export const FOURS: u32 = 2;
+
 /** [n][4 rows] becomes [n/4][4 rows][4]. */
 export function transposeQueries(from: usize, n: u32, to: usize): void {
   const end = from + (n << 4);
@@ -94,12 +101,11 @@ export function transposeQueries(from: usize, n: u32, to: usize): void {
 }
 
 /**
- * x = q·s as 16-bit integers [n/8][4 rows][8] (or `bytes`: in two planes, x = 256·first + second, signed,
- * [n/16][4 rows][16] each, zeros after n), x ≈ integer · `unit` (row lanes); for every `size` of them the sum of the
- * integers, and Σ q·(m + middle·s) (`offsets`): row lanes each. NaN or infinity in q or s makes the offset NaN.
+ * x = q·s as 16-bit integers, x ≈ integer · `unit` (row lanes), in one of three forms; for every `size` of them the sum
+ * of the integers, and Σ q·(m + middle·s) (`offsets`): row lanes each. NaN or infinity in q or s makes the offset NaN.
  */
 export function roundQueries(
-  q: usize, s: usize, m: usize, middle: f32, n: u32, size: u32, bytes: bool, x: usize, unit: usize, sums: usize, offsets: usize,
+  q: usize, s: usize, m: usize, middle: f32, n: u32, size: u32, form: u32, x: usize, unit: usize, sums: usize, offsets: usize,
 ): void {
   const absolute = held_i32x4(0x7fffffff), middle_f32x4 = held(middle);
   let h0 = f32x4.splat(0), h1 = h0, h2 = h0, h3 = h0;
@@ -133,7 +139,7 @@ export function roundQueries(
   v128.store(unit, f32x4.div(f32x4.splat(LEVELS), high), 16);
   for (let row: usize = 0; row < 64; row += 16) {
     const inverse = v128.load32_splat(unit + 16 + (row >> 2));
-    if (bytes) roundRowBytes(q + row, s, inverse, n, size, x + row, sums + (row >> 2));
+    if (form) roundRowBytes(q + row, s, inverse, n, size, form == FOURS, x + (form == FOURS ? row >> 2 : row), sums + (row >> 2));
     else roundRow(q + row, s, inverse, n, size, x + row, sums + (row >> 2));
   }
 }
@@ -166,7 +172,16 @@ function roundRow(q: usize, s: usize, inverse: v128, n: u32, size: u32, x: usize
   }
 }
 
-function roundRowBytes(q: usize, s: usize, inverse: v128, n: u32, size: u32, x: usize, sums: usize): void {
+// @ts-ignore: decorator
+@inline
+function putFours(x: usize, v: v128): void {
+  v128.store32_lane(x, v, 0);
+  v128.store32_lane(x, v, 1, 16);
+  v128.store32_lane(x, v, 2, 32);
+  v128.store32_lane(x, v, 3, 48);
+}
+
+function roundRowBytes(q: usize, s: usize, inverse: v128, n: u32, size: u32, inFours: bool, x: usize, sums: usize): void {
   const magic = held(MAGIC), bits = held_i32x4(MAGIC_BITS), ones = held_i32x4(0x10001);
   const half = held_i32x4(0x800080), lower = held_i32x4(0xff00ff);
   const second = ((n + 15) & ~15) << 2;
@@ -178,8 +193,15 @@ function roundRowBytes(q: usize, s: usize, inverse: v128, n: u32, size: u32, x: 
       let w = i32x4.splat(0);
       if (s + 32 < end) w = rounded(q + 128, s + 32, inverse, magic, bits);
       sum = i32x4.add(sum, i32x4.add(i32x4.dot_i16x8_s(v, ones), i32x4.dot_i16x8_s(w, ones)));
-      v128.store(x, i8x16.narrow_i16x8_s(i16x8.shr_s(i16x8.add(v, half), 8), i16x8.shr_s(i16x8.add(w, half), 8)));
-      v128.store(x + second, i8x16.narrow_i16x8_u(v128.and(v, lower), v128.and(w, lower)));
+      const a = i8x16.narrow_i16x8_s(i16x8.shr_s(i16x8.add(v, half), 8), i16x8.shr_s(i16x8.add(w, half), 8));
+      const b = i8x16.narrow_i16x8_u(v128.and(v, lower), v128.and(w, lower));
+      if (inFours) {
+        putFours(x, a);
+        putFours(x + second, b);
+      } else {
+        v128.store(x, a);
+        v128.store(x + second, b);
+      }
       q += 256;
       s += 64;
       x += 64;
@@ -286,6 +308,67 @@ export function scoresBytes(
     e += n << 1;
     left -= 2;
   } while (left > 0);
+}
+
+/**
+ * Scores straight from codes of 4 or 2 bits down columns, a row of words after the other: p of their keys (from the row's
+ * first one on) from queries in fours, with the columns' scales already in them. The bytes of four words, sorted by
+ * their place in the word, are four channels of four keys: lanes are keys, nothing is added across them.
+ */
+export function scoresColumns(
+  words: usize, n: u32, rows: u32, bits: u32, flip: u32, x: usize, second: u32, sums: usize, half: i32, unit: usize, factor: f32,
+  offsets: usize, p: usize,
+): void {
+  const order = v128.xor(held_i32x4(0), i8x16(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+  const flips = held_i32x4(flip), mask = held_i32x4(((1 << bits) - 1) * 0x01010101);
+  const correction = i32x4.mul(v128.load(sums), i32x4.splat(half));
+  const units = f32x4.mul(v128.load(unit), f32x4.splat(factor)), offset = v128.load(offsets);
+  const step: usize = 128 / bits;
+  do {
+    for (let shift: u32 = 0; shift < 8; shift += 2 * bits) {
+      const next = shift + bits;
+      let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+      let at = x;
+      for (let plane: u32 = 0; plane < 2; plane++) {
+        a0 = i32x4.shl(a0, 8); a1 = i32x4.shl(a1, 8); a2 = i32x4.shl(a2, 8); a3 = i32x4.shl(a3, 8);
+        b0 = i32x4.shl(b0, 8); b1 = i32x4.shl(b1, 8); b2 = i32x4.shl(b2, 8); b3 = i32x4.shl(b3, 8);
+        let from = words;
+        const end = words + (n << 2);
+        do {
+          const v = i8x16.relaxed_swizzle(v128.xor(v128.load(from), flips), order);
+          const q = v128.load(at);
+          const u = v128.and(i16x8.shr_u(v, shift), mask), w = v128.and(i16x8.shr_u(v, next), mask);
+          let one = splat(q, 0);
+          a0 = dot(one, u, a0); b0 = dot(one, w, b0);
+          one = splat(q, 1);
+          a1 = dot(one, u, a1); b1 = dot(one, w, b1);
+          one = splat(q, 2);
+          a2 = dot(one, u, a2); b2 = dot(one, w, b2);
+          one = splat(q, 3);
+          a3 = dot(one, u, a3); b3 = dot(one, w, b3);
+          from += 16;
+          at += 16;
+        } while (from < end);
+        at = x + second;
+      }
+      putKeys(a0, a1, a2, a3, correction, units, offset, step, p);
+      putKeys(b0, b1, b2, b3, correction, units, offset, step, p + 16);
+      p += 32;
+    }
+    p += 3 * step;
+    words += n << 2;
+  } while (--rows);
+}
+
+/** Four keys' scores from sums whose lanes are keys. */
+// @ts-ignore: decorator
+@inline
+function putKeys(a: v128, b: v128, c: v128, d: v128, correction: v128, units: v128, offset: v128, step: usize, p: usize): void {
+  const ab = low32(a, b), cd = low32(c, d), AB = high32(a, b), CD = high32(c, d);
+  v128.store(p, madd_f32x4(f32x4.convert_i32x4_s(i32x4.sub(low64(ab, cd), correction)), units, offset));
+  v128.store(p + step, madd_f32x4(f32x4.convert_i32x4_s(i32x4.sub(high64(ab, cd), correction)), units, offset));
+  v128.store(p + 2 * step, madd_f32x4(f32x4.convert_i32x4_s(i32x4.sub(low64(AB, CD), correction)), units, offset));
+  v128.store(p + 3 * step, madd_f32x4(f32x4.convert_i32x4_s(i32x4.sub(high64(AB, CD), correction)), units, offset));
 }
 
 // @ts-ignore: decorator

@@ -10,8 +10,8 @@
 import { attend, begin, finish, weigh } from './attention';
 import { expandColumns, expandRows, fours, foursOfRows4 } from './qattention-expand';
 import {
-  addValues, addValuesBytes, roundFours, roundPairs, roundQueries, scaleScales, scaleWeights, scores, scoresBytes,
-  transposeQueries, weighOffsets,
+  BYTES, FOURS, WORDS, addValues, addValuesBytes, roundFours, roundPairs, roundQueries, scaleScales, scaleWeights, scores, scoresBytes,
+  scoresColumns, transposeQueries, weighOffsets,
 } from './qattention-products';
 
 /** Rows kept in scratch at a time. */
@@ -60,6 +60,8 @@ export class Side {
   scheme: u32;
   /** Bytes are below 128: products of bytes are exact. */
   bytes: u32;
+  /** Scores come straight from the codes. */
+  direct: u32;
 
   /** On to the next kv head. */
   next(): void {
@@ -89,7 +91,7 @@ const OFFSETS: usize = SCALED + 68 * 64;
 const HIGHEST: usize = OFFSETS + 68 * 64;
 /** What `attend` passes scores through. */
 const RECENT: usize = HIGHEST + 64;
-const BYTES: usize = RECENT + 2080;
+const ROWS: usize = RECENT + 2080;
 
 // In a tile, behind what lib/attention.ts keeps there:
 /** Which column group the queries are rounded for, plus 1; unit of the rounded queries; sums and offsets of 16 groups; weights. */
@@ -97,8 +99,9 @@ const Q_UNIT: usize = 16;
 const W_UNIT: usize = 48;
 const Q_SUMS: usize = 64;
 const Q_OFFSETS: usize = Q_SUMS + 16 * 16;
-const P: usize = Q_OFFSETS + 16 * 16;
-const QUERIES: usize = P + 72 * 16;
+/** Scores of whole words may begin and end 15 keys too far. */
+const P: usize = Q_OFFSETS + 31 * 16;
+const QUERIES: usize = P + 80 * 16;
 
 export function kSide(scratch: usize): Side {
   return changetype<Side>(scratch);
@@ -166,6 +169,7 @@ export function fill(
     }
   }
   side.bytes = ASC_FEATURE_RELAXED_SIMD && bits < 8 ? 1 : 0;
+  side.direct = side.bytes && column && !(bits & 1) ? 1 : 0;
 }
 
 /** What does not change within a call. */
@@ -189,7 +193,7 @@ function ours(tile: usize, headDim: u32, valueDim: u32): usize {
 // @ts-ignore: decorator
 @inline
 function tilesAt(scratch: usize, headDim: u32, valueDim: u32): usize {
-  return scratch + BYTES + 164 * max(headDim, valueDim) + 64;
+  return scratch + ROWS + 164 * max(headDim, valueDim) + 64;
 }
 
 /** Rows [row, end) of a pass, as in lib/attention.ts. */
@@ -205,7 +209,7 @@ export function beginPass(
     store<u32>(own, 0);
     if (!k.column)
       roundQueries(
-        own + QUERIES, scratch + ONES, scratch + ONES, 0, headDim, k.size, k.bytes != 0,
+        own + QUERIES, scratch + ONES, scratch + ONES, 0, headDim, k.size, k.bytes ? BYTES : WORDS,
         own + QUERIES + (headDim << 4), own + Q_UNIT, own + Q_SUMS, own + Q_OFFSETS,
       );
     tile += tileBytes(headDim, valueDim);
@@ -295,8 +299,20 @@ function scoreTile(scratch: usize, own: usize, e: usize, from: u32, to: u32, sca
       const end = min(to, (run + 1) * k.size);
       if (load<u32>(own) != run + 1) {
         const at = <usize>run * k.step;
-        roundQueries(own + QUERIES, k.scales + at, k.minStep ? k.minima + at : k.minima, k.middle, n, n, k.bytes != 0, x, unit, sums, offsets);
+        roundQueries(own + QUERIES, k.scales + at, k.minStep ? k.minima + at : k.minima, k.middle, n, n, k.direct ? FOURS : k.bytes ? BYTES : WORDS, x, unit, sums, offsets);
         store<u32>(own, run + 1);
+      }
+      if (ASC_FEATURE_RELAXED_SIMD) {
+        if (k.direct) {
+          const perWord = 32 / k.bits, first = from / perWord, second = (n + 15 & ~15) << 2;
+          scoresColumns(
+            k.codes + <usize>first * k.codeStep, n, (end + perWord - 1) / perWord - first, k.bits, k.flip, x, second, sums, k.half,
+            unit, 1, offsets, p - ((from - first * perWord) << 4),
+          );
+          p += (end - from) << 4;
+          from = end;
+          continue;
+        }
       }
       score(k, e, end - from, x, n, sums, unit, 0, offsets, ones, 0, ones, 0, 0, false, p, next, end == to ? nextEnd : next + (nextEnd - next >> 1));
       next += nextEnd - next >> 1;
@@ -396,7 +412,7 @@ function largest(p: usize, count: u32, top: usize): void {
 /** The tiles of a pass of `rows` rows attend to stored keys [first, end). */
 export function attendStored(scratch: usize, first: u32, end: u32, rows: u32, headDim: u32, valueDim: u32, cap: f32): void {
   const k = kSide(scratch), v = vSide(scratch);
-  const bytes = scratch + BYTES;
+  const bytes = scratch + ROWS;
   const e = bytes + 32 * max(headDim, valueDim), f = e + 66 * max(headDim, valueDim);
   const tiles = tilesAt(scratch, headDim, valueDim);
   const tileStep = tileBytes(headDim, valueDim);
@@ -409,7 +425,7 @@ export function attendStored(scratch: usize, first: u32, end: u32, rows: u32, he
     // Codes of these keys' values come near while scores are computed, those of the next keys with the outputs.
     let next = codesAt(v, first), nextEnd = next + codeBytes(v, count);
     do {
-      const at = expand(k, first, count, k.table ? k.table + (part << 4) : 0, bytes, e);
+      const at = k.direct ? e : expand(k, first, count, k.table ? k.table + (part << 4) : 0, bytes, e);
       for (let tile = tiles; tile < tilesEnd; tile += tileStep) {
         const from = max(first, load<u32>(tile)), to = min(chunkEnd, load<u32>(tile, 28));
         if (from < to)
