@@ -317,7 +317,7 @@ export function scoresBytes(
  */
 export function scoresColumns(
   words: usize, n: u32, rows: u32, bits: u32, flip: u32, x: usize, second: u32, sums: usize, half: i32, unit: usize, factor: f32,
-  offsets: usize, p: usize,
+  offsets: usize, p: usize, next: usize, nextStep: u32, nextEnd: usize,
 ): void {
   const order = v128.xor(held_i32x4(0), i8x16(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
   const flips = held_i32x4(flip), mask = held_i32x4(((1 << bits) - 1) * 0x01010101);
@@ -325,8 +325,10 @@ export function scoresColumns(
   const units = f32x4.mul(v128.load(unit), f32x4.splat(factor)), offset = v128.load(offsets);
   const step: usize = 128 / bits;
   do {
+    touch(next, min(next + nextStep, nextEnd));
+    next += nextStep;
     for (let shift: u32 = 0; shift < 8; shift += 2 * bits) {
-      const next = shift + bits;
+      const shifted = shift + bits;
       let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
       let at = x;
       for (let plane: u32 = 0; plane < 2; plane++) {
@@ -337,7 +339,7 @@ export function scoresColumns(
         do {
           const v = i8x16.relaxed_swizzle(v128.xor(v128.load(from), flips), order);
           const q = v128.load(at);
-          const u = v128.and(i16x8.shr_u(v, shift), mask), w = v128.and(i16x8.shr_u(v, next), mask);
+          const u = v128.and(i16x8.shr_u(v, shift), mask), w = v128.and(i16x8.shr_u(v, shifted), mask);
           let one = splat(q, 0);
           a0 = dot(one, u, a0); b0 = dot(one, w, b0);
           one = splat(q, 1);
@@ -380,6 +382,11 @@ function put(p: usize, sum: v128, correction: v128, units: v128, offset: v128, s
   const rest = f32x4.mul(off, offset);
   v128.store(p, madd_f32x4(score, scale, add ? f32x4.add(rest, v128.load(p)) : rest));
 }
+
+/** Bytes of one group's rounded weights, 64 keys; behind them their sums and Σ p·offset (row lanes). */
+const W_SUMS: usize = 512;
+export const W_OFFSET: usize = 528;
+export const W_GROUP: usize = 544;
 
 /** Weights [count][4 rows] are scaled so that a row's largest becomes LEVELS; `unit` (row lanes) scales back. */
 export function scaleWeights(p: usize, count: u32, unit: usize): void {
@@ -481,7 +488,8 @@ export function weighOffsets(p: usize, count: u32, offsets: usize, step: u32, su
 }
 
 /** Weights p·s as 16-bit integers, pairs of keys [count/2][4 rows][2], and their sums (row lanes). */
-export function roundPairs(p: usize, count: u32, s: usize, step: u32, w: usize, sums: usize): void {
+export function roundPairs(p: usize, count: u32, s: usize, step: u32, w: usize): void {
+  const sums = w + W_SUMS;
   const end = p + (count << 4);
   const magic = held(MAGIC), bits = held_i32x4(MAGIC_BITS), lower = held_i32x4(0xffff);
   let sum = i32x4.splat(0);
@@ -502,7 +510,8 @@ export function roundPairs(p: usize, count: u32, s: usize, step: u32, w: usize, 
  * The same in two planes of bytes, 256·first + second, fours of keys [16][4 rows][4] each: keys `lead` to `end` of those
  * from p and s on, others count nothing. From the four of `lead` to that of `end` - 1.
  */
-export function roundFours(p: usize, lead: u32, end: u32, s: usize, step: u32, w: usize, sums: usize): void {
+export function roundFours(p: usize, lead: u32, end: u32, s: usize, step: u32, w: usize): void {
+  const sums = w + W_SUMS;
   const magic = held(MAGIC), half = held_i32x4(0x800080), lower = held_i32x4(0xff00ff), low16 = held_i32x4(0xffff);
   const order = v128.xor(held_i32x4(0), i8x16(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15));
   const ones = held_i32x4(0x01010101);
@@ -537,17 +546,17 @@ export function roundFours(p: usize, lead: u32, end: u32, s: usize, step: u32, w
 }
 
 /**
- * Outputs o [width][4 rows] += (w·(u − half))·unit·factor·s + offset·(m + middle·s) of `count` keys. s and m: one for
- * each dimension, or s = 0: they are 1.
+ * Outputs o [n][4 rows] += (w·(u − half))·unit·factor·highest·s + offset·unit·(m + middle·s) of `count` keys. `size`
+ * dimensions at a time share weights, their sums, offset (unless not `plain`: then 0) and highest scale. s and m: one for each
+ * dimension, or s = 0: they are 1. Meanwhile touches [next, nextEnd), nextStep bytes for eight dimensions.
  */
 export function addValues(
-  e: usize, n: u32, count: u32, w: usize, width: u32, sums: usize, half: i32, unit: usize, factor: f32, offset: usize,
+  e: usize, n: u32, count: u32, w: usize, size: u32, half: i32, unit: usize, factor: f32, highest: usize, plain: u32,
   s: usize, m: usize, middle: f32, o: usize, next: usize, nextStep: u32, nextEnd: usize,
 ): void {
-  const wEnd = w + ((count + 1) >> 1 << 4);
-  const end = e + width;
-  const correction = i32x4.mul(v128.load(sums), i32x4.splat(half));
-  const units = f32x4.mul(v128.load(unit), f32x4.splat(factor)), off = f32x4.mul(v128.load(offset), v128.load(unit));
+  const bytes = (count + 1) >> 1 << 4;
+  const end = e + n;
+  let left: i32 = size;
   do {
     touch(next, min(next + nextStep, nextEnd));
     next += nextStep;
@@ -567,24 +576,32 @@ export function addValues(
       a3 = i32x4.add(a3, i32x4.dot_i16x8_s(low, weight)); b3 = i32x4.add(b3, i32x4.dot_i16x8_s(high, weight));
       at += n << 1;
       x += 16;
-    } while (x < wEnd);
+    } while (x < w + bytes);
+    const correction = i32x4.mul(v128.load(w, W_SUMS), i32x4.splat(half));
+    const units = f32x4.mul(v128.load(unit), f32x4.splat(factor * load<f32>(highest)));
+    const off = plain ? f32x4.mul(v128.load(w, W_OFFSET), v128.load(unit)) : f32x4.splat(0);
     addFour(a0, a1, a2, a3, correction, units, off, s, m, middle, o);
     if (s) { s += 16; m += 16; }
     addFour(b0, b1, b2, b3, correction, units, off, s, m, middle, o + 64);
     if (s) { s += 16; m += 16; }
     o += 128;
     e += 8;
+    left -= 8;
+    if (left == 0) {
+      left = size;
+      w += W_GROUP;
+      highest += 4;
+    }
   } while (e < end);
 }
 
 /** The same from weights in two planes of bytes, and codes below 128 in fours of keys, e [fours][n][4]. */
 export function addValuesBytes(
-  e: usize, n: u32, fours: u32, w: usize, width: u32, sums: usize, half: i32, unit: usize, factor: f32, offset: usize,
+  e: usize, n: u32, fours: u32, w: usize, size: u32, half: i32, unit: usize, factor: f32, highest: usize, plain: u32,
   s: usize, m: usize, middle: f32, o: usize, next: usize, nextStep: u32, nextEnd: usize,
 ): void {
-  const end = e + (width << 2);
-  const correction = i32x4.mul(v128.load(sums), i32x4.splat(half));
-  const units = f32x4.mul(v128.load(unit), f32x4.splat(factor)), off = f32x4.mul(v128.load(offset), v128.load(unit));
+  const end = e + (n << 2);
+  let left: i32 = size;
   do {
     touch(next, min(next + nextStep, nextEnd));
     next += nextStep;
@@ -610,12 +627,21 @@ export function addValuesBytes(
       } while (x < wEnd);
       x = w + 256;
     }
+    const correction = i32x4.mul(v128.load(w, W_SUMS), i32x4.splat(half));
+    const units = f32x4.mul(v128.load(unit), f32x4.splat(factor * load<f32>(highest)));
+    const off = plain ? f32x4.mul(v128.load(w, W_OFFSET), v128.load(unit)) : f32x4.splat(0);
     addFour(a0, a1, a2, a3, correction, units, off, s, m, middle, o);
     if (s) { s += 16; m += 16; }
     addFour(b0, b1, b2, b3, correction, units, off, s, m, middle, o + 64);
     if (s) { s += 16; m += 16; }
     o += 128;
     e += 32;
+    left -= 8;
+    if (left == 0) {
+      left = size;
+      w += W_GROUP;
+      highest += 4;
+    }
   } while (e < end);
 }
 

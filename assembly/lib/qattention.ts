@@ -10,7 +10,7 @@
 import { attend, begin, finish, weigh } from './attention';
 import { expandColumns, expandRows, fours, foursOfRows4 } from './qattention-expand';
 import {
-  BYTES, FOURS, WORDS, addValues, addValuesBytes, roundFours, roundPairs, roundQueries, scaleScales, scaleWeights, scores, scoresBytes,
+  BYTES, FOURS, W_GROUP, W_OFFSET, WORDS, addValues, addValuesBytes, roundFours, roundPairs, roundQueries, scaleScales, scaleWeights, scores, scoresBytes,
   scoresColumns, transposeQueries, weighOffsets,
 } from './qattention-products';
 
@@ -75,13 +75,12 @@ export class Side {
 /** Where things stand in scratch. */
 const V_SIDE: usize = 96;
 const TABLES: usize = 192;
-/** Rows' largest scores; what weights are scaled by; their sums and Σ p·offset. */
+/** Rows' largest scores; what weights are scaled by. */
 const TOP: usize = 256;
 const UNIT: usize = 272;
-const SUMS: usize = 288;
-const OFFSET: usize = 304;
-const WEIGHTS: usize = 320;
-const ONES: usize = WEIGHTS + 16 * 32;
+/** Of 16 groups. */
+const WEIGHTS: usize = 288;
+const ONES: usize = WEIGHTS + 16 * W_GROUP;
 const ZEROS: usize = ONES + 1024;
 /** Scales of mxfp4 in f32, [64 keys][8]. */
 const EXPONENTS: usize = ZEROS + 1024;
@@ -304,11 +303,12 @@ function scoreTile(scratch: usize, own: usize, e: usize, from: u32, to: u32, sca
       }
       if (ASC_FEATURE_RELAXED_SIMD) {
         if (k.direct) {
-          const perWord = 32 / k.bits, first = from / perWord, second = (n + 15 & ~15) << 2;
+          const perWord = 32 / k.bits, first = from / perWord, words = (end + perWord - 1) / perWord - first, second = (n + 15 & ~15) << 2;
           scoresColumns(
-            k.codes + <usize>first * k.codeStep, n, (end + perWord - 1) / perWord - first, k.bits, k.flip, x, second, sums, k.half,
-            unit, 1, offsets, p - ((from - first * perWord) << 4),
+            k.codes + <usize>first * k.codeStep, n, words, k.bits, k.flip, x, second, sums, k.half,
+            unit, 1, offsets, p - ((from - first * perWord) << 4), next, (nextEnd - next) / words, nextEnd,
           );
+          next += (nextEnd - next) >> 1;
           p += (end - from) << 4;
           from = end;
           continue;
@@ -337,49 +337,63 @@ function scoreTile(scratch: usize, own: usize, e: usize, from: u32, to: u32, sca
   }
 }
 
-/** Values of `count` keys from `row` of those at `e` on, in some of their dimensions: weights are rounded, outputs added. */
+/** Weights of keys, from row `row` of those expanded on, take in scales and are rounded. */
 // @ts-ignore: decorator
 @inline
-function add(
-  v: Side, scratch: usize, e: usize, row: u32, count: u32, c: u32, width: u32, p: usize, scaled: usize, step: u32,
-  highest: f32, second: u32, s: usize, m: usize, o: usize, next: usize, nextEnd: usize,
-): void {
-  const n = v.n;
-  const nextStep: u32 = (nextEnd - next) / (width >> 3);
-  const factor: f32 = highest * (v.two && !second ? 128 * v.factor : v.factor);
-  const half = second ? 0 : v.two ? 64 : v.half;
-  const w = scratch + WEIGHTS, unit = scratch + UNIT, sums = scratch + SUMS, offset = second ? scratch + ZEROS : scratch + OFFSET;
+function round(v: Side, row: u32, count: u32, p: usize, scaled: usize, offsets: usize, step: u32, w: usize): void {
+  weighOffsets(p, count, offsets, step, w + W_OFFSET);
   if (ASC_FEATURE_RELAXED_SIMD) {
     if (v.bytes) {
       const lead = row & 3;
-      roundFours(p - (lead << 4), lead, lead + count, scaled - lead * step, step, w, sums);
+      roundFours(p - (lead << 4), lead, lead + count, scaled - lead * step, step, w);
+      return;
+    }
+  }
+  roundPairs(p, count, scaled, step, w);
+}
+
+/** Their values are added to the outputs. */
+// @ts-ignore: decorator
+@inline
+function add(
+  v: Side, scratch: usize, e: usize, row: u32, count: u32, size: u32, highest: usize, second: u32, s: usize, m: usize, o: usize,
+  next: usize, nextEnd: usize,
+): void {
+  const n = v.n;
+  const nextStep: u32 = (nextEnd - next) / (n >> 3);
+  const factor: f32 = v.two && !second ? 128 * v.factor : v.factor;
+  const half = second ? 0 : v.two ? 64 : v.half;
+  const w = scratch + WEIGHTS, unit = scratch + UNIT;
+  if (ASC_FEATURE_RELAXED_SIMD) {
+    if (v.bytes) {
+      const lead = row & 3;
       addValuesBytes(
-        e + ((row - lead) * n) + (c << 2), n, (lead + count + 3) >> 2, w, width, sums, half, unit, factor, offset, s, m, v.middle, o, next, nextStep, nextEnd,
+        e + (row - lead) * n, n, (lead + count + 3) >> 2, w, size, half, unit, factor, highest, 1 - second, s, m, v.middle, o,
+        next, nextStep, nextEnd,
       );
       return;
     }
   }
-  roundPairs(p, count, scaled, step, w, sums);
-  addValues(e + row * n + c, n, count, w, width, sums, half, unit, factor, offset, s, m, v.middle, o, next, nextStep, nextEnd);
+  addValues(e + row * n, n, count, w, size, half, unit, factor, highest, 1 - second, s, m, v.middle, o, next, nextStep, nextEnd);
 }
 
 /**
  * Outputs of one tile take up the values of keys [from, to), of which the first is row `row` of those expanded and, of
  * those whose scales are at hand, number `at`.
  */
-function addTile(scratch: usize, own: usize, o: usize, e: usize, row: u32, at: u32, from: u32, to: u32, second: u32, next: usize, nextEnd: usize): void {
+function addTile(
+  scratch: usize, own: usize, o: usize, e: usize, row: u32, at: u32, from: u32, to: u32, second: u32, next: usize, nextEnd: usize,
+): void {
   const v = vSide(scratch);
   const n = v.n;
-  let p = own + P;
+  const ones = scratch + ONES;
+  let p = own + P, w = scratch + WEIGHTS;
   if (v.column) {
     while (from < to) {
-      const run = from / v.size;
-      const end = min(to, (run + 1) * v.size);
-      const group = <usize>run * v.step;
-      weighOffsets(p, end - from, scratch + ONES, 0, scratch + OFFSET);
-      add(
-        v, scratch, e, row, end - from, 0, n, p, scratch + ONES, 0, 1, 0, v.scales + group, v.minStep ? v.minima + group : v.minima, o, next, nextEnd,
-      );
+      const end = min(to, (from / v.size + 1) * v.size);
+      const group = <usize>(from / v.size) * v.step;
+      round(v, row, end - from, p, ones, ones, 0, w);
+      add(v, scratch, e, row, end - from, n, ones, 0, v.scales + group, v.minStep ? v.minima + group : v.minima, o, next, nextEnd);
       next = nextEnd;
       row += end - from;
       p += (end - from) << 4;
@@ -387,15 +401,14 @@ function addTile(scratch: usize, own: usize, o: usize, e: usize, row: u32, at: u
     }
     return;
   }
-  let scaled = scratch + SCALED + at * v.step, offsets = scratch + OFFSETS + at * v.step, highest = scratch + HIGHEST;
-  for (let c: u32 = 0; c < n; c += v.size) {
-    weighOffsets(p, to - from, offsets, v.step, scratch + OFFSET);
-    add(v, scratch, e, row, to - from, c, min(v.size, n - c), p, scaled, v.step, load<f32>(highest), second, 0, 0, o + (c << 4), next, nextEnd);
-    next = nextEnd;
+  let scaled = scratch + SCALED + at * v.step, offsets = scratch + OFFSETS + at * v.step;
+  for (let g = v.groups; g; g--) {
+    round(v, row, to - from, p, scaled, offsets, v.step, w);
     scaled += 4;
     offsets += 4;
-    highest += 4;
+    w += W_GROUP;
   }
+  add(v, scratch, e, row, to - from, v.size, scratch + HIGHEST, second, 0, 0, o, next, nextEnd);
 }
 
 /** The largest score of each row. */

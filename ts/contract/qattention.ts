@@ -226,7 +226,7 @@ const stored = { ...side('k'), ...side('v'), kRecent: f32, vRecent: f32 };
  * not depend on dimensions, bytes of 64 keys, eight tiles of four rows.
  */
 function scratchLength({ headDim, valueDim }: Params): number {
-  const fixed = 15776 + 164 * Math.max(headDim!, valueDim!) + 64;
+  const fixed = 23936 + 164 * Math.max(headDim!, valueDim!) + 64;
   const tile = 2096 + 16 * (4 + headDim! + valueDim!) + 16 * headDim! + 8 * Math.ceil(headDim! / 16) * 16;
   return Math.ceil((fixed + 8 * tile) / 4);
 }
