@@ -28,6 +28,9 @@ struct QuantizedDecodeParams {
   states: u32,
 }
 
+override headDim: u32;
+override valueDim: u32;
+
 @group(0) @binding(0) var<storage, read> q: array<vec4f>;
 @group(0) @binding(7) var<storage, read_write> scratch: array<f32>;
 @group(0) @binding(8) var<storage, read_write> output: array<f32>;

@@ -38,6 +38,9 @@ struct QuantizedAttentionParams {
   indptrLength: u32,
 }
 
+override headDim: u32;
+override valueDim: u32;
+
 @group(0) @binding(0) var<storage, read> q: array<vec4f>;
 @group(0) @binding(7) var<storage, read_write> scratch: array<u32>;
 @group(0) @binding(8) var<storage, read> indptr: array<u32>;

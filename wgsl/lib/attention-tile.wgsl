@@ -346,9 +346,9 @@ fn list_at(head: u32, block: u32) -> u32 {
 
 fn attend_listed(share: AttentionShare) {
   let list = list_at(share.head, share.block);
-  let from = uniform_indptr(list);
+  let begin = uniform_indptr(list);
   let to = min(uniform_indptr(list + 1u), params.indicesLength);
-  for (var at = from; at < to; at++) {
+  for (var at = begin; at < to; at++) {
     let block = uniform_index(at);
     if (block < key_blocks()) {
       let key = block * params.blockKeys;
