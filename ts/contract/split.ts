@@ -1,5 +1,6 @@
 import type { Params } from '../contract.js';
 import { blockOf, widthOf } from './mx.js';
+import { formatOf, groupSizeOf, wordsOf } from './qattention.js';
 
 /**
  * How a kernel's work divides: pieces that write apart and read nothing another writes, so that any number of threads
@@ -74,6 +75,26 @@ function byKvHeads(
   };
 }
 
+/** The same for a quantised cache. */
+function byStoredKvHeads(given: Params): Axis {
+  const { heads, kvHeads, capacity, recentCapacity, headDim, valueDim } = given as Record<string, number>;
+  const side = (name: 'k' | 'v', n: number) => {
+    const format = formatOf(given, name);
+    const [lines, length] = format.axis ? [n, capacity!] : [capacity!, n];
+    const groups = length ? lines * Math.ceil(length / groupSizeOf(format, length)) : 0;
+    return {
+      [`${name}Codes`]: 4 * lines * wordsOf(length, format.bits),
+      [`${name}Scales`]: 4 * groups,
+      [`${name}Minima`]: 4 * groups,
+      [`${name}Exponents`]: groups,
+      [`${name}Recent`]: 4 * recentCapacity! * n,
+    };
+  };
+  const list = given.perHead && given.indptr ? 4 * (Math.ceil(given.queries! / given.blockQueries!) + 1) : 0;
+  const more = { ...side('k', headDim!), ...side('v', valueDim!), indptr: list * (heads! / kvHeads!) };
+  return byKvHeads({ ...given, keys: 0 }, more);
+}
+
 /** assembly/lib/attention.ts: rows of a pass. Rows of a pass are rescaled together, so a part must be whole passes. */
 const PASS_ROWS = 64;
 
@@ -136,4 +157,6 @@ export const splits: Readonly<Record<string, Split>> = {
   mx_dequantize_f32: (given) => microscaled(given, 'out'),
   attention_blocksparse_f32: blocksparse,
   attention_decode_f32: (given) => [byKvHeads(given)],
+  attention_decode_quantized_f32: (given) => [byStoredKvHeads(given)],
+  attention_blocksparse_quantized_f32: (given) => [byStoredKvHeads(given)],
 };
