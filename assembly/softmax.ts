@@ -36,38 +36,39 @@ import {
   LOG2E,
   madd_f32x4,
 } from './lib/exp';
+import { load1, load4, store1, store4 } from './lib/half';
 import { maxAcross_f32x4 } from './lib/reduce';
 
-/** Bytes of a row whose exponentials are added in f32 before the sum goes on in f64. */
-const BLOCK_BYTES: usize = 4096;
+/** Values of a row whose exponentials are added in f32 before the sum goes on in f64. */
+const BLOCK: usize = 1024;
 
 /** The first `count` (1 to 3) values; the other lanes repeat the first. */
 // @ts-ignore: decorator
 @inline
-function loadPart(p: usize, count: u32): v128 {
-  let v = v128.load_splat<f32>(p);
-  if (count > 1) v = v128.load_lane<f32>(p, v, 1, 4);
-  if (count > 2) v = v128.load_lane<f32>(p, v, 2, 8);
+function loadPart<T>(p: usize, count: u32): v128 {
+  let v = f32x4.splat(load1<T>(p));
+  if (count > 1) v = f32x4.replace_lane(v, 1, load1<T>(p + sizeof<T>()));
+  if (count > 2) v = f32x4.replace_lane(v, 2, load1<T>(p + 2 * sizeof<T>()));
   return v;
 }
 
 /** What is left of a row after whole vectors: its last four values again, or all of it where it has fewer. */
 // @ts-ignore: decorator
 @inline
-function loadTail(row: usize, n: u32): v128 {
-  return n < 4 ? loadPart(row, n) : v128.load(row + (<usize>n << 2) - 16);
+function loadTail<T>(row: usize, n: u32): v128 {
+  return n < 4 ? loadPart<T>(row, n) : load4<T>(row + <usize>(n - 4) * sizeof<T>());
 }
 
 // @ts-ignore: decorator
 @inline
-function storeTail(row: usize, n: u32, v: v128): void {
+function storeTail<T>(row: usize, n: u32, v: v128): void {
   if (n >= 4) {
-    v128.store(row + (<usize>n << 2) - 16, v);
+    store4<T>(row + <usize>(n - 4) * sizeof<T>(), v);
     return;
   }
-  v128.store_lane<f32>(row, v, 0);
-  if (n > 1) v128.store_lane<f32>(row, v, 1, 4);
-  if (n > 2) v128.store_lane<f32>(row, v, 2, 8);
+  store1<T>(row, f32x4.extract_lane(v, 0));
+  if (n > 1) store1<T>(row + sizeof<T>(), f32x4.extract_lane(v, 1));
+  if (n > 2) store1<T>(row + 2 * sizeof<T>(), f32x4.extract_lane(v, 2));
 }
 
 /** Lanes of loadTail's vector that no whole vector covers. */
@@ -79,12 +80,13 @@ function tailLanes(n: u32): v128 {
 }
 
 /** The x of a row that has the largest scale·x, in every lane; NaN passed over; finite unless it is an infinity that scale makes +inf. n ≥ 1. */
-function top_f32x4(row: usize, n: u32, scale: f32): v128 {
+function top_f32x4<T>(row: usize, n: u32, scale: f32): v128 {
   // A negative scale looks for the smallest x: every sign is flipped on the way in and out.
   const flip_i32x4 = i32x4.splat(scale < 0 ? 0x80000000 : 0);
-  const end = row + (<usize>n << 2);
-  let a_f32x4 = f32x4.pmax(f32x4.splat(-f32.MAX_VALUE), v128.xor(loadTail(row, n), flip_i32x4));
-  if (n >= 16) {
+  const end = row + <usize>n * sizeof<T>();
+  let a_f32x4 = f32x4.pmax(f32x4.splat(-f32.MAX_VALUE), v128.xor(loadTail<T>(row, n), flip_i32x4));
+  // Halves take longer to widen than to compare: one chain of comparisons is enough.
+  if (sizeof<T>() == 4 && n >= 16) {
     let b_f32x4 = a_f32x4;
     let c_f32x4 = a_f32x4;
     let d_f32x4 = a_f32x4;
@@ -98,14 +100,14 @@ function top_f32x4(row: usize, n: u32, scale: f32): v128 {
     } while (row <= stop);
     a_f32x4 = f32x4.pmax(f32x4.pmax(a_f32x4, b_f32x4), f32x4.pmax(c_f32x4, d_f32x4));
   }
-  for (; row + 16 <= end; row += 16) a_f32x4 = f32x4.pmax(a_f32x4, v128.xor(v128.load(row), flip_i32x4));
+  for (; row + 4 * sizeof<T>() <= end; row += 4 * sizeof<T>()) a_f32x4 = f32x4.pmax(a_f32x4, v128.xor(load4<T>(row), flip_i32x4));
   return v128.xor(maxAcross_f32x4(a_f32x4), flip_i32x4);
 }
 
 /** The largest scale·x where the sum came out NaN: NaN if there is one, else +infinity. */
-function topOfNaN(p: usize, count: u32, stride: usize, scale: f32): f32 {
+function topOfNaN<T>(p: usize, count: u32, stride: usize, scale: f32): f32 {
   for (let i: u32 = 0; i < count; i++, p += stride) {
-    const t = load<f32>(p) * scale;
+    const t = load1<T>(p) * scale;
     if (t != t) return t;
   }
   return f32.POSITIVE_INFINITY;
@@ -119,8 +121,11 @@ function sum_f64(v: v128): f64 {
   return f64x2.extract_lane(pairs_f64x2, 0) + f64x2.extract_lane(pairs_f64x2, 1);
 }
 
-/** Softmax where `out` is given, (max, sum) where `max` is, else lse: one function, so that the module stays small. */
-function eachRow(x: usize, rows: u32, n: u32, scale: f32, out: usize, max: usize, sum: usize, lse: usize): void {
+/**
+ * Softmax where `out` is given, (max, sum) where `max` is, else lse: one function, so that the module stays small.
+ * With halves softmax takes every exponential twice: kept in `out` meanwhile, they would be rounded to halves twice.
+ */
+export function eachRow<T>(x: usize, rows: u32, n: u32, scale: f32, out: usize, max: usize, sum: usize, lse: usize): void {
   const lowest = held(EXP_LOWEST);
   const log2e = held(LOG2E);
   const magic = held(EXP2_MAGIC);
@@ -132,41 +137,41 @@ function eachRow(x: usize, rows: u32, n: u32, scale: f32, out: usize, max: usize
   const c4 = held(EXP_C4);
   const c5 = held(EXP_C5);
   const scale_f32x4 = f32x4.splat(scale);
-  const bytes = <usize>n << 2;
+  const bytes = <usize>n * sizeof<T>();
   const lanes = tailLanes(n);
 
   for (let row: u32 = 0; row < rows; row++) {
     let total: f64 = 0;
     let top: f64 = 0;
     if (n > 0) {
-      const row_top_f32x4 = top_f32x4(x, n, scale);
+      const row_top_f32x4 = top_f32x4<T>(x, n, scale);
       top = <f64>f32x4.extract_lane(row_top_f32x4, 0) * <f64>scale;
       // Read before the loop: in place, the loop overwrites what the tail repeats.
-      let tail_f32x4 = loadTail(x, n);
+      let tail_f32x4 = loadTail<T>(x, n);
       let p = x;
-      const end = x + (bytes & ~15);
+      const end = x + (bytes & ~(4 * sizeof<T>() - 1));
       while (p < end) {
-        const stop = min(p + BLOCK_BYTES, end);
+        const stop = min(p + BLOCK * sizeof<T>(), end);
         let sum_f32x4 = f32x4.splat(0);
         let to = p - x + out;
         // Multiplying by 1 would cost as much as any other multiplication; asking for `out` costs nothing.
-        if (scale == 1) {
+        if (sizeof<T>() == 4 && scale == 1) {
           do {
-            const d_f32x4 = f32x4.sub(v128.load(p), row_top_f32x4);
+            const d_f32x4 = f32x4.sub(load4<T>(p), row_top_f32x4);
             const e_f32x4 = exp_f32x4(d_f32x4, lowest, log2e, magic, ln2High, ln2Low, one, c2, c3, c4, c5);
-            if (out) v128.store(to, e_f32x4);
+            if (sizeof<T>() == 4 && out) store4<T>(to, e_f32x4);
             sum_f32x4 = f32x4.add(sum_f32x4, e_f32x4);
-            p += 16;
-            to += 16;
+            p += 4 * sizeof<T>();
+            to += 4 * sizeof<T>();
           } while (p < stop);
         } else {
           do {
-            const d_f32x4 = f32x4.mul(f32x4.sub(v128.load(p), row_top_f32x4), scale_f32x4);
+            const d_f32x4 = f32x4.mul(f32x4.sub(load4<T>(p), row_top_f32x4), scale_f32x4);
             const e_f32x4 = exp_f32x4(d_f32x4, lowest, log2e, magic, ln2High, ln2Low, one, c2, c3, c4, c5);
-            if (out) v128.store(to, e_f32x4);
+            if (sizeof<T>() == 4 && out) store4<T>(to, e_f32x4);
             sum_f32x4 = f32x4.add(sum_f32x4, e_f32x4);
-            p += 16;
-            to += 16;
+            p += 4 * sizeof<T>();
+            to += 4 * sizeof<T>();
           } while (p < stop);
         }
         total += sum_f64(sum_f32x4);
@@ -177,7 +182,18 @@ function eachRow(x: usize, rows: u32, n: u32, scale: f32, out: usize, max: usize
         total += sum_f64(v128.and(tail_f32x4, lanes));
       }
       if (out) {
-        scaleRow(out, n, tail_f32x4, total == 0 ? 0 : <f32>(1.0 / total));
+        const factor: f32 = total == 0 ? 0 : <f32>(1.0 / total);
+        if (sizeof<T>() == 4) {
+          scaleRow(out, n, tail_f32x4, factor);
+        } else {
+          const factor_f32x4 = f32x4.splat(factor);
+          for (p = x; p < end; p += 4 * sizeof<T>()) {
+            const d_f32x4 = f32x4.mul(f32x4.sub(load4<T>(p), row_top_f32x4), scale_f32x4);
+            const e_f32x4 = exp_f32x4(d_f32x4, lowest, log2e, magic, ln2High, ln2Low, one, c2, c3, c4, c5);
+            store4<T>(p - x + out, f32x4.mul(e_f32x4, factor_f32x4));
+          }
+          if (n & 3) storeTail<T>(out, n, f32x4.mul(tail_f32x4, factor_f32x4));
+        }
         out += bytes;
       }
       x += bytes;
@@ -186,7 +202,7 @@ function eachRow(x: usize, rows: u32, n: u32, scale: f32, out: usize, max: usize
 
     let largest = <f32>top;
     if (total == 0) largest = f32.NEGATIVE_INFINITY;
-    else if (total != total) largest = topOfNaN(x - bytes, n, 4, scale);
+    else if (total != total) largest = topOfNaN<T>(x - bytes, n, sizeof<T>(), scale);
     if (max) {
       store<f32>(max + (<usize>row << 2), largest);
       store<f32>(sum + (<usize>row << 2), <f32>total);
@@ -210,7 +226,7 @@ function scaleRow(row: usize, n: u32, tail_f32x4: v128, factor: f32): void {
     v128.store(p, f32x4.mul(v128.load(p, 48), factor_f32x4), 48);
   }
   for (; p + 16 <= end; p += 16) v128.store(p, f32x4.mul(v128.load(p), factor_f32x4));
-  if (n & 3) storeTail(row, n, f32x4.mul(tail_f32x4, factor_f32x4));
+  if (n & 3) storeTail<f32>(row, n, f32x4.mul(tail_f32x4, factor_f32x4));
 }
 
 /**
@@ -222,7 +238,7 @@ function scaleRow(row: usize, n: u32, tail_f32x4: v128, factor: f32): void {
  * rounding comes on top of that of x − top). Weights below 2^-126.5 of the largest become 0.
  */
 export function softmax_f32(x: usize, rows: u32, n: u32, scale: f32, out: usize): void {
-  eachRow(x, rows, n, scale, out, 0, 0, 0);
+  eachRow<f32>(x, rows, n, scale, out, 0, 0, 0);
 }
 
 /**
@@ -232,7 +248,7 @@ export function softmax_f32(x: usize, rows: u32, n: u32, scale: f32, out: usize)
  * Error: half an ulp of lse, plus the sum's relative error, at most (7 + mean d + a)·2^-24 (d and a as for softmax_f32).
  */
 export function logsumexp_f32(x: usize, rows: u32, n: u32, scale: f32, lse: usize): void {
-  eachRow(x, rows, n, scale, 0, 0, 0, lse);
+  eachRow<f32>(x, rows, n, scale, 0, 0, 0, lse);
 }
 
 /**
@@ -241,13 +257,13 @@ export function logsumexp_f32(x: usize, rows: u32, n: u32, scale: f32, lse: usiz
  * x: f32 [rows, n]; max, sum: f32 [rows]. All -inf, or empty: (-inf, 0). +inf: (+inf, NaN). NaN: (NaN, NaN).
  */
 export function softmax_state_f32(x: usize, rows: u32, n: u32, scale: f32, max: usize, sum: usize): void {
-  eachRow(x, rows, n, scale, 0, max, sum, 0);
+  eachRow<f32>(x, rows, n, scale, 0, max, sum, 0);
 }
 
 /** lse of up to four states of a row, -infinity where there are fewer. */
 // @ts-ignore: decorator
 @inline
-function load4(p: usize, count: u32, stride: usize): v128 {
+function lses4(p: usize, count: u32, stride: usize): v128 {
   let v = v128.load_lane<f32>(p, f32x4.splat(f32.NEGATIVE_INFINITY), 0);
   if (count > 1) v = v128.load_lane<f32>(p + stride, v, 1);
   if (count > 2) v = v128.load_lane<f32>(p + 2 * stride, v, 2);
@@ -257,7 +273,7 @@ function load4(p: usize, count: u32, stride: usize): v128 {
 
 /** exp(lse − top) of up to four states of a row. */
 function weights4(p: usize, count: u32, stride: usize, top_f32x4: v128): v128 {
-  return expOnce_f32x4(f32x4.sub(load4(p, count, stride), top_f32x4));
+  return expOnce_f32x4(f32x4.sub(lses4(p, count, stride), top_f32x4));
 }
 
 /** output = (fresh ? 0 : output) + weightA·a + weightB·b, over one row; b = 0 stands for no second state. */
@@ -286,20 +302,37 @@ function addPair(a: usize, weightA: f32, b: usize, weightB: f32, n: u32, fresh: 
   }
 }
 
-/**
- * Merges states computed over parts of the same rows: lse = ln Σ exp(lses[s]), output = Σ exp(lses[s] − lse)·outputs[s].
- *
- * outputs: f32 [states, rows, n]; lses: f32 [states, rows]; output: f32 [rows, n]; lse: f32 [rows].
- * A state whose weight is 0 (lse -inf: the empty state) adds nothing, whatever its output holds; all empty: output 0, lse -inf.
- * One state alone comes back as it was. A NaN lse: NaN; a +inf lse: output NaN, lse +inf.
- *
- * Weights are made four states at a time; then states of non-zero weight are added in pairs, in order.
- */
-export function softmax_merge_f32(
+/** One row of the output, four columns at a time over all states: a sum kept in `output` would be rounded to halves at every state. */
+function mergeRow<T>(
+  outputs: usize, lses: usize, states: u32, stride: usize, stateBytes: usize, n: u32, top_f32x4: v128, inverse_f32x4: v128,
+  output: usize,
+): void {
+  for (let column: u32 = 0; column < n; column += 4) {
+    const at: u32 = n < 4 ? 0 : min(column, n - 4);
+    const offset = <usize>at * sizeof<T>();
+    let sum_f32x4 = f32x4.splat(0);
+    for (let s: u32 = 0; s < states; s += 4) {
+      let weight_f32x4 = f32x4.mul(weights4(lses + <usize>s * stride, states - s, stride, top_f32x4), inverse_f32x4);
+      const stop = min<u32>(s + 4, states);
+      for (let t = s; t < stop; t++) {
+        const weight = f32x4.extract_lane(weight_f32x4, 0);
+        weight_f32x4 = v128.shuffle<i32>(weight_f32x4, weight_f32x4, 1, 2, 3, 0);
+        if (weight == 0) continue;
+        const p = outputs + <usize>t * stateBytes + offset;
+        const value_f32x4 = n < 4 ? loadPart<T>(p, n) : load4<T>(p);
+        sum_f32x4 = madd_f32x4(value_f32x4, f32x4.splat(weight), sum_f32x4);
+      }
+    }
+    if (n < 4) storeTail<T>(output, n, sum_f32x4);
+    else store4<T>(output + offset, sum_f32x4);
+  }
+}
+
+export function merge<T>(
   outputs: usize, lses: usize, states: u32, rows: u32, n: u32, output: usize, lse: usize,
 ): void {
   const stride = <usize>rows << 2;
-  const bytes = <usize>n << 2;
+  const bytes = <usize>n * sizeof<T>();
   const stateBytes = <usize>rows * bytes;
 
   for (let row: u32 = 0; row < rows; row++) {
@@ -312,38 +345,57 @@ export function softmax_merge_f32(
     const sum = sum_f64(sum_f32x4);
     const inverse_f32x4 = f32x4.splat(sum == 0 ? 0 : <f32>(1.0 / sum));
 
-    let waiting: usize = 0;
-    let waitingWeight: f32 = 0;
-    let fresh = true;
-    for (let s: u32 = 0; s < states; s += 4) {
-      let weight_f32x4 = s == 0 ? first_f32x4 : weights4(lses + <usize>s * stride, states - s, stride, top_f32x4);
-      weight_f32x4 = f32x4.mul(weight_f32x4, inverse_f32x4);
-      const stop = min<u32>(s + 4, states);
-      for (let t = s; t < stop; t++) {
-        const weight = f32x4.extract_lane(weight_f32x4, 0);
-        weight_f32x4 = v128.shuffle<i32>(weight_f32x4, weight_f32x4, 1, 2, 3, 0);
-        if (weight == 0) continue;
-        const state = outputs + <usize>t * stateBytes;
-        if (waiting) {
-          addPair(waiting, waitingWeight, state, weight, n, fresh, output);
-          fresh = false;
-          waiting = 0;
-        } else {
-          waiting = state;
-          waitingWeight = weight;
+    if (sizeof<T>() == 4) {
+      let waiting: usize = 0;
+      let waitingWeight: f32 = 0;
+      let fresh = true;
+      for (let s: u32 = 0; s < states; s += 4) {
+        let weight_f32x4 = s == 0 ? first_f32x4 : weights4(lses + <usize>s * stride, states - s, stride, top_f32x4);
+        weight_f32x4 = f32x4.mul(weight_f32x4, inverse_f32x4);
+        const stop = min<u32>(s + 4, states);
+        for (let t = s; t < stop; t++) {
+          const weight = f32x4.extract_lane(weight_f32x4, 0);
+          weight_f32x4 = v128.shuffle<i32>(weight_f32x4, weight_f32x4, 1, 2, 3, 0);
+          if (weight == 0) continue;
+          const state = outputs + <usize>t * stateBytes;
+          if (waiting) {
+            addPair(waiting, waitingWeight, state, weight, n, fresh, output);
+            fresh = false;
+            waiting = 0;
+          } else {
+            waiting = state;
+            waitingWeight = weight;
+          }
         }
       }
+      if (waiting) addPair(waiting, waitingWeight, 0, 0, n, fresh, output);
+      else if (fresh) memory.fill(output, 0, bytes);
+    } else {
+      mergeRow<T>(outputs, lses, states, stride, stateBytes, n, top_f32x4, inverse_f32x4, output);
     }
-    if (waiting) addPair(waiting, waitingWeight, 0, 0, n, fresh, output);
-    else if (fresh) memory.fill(output, 0, bytes);
 
     let result: f32 = f32.NEGATIVE_INFINITY;
     if (sum > 0) result = <f32>(<f64>f32x4.extract_lane(top_f32x4, 0) + ln_f64(sum));
-    else if (sum != sum) result = topOfNaN(lses, states, stride, 1);
+    else if (sum != sum) result = topOfNaN<f32>(lses, states, stride, 1);
     store<f32>(lse, result);
     outputs += bytes;
     output += bytes;
     lses += 4;
     lse += 4;
   }
+}
+
+/**
+ * Merges states computed over parts of the same rows: lse = ln Σ exp(lses[s]), output = Σ exp(lses[s] − lse)·outputs[s].
+ *
+ * outputs: f32 [states, rows, n]; lses: f32 [states, rows]; output: f32 [rows, n]; lse: f32 [rows].
+ * A state whose weight is 0 (lse -inf: the empty state) adds nothing, whatever its output holds; all empty: output 0, lse -inf.
+ * One state alone comes back as it was. A NaN lse: NaN; a +inf lse: output NaN, lse +inf.
+ *
+ * Weights are made four states at a time; then states of non-zero weight are added in pairs, in order.
+ */
+export function softmax_merge_f32(
+  outputs: usize, lses: usize, states: u32, rows: u32, n: u32, output: usize, lse: usize,
+): void {
+  merge<f32>(outputs, lses, states, rows, n, output, lse);
 }

@@ -18,6 +18,9 @@ export function stems(folder: string, ending: string): string[] {
 /** `attention-decode` is a second stem of the family `attention`. */
 export const familyOf = (stem: string) => stem.split('-')[0]!;
 
+/** The wasm module a stem's kernels are in: its family's, or that of the family's f16 kernels. */
+export const moduleOf = (stem: string) => `${familyOf(stem)}${stem.endsWith('-f16') ? '-f16' : ''}`;
+
 /** Families with a contract and a CPU half; LANEWISE_ONLY names one to work on alone. */
 export const families = () =>
   [...new Set(stems('ts/contract', '.ts').map(familyOf))].filter(

@@ -1,8 +1,8 @@
-/** assembly/*.ts → per family: wasm for each level (checked against the module rules) and ts/generated/cpu/<family>.ts. */
+/** assembly/*.ts → per family (and once more for its f16 kernels): wasm for each level (checked against the module rules) and ts/generated/cpu/<family>.ts. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import asc from 'assemblyscript/asc';
 import binaryen from 'binaryen';
-import { contracts, families, familyOf, read, root, stems } from './house.js';
+import { contracts, families, familyOf, moduleOf, read, root, stems } from './house.js';
 
 const LEVELS = { simd: ['simd'], relaxed: ['simd', 'relaxed-simd'] } as const;
 type Level = keyof typeof LEVELS;
@@ -130,10 +130,10 @@ export async function buildWasm(): Promise<ModuleReport[]> {
   mkdirSync(`${root}/ts/generated/cpu`, { recursive: true });
   mkdirSync(`${root}/dist/wasm`, { recursive: true });
   const report: ModuleReport[] = [];
-  for (const family of families()) {
+  for (const family of new Set(sources.map(moduleOf))) {
     const kernels = Object.assign(
       {},
-      ...sources.filter((s) => familyOf(s) === family).map((s) => signatures(read(`assembly/${s}.ts`))),
+      ...sources.filter((s) => moduleOf(s) === family).map((s) => signatures(read(`assembly/${s}.ts`))),
     ) as ReturnType<typeof signatures>;
     const names = Object.keys(kernels);
     if (!names.length) continue;
@@ -147,7 +147,7 @@ export async function buildWasm(): Promise<ModuleReport[]> {
     }
     const declarations = names.map((name) => {
       const known = contract[name];
-      if (!known) throw new Error(`assembly exports ${name}, but ts/contract/${family}.ts has no such kernel`);
+      if (!known) throw new Error(`assembly exports ${name}, but ts/contract has no such kernel`);
       const parameters = kernels[name]!;
       for (const array of Object.keys(known.arrays))
         if (!parameters.some(([p]) => p === array))

@@ -13,6 +13,12 @@ console.log(
     : `conformance on ${gpu.implementations.map((i) => i.name).join(', ')}`,
 );
 
+for (const { name, absent = {} } of gpu.implementations)
+  for (const feature of new Set(Object.values(absent)))
+    console.log(
+      `${name} lacks ${feature}: without ${Object.keys(absent).filter((kernel) => absent[kernel] === feature)}`,
+    );
+
 const implementations = [...cpuImplementations(), cpuImplementation('simd', { shared: true }), ...gpu.implementations];
 const kernels = Object.values(specs as Record<string, { default: Record<string, KernelSpec> }>).flatMap((file) =>
   Object.entries(file.default),
@@ -22,9 +28,9 @@ const kernels = Object.values(specs as Record<string, { default: Record<string, 
 test.runIf(process.env.CI)('WebGPU adapter', () => expect(gpu.reason).toBeUndefined());
 
 test('every implementation has every kernel', () => {
-  for (const { name, kind, level, kernels: own } of implementations)
+  for (const { name, kind, level, kernels: own, absent = {} } of implementations)
     if (kind === 'cpu' || level === 'base')
-      expect([...own].sort(), name).toEqual(kernels.map(([kernel]) => kernel).sort());
+      expect([...own, ...Object.keys(absent)].sort(), name).toEqual(kernels.map(([kernel]) => kernel).sort());
 });
 
 describe.each(kernels)('%s', (kernel, spec) => {

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { LanewiseDeviceLostError, LanewiseUnsupportedError } from '../ts/errors.js';
 import { hadamard } from '../ts/gpu/hadamard.js';
 import { softmax } from '../ts/gpu/softmax.js';
+import { softmax as softmaxHalf } from '../ts/gpu/softmax-f16.js';
 import { adapters, deviceOf } from './lib/adapters.js';
 
 const { found, reason } = await adapters();
@@ -138,6 +139,14 @@ describe.runIf(found.length)('WebGPU', () => {
   test('a level the device lacks', async () => {
     await expect(softmax.compile(device, { level: 'subgroups' })).rejects.toThrow(LanewiseUnsupportedError);
     await expect(softmax.compile(device, { level: 'fast' as never })).rejects.toThrow(RangeError);
+  });
+
+  test('a feature the device was not asked for', async () => {
+    expect(softmaxHalf.features).toEqual(['shader-f16']);
+    const without = await deviceOf((await adapters()).found[0]!, { features: [] });
+    await expect(softmaxHalf.compile(without.device)).rejects.toThrow(
+      new LanewiseUnsupportedError('softmax_f16', 'shader-f16'),
+    );
   });
 
   test('a lost device is a typed error, and a fresh device works', async () => {

@@ -3,6 +3,8 @@ import fc from 'fast-check';
 import { float16ToFloat32 } from 'npyjs';
 import { expect, test } from 'vitest';
 import { fromHalf, fromHalves, toHalf, toHalves } from '../ts/half.js';
+import { assemble } from './lib/assemble.js';
+import { random } from './lib/random.js';
 
 const all = Uint16Array.from({ length: 65536 }, (_, i) => i);
 
@@ -42,4 +44,50 @@ test('a float becomes the nearest half, ties to even', () => {
     for (const x of [middle, middle * (1 - 2 ** -20), middle * (1 + 2 ** -20), -middle]) check(x);
   }
   for (const x of [65504, 65519.99, 65520, -65520, 1e38, Infinity, -Infinity]) check(x);
+});
+
+test('assembly/lib/half.ts gives the same bits: every half, every boundary between two, and floats of any bits', async () => {
+  const memory = new WebAssembly.Memory({ initial: 64 });
+  const kernels = await assemble<Record<string, (from: number, to: number, n: number) => void>>(
+    `import { half, load1, load4, store1, store4 } from './assembly/lib/half';
+    export function widen4(x: usize, y: usize, n: u32): void {
+      for (let i: u32 = 0; i < n; i += 4, x += 8, y += 16) v128.store(y, load4<half>(x));
+    }
+    export function widen1(x: usize, y: usize, n: u32): void {
+      for (let i: u32 = 0; i < n; i++, x += 2, y += 4) store<f32>(y, load1<half>(x));
+    }
+    export function narrow4(y: usize, x: usize, n: u32): void {
+      for (let i: u32 = 0; i < n; i += 4, x += 8, y += 16) store4<half>(x, v128.load(y));
+    }
+    export function narrow1(y: usize, x: usize, n: u32): void {
+      for (let i: u32 = 0; i < n; i++, x += 2, y += 4) store1<half>(x, load<f32>(y));
+    }`,
+    'simd',
+    memory,
+  );
+  const n = 1 << 18;
+  const halves = new Uint16Array(memory.buffer, 0, n);
+  const floats = new Float32Array(memory.buffer, 2 * n, n);
+  const words = new Uint32Array(floats.buffer, 2 * n, n);
+  halves.set(all);
+  for (const kernel of ['widen4', 'widen1']) {
+    floats.fill(-7);
+    kernels[kernel]!(0, 2 * n, 65536);
+    expect(floats.subarray(0, 65536).findIndex((value, half) => !Object.is(value, fromHalf(half)))).toBe(-1);
+  }
+  // Halfway from each half to the next, the floats beside it, the half itself, and any words.
+  const r = random(5);
+  words.set(r.words(n));
+  for (let half = 0; half < 32768; half++) {
+    const middle = (fromHalf(half) + Math.min(fromHalf(half + 1), 65536)) / 2;
+    floats[4 * half] = half & 64 ? -middle : middle;
+    words[4 * half + 1] = words[4 * half]! + 1;
+    words[4 * half + 2] = words[4 * half]! - (words[4 * half]! & 0x7fffffff ? 1 : 0);
+  }
+  const want = toHalves(floats);
+  for (const kernel of ['narrow4', 'narrow1']) {
+    halves.fill(0x1234);
+    kernels[kernel]!(2 * n, 0, n);
+    expect(halves.findIndex((half, i) => half !== want[i])).toBe(-1);
+  }
 });

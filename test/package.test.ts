@@ -33,7 +33,7 @@ describe('npm pack', () => {
     expect(
       files.filter(
         (path) =>
-          !/^dist\/([\w-]+|(cpu|gpu|reference|contract|generated\/cpu|generated\/gpu)\/[\w-]+)\.(js|d\.ts)$|^dist\/(wasm\/\w+\.(simd|relaxed)\.wasm|wgsl\/[\w-]+\.(base|subgroups)\.wgsl)$/.test(
+          !/^dist\/([\w-]+|(cpu|gpu|reference|contract|generated\/cpu|generated\/gpu)\/[\w-]+)\.(js|d\.ts)$|^dist\/(wasm\/[\w-]+\.(simd|relaxed)\.wasm|wgsl\/[\w-]+\.(base|subgroups)\.wgsl)$/.test(
             path,
           ),
       ),

@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
-import asc from 'assemblyscript/asc';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { supports } from '../ts/cpu/runtime.js';
 import { instantiate, logsumexp, type SoftmaxState, softmax, softmaxMerge, softmaxState } from '../ts/cpu/softmax.js';
 import * as reference from '../ts/reference/softmax.js';
+import { assemble } from './lib/assemble.js';
 import { random } from './lib/random.js';
 import { readNpy } from './lib/tensors.js';
 import type { Tolerance } from './lib/tolerance.js';
@@ -93,42 +93,6 @@ describe('accuracy of the building blocks', async () => {
     ln(x: number): number;
   }
 
-  async function compile(level: string, memory: WebAssembly.Memory): Promise<Blocks> {
-    let binary: Uint8Array | undefined;
-    const { error, stderr } = await asc.main(
-      [
-        'blocks.ts',
-        '--outFile',
-        'blocks.wasm',
-        '--runtime',
-        'stub',
-        '--importMemory',
-        '--noExportMemory',
-        '--initialMemory',
-        '1',
-        '-O3',
-        '--enable',
-        'simd',
-        ...(level === 'relaxed' ? ['--enable', 'relaxed-simd'] : []),
-      ],
-      {
-        readFile: (name) => {
-          if (name === 'blocks.ts') return source;
-          try {
-            return readFileSync(new URL(name, root), 'utf8');
-          } catch {
-            return null;
-          }
-        },
-        writeFile: (_, content) => void (binary = content as Uint8Array),
-        listFiles: () => [],
-      },
-    );
-    if (error) throw new Error(stderr.toString());
-    return new WebAssembly.Instance(new WebAssembly.Module(binary as BufferSource), { env: { memory } })
-      .exports as unknown as Blocks;
-  }
-
   /** The largest error in ulp over every 211th f32 with |x| in [from, to], both signs. */
   function worst(
     memory: WebAssembly.Memory,
@@ -156,7 +120,7 @@ describe('accuracy of the building blocks', async () => {
 
   describe.each(levels)('%s', async (level) => {
     const memory = new WebAssembly.Memory({ initial: 2 });
-    const blocks = await compile(level, memory);
+    const blocks = await assemble<Blocks>(source, level, memory);
     const f32 = new Float32Array(memory.buffer, 0, 8);
 
     test('e^d: at most 2.4 ulp (2.2 fused) for every |d| up to 87, flushed below -87.68', () => {

@@ -1,6 +1,9 @@
 /** Element types of the arrays kernels read and write. */
 export type DType = 'f32' | 'f16' | 'u32' | 'i32' | 'i16' | 'u8' | 'i8';
 
+/** What a kernel's values are stored in where it exists for both; it computes in f32. */
+export type Float = 'f32' | 'f16';
+
 export type TypedArray = Float32Array | Uint32Array | Int32Array | Uint16Array | Int16Array | Uint8Array | Int8Array;
 
 /** Where each dtype lives in JavaScript. f16 lies in a Uint16Array as its bits (`toHalves`, `fromHalves`). */

@@ -1,6 +1,6 @@
 // Softmax, log-sum-exp, and the states that let both be computed in pieces.
 //
-// x, out: f32 [rows, n]; lse, max, sum: f32 [rows]. `width` invocations (a power of two up to 256, chosen by the host from
+// x, out: element [rows, n] (f32; f16 in the kernels so named, computed in f32); lse, max, sum: f32 [rows]. `width` invocations (a power of two up to 256, chosen by the host from
 // n) share a row, so a workgroup holds 256 / width rows. Each walks its part once with a running maximum and sum, four
 // values at a time; softmax reads the row a second time (from cache, as a rule) and writes. No scratch.
 //
@@ -21,8 +21,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<element>;
+@group(0) @binding(2) var<storage, read_write> out: array<element>;
 @group(0) @binding(3) var<storage, read_write> lse: array<f32>;
 // `max` and `sum` are their names outside; in here max is a function.
 @group(0) @binding(4) var<storage, read_write> max__rows: array<f32>;
@@ -124,7 +124,7 @@ fn row_state(at: Place, local: u32) -> State {
   var state = EMPTY;
   for (var i = at.column; i < at.n; i += 4u * params.width) {
     let p = positions(at, i);
-    state = joined(state, loaded(vec4f(x[p.x], x[p.y], x[p.z], x[p.w]), at, i));
+    state = joined(state, loaded(vec4f(vec4<element>(x[p.x], x[p.y], x[p.z], x[p.w])), at, i));
   }
   return shared_state(state, local);
 }
@@ -148,7 +148,7 @@ fn softmax_f32(
   let state = row_state(at, local);
   let inverse = 1.0 / max(state.sum, 1.0);
   for (var i = at.column; i < at.n; i += params.width) {
-    out[at.start + i] = normalised(x[at.start + i], state, inverse);
+    out[at.start + i] = element(normalised(f32(x[at.start + i]), state, inverse));
   }
 }
 
@@ -163,13 +163,13 @@ fn softmax_f32__inplace(
   var state = EMPTY;
   for (var i = at.column; i < at.n; i += 4u * params.width) {
     let p = positions(at, i);
-    state = joined(state, loaded(vec4f(out[p.x], out[p.y], out[p.z], out[p.w]), at, i));
+    state = joined(state, loaded(vec4f(vec4<element>(out[p.x], out[p.y], out[p.z], out[p.w])), at, i));
   }
   // Its barriers lie between every read of the row above and every write below.
   state = shared_state(state, local);
   let inverse = 1.0 / max(state.sum, 1.0);
   for (var i = at.column; i < at.n; i += params.width) {
-    out[at.start + i] = normalised(out[at.start + i], state, inverse);
+    out[at.start + i] = element(normalised(f32(out[at.start + i]), state, inverse));
   }
 }
 
@@ -222,7 +222,7 @@ fn edge(key: u32) -> f32 {
   return infinity_f32();
 }
 
-// Merging states: outputs f32 [states, rows, n], lses f32 [states, rows], output f32 [rows, n], lse f32 [rows]. One
+// Merging states: outputs element [states, rows, n], lses f32 [states, rows], output element [rows, n], lse f32 [rows]. One
 // invocation per value of output. A state with lse -infinity is empty and its output is not read; all empty: output 0,
 // lse -infinity. A NaN lse gives NaN; +infinity gives output NaN, lse +infinity.
 
@@ -233,9 +233,9 @@ struct MergeParams {
 }
 
 @group(0) @binding(6) var<uniform> merge: MergeParams;
-@group(0) @binding(7) var<storage, read> outputs: array<f32>;
+@group(0) @binding(7) var<storage, read> outputs: array<element>;
 @group(0) @binding(8) var<storage, read> lses: array<f32>;
-@group(0) @binding(9) var<storage, read_write> output: array<f32>;
+@group(0) @binding(9) var<storage, read_write> output: array<element>;
 
 @compute @workgroup_size(WORKGROUP)
 fn softmax_merge_f32(
@@ -271,7 +271,7 @@ fn softmax_merge_f32(
     let weight = exp(max(part - top, -200.0));
     sum += weight;
     if (column < merge.n && weight > 0.0) {
-      merged += weight * outputs[(s * merge.rows + row) * merge.n + column];
+      merged += weight * f32(outputs[(s * merge.rows + row) * merge.n + column]);
     }
   }
 
@@ -281,7 +281,7 @@ fn softmax_merge_f32(
     merged = merged / sum;
   }
   if (column < merge.n) {
-    output[index] = merged;
+    output[index] = element(merged);
   }
   if (column == 0u) {
     if (special != 0u) {

@@ -64,17 +64,18 @@ export async function adapters(): Promise<{ found: Adapter[]; reason?: string }>
 
 const OPTIONAL_FEATURES = ['subgroups', 'shader-f16', 'timestamp-query'] as GPUFeatureName[];
 
-/** A device with the adapter's features; `plain` asks for none (the base level's promise) and default limits. Uncaptured errors are collected in `errors`. */
+/** A device with the adapter's features; `plain` asks for none but `shader-f16` (the base level's promise) and default limits. Uncaptured errors are collected in `errors`. */
 export async function deviceOf(
   { adapter }: Adapter,
-  { plain = false } = {},
+  { plain = false, features = OPTIONAL_FEATURES }: { plain?: boolean; features?: GPUFeatureName[] } = {},
 ): Promise<{ device: GPUDevice; errors: string[] }> {
   const { maxBufferSize, maxStorageBufferBindingSize } = adapter.limits;
+  const wanted = features.filter((f) => adapter.features.has(f));
   const device = await adapter.requestDevice(
     plain
-      ? {}
+      ? { requiredFeatures: wanted.filter((f) => f === 'shader-f16') }
       : {
-          requiredFeatures: OPTIONAL_FEATURES.filter((f) => adapter.features.has(f)),
+          requiredFeatures: wanted,
           requiredLimits: { maxBufferSize, maxStorageBufferBindingSize },
         },
   );
@@ -86,7 +87,7 @@ export async function deviceOf(
   return { device, errors };
 }
 
-/** Every adapter × level as an implementation, the base level on a device without any feature. */
+/** Every adapter × level as an implementation, the base level on a device without `subgroups`. */
 export async function gpuImplementations(): Promise<{
   implementations: Implementation[];
   errors: string[][];

@@ -35,6 +35,8 @@ export interface Implementation {
   kind: 'cpu' | 'gpu';
   level: CpuLevel | GpuLevel;
   kernels: string[];
+  /** Kernels that the device lacks a WebGPU feature for, with its name. */
+  absent?: Record<string, string>;
   prepare(contract: Contract<any>, options: any, inputs: Arrays, how?: How): Promise<Prepared>;
   /** Moves `bytes` once (read and written): the yardstick of the tables. */
   copy(bytes: number): Promise<Prepared>;
@@ -218,6 +220,13 @@ const factories: Record<string, Factory> = Object.fromEntries(
 /** One GPU adapter's device at one level. */
 export function gpuImplementation(device: GPUDevice, label: string, level: GpuLevel): Implementation {
   const compiled = new Map<string, Promise<GpuKernel<any, any>>>();
+  const lacks = (name: string) => factories[name]!.features.find((f) => !device.features.has(f as GPUFeatureName));
+  const here = Object.keys(factories).filter((name) => !lacks(name));
+  const absent = Object.fromEntries(
+    Object.keys(factories)
+      .filter(lacks)
+      .map((name) => [name, lacks(name)!]),
+  );
 
   /** The kernel for these options; its constants are those of compile's own contract, so one pipeline serves many sizes. */
   function kernelFor(factory: Factory, options: Record<string, unknown>): Promise<GpuKernel<any, any>> {
@@ -256,7 +265,8 @@ export function gpuImplementation(device: GPUDevice, label: string, level: GpuLe
     kind: 'gpu',
     level,
     // A level is run where its shader differs from the base level's.
-    kernels: Object.keys(factories).filter((name) => factories[name]!.levels.includes(level)),
+    kernels: here.filter((name) => factories[name]!.levels.includes(level)),
+    absent,
     async prepare(contract, options, inputs, how = {}) {
       const factory = factories[contract.kernel]!;
       const kernel = await kernelFor(factory, options);

@@ -150,6 +150,11 @@ export const splits: Readonly<Record<string, Split>> = {
   softmax_f32: ({ rows, n }) => byRows(rows!, { x: 4 * n!, out: 4 * n! }),
   logsumexp_f32: ({ rows, n }) => byRows(rows!, { x: 4 * n!, lse: 4 }),
   softmax_state_f32: ({ rows, n }) => byRows(rows!, { x: 4 * n!, max: 4, sum: 4 }),
+  softmax_f16: ({ rows, n }) => byRows(rows!, { x: 2 * n!, out: 2 * n! }),
+  logsumexp_f16: ({ rows, n }) => byRows(rows!, { x: 2 * n!, lse: 4 }),
+  softmax_state_f16: ({ rows, n }) => byRows(rows!, { x: 2 * n!, max: 4, sum: 4 }),
+  softmax_merge_f16: ({ states, rows, n }) =>
+    states === 1 ? byRows(rows!, { outputs: 2 * n!, lses: 4, output: 2 * n!, lse: 4 }) : [],
   // A state's rows lie between those of the states before and after it: only a lone state's rows can be taken apart.
   softmax_merge_f32: ({ states, rows, n }) =>
     states === 1 ? byRows(rows!, { outputs: 4 * n!, lses: 4, output: 4 * n!, lse: 4 }) : [],

@@ -43,6 +43,6 @@ export function softmaxMerge(
   states: readonly SoftmaxState[],
   options: Omit<SoftmaxMergeOptions, 'states'>,
 ): SoftmaxState {
-  const { arrays, options: all } = stacked(states, options);
+  const { arrays, options: all } = stacked(softmax_merge_f32, Float32Array, states, options);
   return softmaxFamily.run(softmax_merge_f32, arrays, all) as unknown as SoftmaxState;
 }

@@ -12,6 +12,8 @@ export interface Shader {
   readonly entries: Readonly<Record<string, Entry>>;
   /** Override constants by name, with their type. */
   readonly overrides: Readonly<Record<string, string>>;
+  /** WebGPU features without which it does not compile at any level (`shader-f16`). */
+  readonly features?: readonly string[];
 }
 
 export interface Entry {
@@ -103,6 +105,8 @@ export interface GpuKernelFactory<Options, Constants extends keyof Options> {
   readonly constants: readonly string[];
   /** Levels whose shaders differ: a kernel without reductions has `base` alone (and compiles at either). */
   readonly levels: readonly GpuLevel[];
+  /** WebGPU features the device must have been asked for (`shader-f16`). */
+  readonly features: readonly string[];
   /** Array lengths that differ on the GPU (scratch). */
   lengths?(params: Params): Readonly<Record<string, number>>;
   /** Compiles every entry point of the kernel, asynchronously. */
@@ -207,12 +211,15 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
   const name = contract.kernel;
   const entryNames = Object.keys(shader.entries).filter((entry) => entry.split('__')[0] === name);
   const fixed = definition.constants ?? [];
+  const features = shader.features ?? [];
 
   async function compile(
     device: GPUDevice,
     options: CompileOptions & Record<string, unknown> = {},
   ): Promise<GpuKernel<Options, Constants>> {
     requireAlive(name, device);
+    const absent = features.find((feature) => !device.features.has(feature as GPUFeatureName));
+    if (absent) throw new LanewiseUnsupportedError(name, absent);
     const level = options.level ?? (device.features.has('subgroups' as GPUFeatureName) ? 'subgroups' : 'base');
     if (!(level in shader.wgsl)) throw new RangeError(message(name, 'level', '"base" or "subgroups"', level));
     if (level === 'subgroups' && !device.features.has('subgroups' as GPUFeatureName))
@@ -414,6 +421,7 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
     contract,
     constants: fixed,
     levels,
+    features,
     lengths: definition.lengths,
     compile: compile as GpuKernelFactory<Options, Constants>['compile'],
   };

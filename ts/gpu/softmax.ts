@@ -6,9 +6,9 @@ import {
   softmax_merge_f32,
   softmax_state_f32,
 } from '../contract/softmax.js';
-import type { Params } from '../contract.js';
+import type { Contract, Params } from '../contract.js';
 import { shader } from '../generated/gpu/softmax.js';
-import { type GpuKernelFactory, gpuKernel } from './runtime.js';
+import { type GpuKernelFactory, gpuKernel, type Shader } from './runtime.js';
 
 export type { SoftmaxMergeOptions, SoftmaxOptions };
 
@@ -26,32 +26,49 @@ function rowStep(entry: string, { rows, n }: Params) {
   return [{ entry, workgroups: Math.ceil(rows! / (WORKGROUP / width)), params: { width } }];
 }
 
+/** softmax-f16.ts makes the same kernels of its own contracts and shader. */
+export const softmaxOf = (
+  contract: Contract<SoftmaxOptions>,
+  shader: Shader,
+): GpuKernelFactory<SoftmaxOptions, never> =>
+  gpuKernel({
+    contract,
+    shader,
+    steps: ({ params, same }) => rowStep(`${contract.kernel}${same('x', 'out') ? '__inplace' : ''}`, params),
+  });
+
+export const rowStateOf = (
+  contract: Contract<SoftmaxOptions>,
+  shader: Shader,
+): GpuKernelFactory<SoftmaxOptions, never> =>
+  gpuKernel({ contract, shader, steps: ({ params }) => rowStep(contract.kernel, params) });
+
+export const softmaxMergeOf = (
+  contract: Contract<SoftmaxMergeOptions>,
+  shader: Shader,
+): GpuKernelFactory<SoftmaxMergeOptions, never> =>
+  gpuKernel({
+    contract,
+    shader,
+    steps: ({ params: { rows, n } }) => [
+      { entry: contract.kernel, workgroups: Math.ceil((rows! * Math.max(n!, 1)) / WORKGROUP) },
+    ],
+  });
+
 /** softmax(scale·x) of each row: `{ x, out }`, which may be the same buffer. */
-export const softmax: GpuKernelFactory<SoftmaxOptions, never> = gpuKernel({
-  contract: softmax_f32,
-  shader,
-  steps: ({ params, same }) => rowStep(same('x', 'out') ? 'softmax_f32__inplace' : 'softmax_f32', params),
-});
+export const softmax: GpuKernelFactory<SoftmaxOptions, never> = /* @__PURE__ */ softmaxOf(softmax_f32, shader);
 
 /** ln Σ exp(scale·x) of each row: `{ x, lse }`. */
-export const logsumexp: GpuKernelFactory<SoftmaxOptions, never> = gpuKernel({
-  contract: logsumexp_f32,
-  shader,
-  steps: ({ params }) => rowStep('logsumexp_f32', params),
-});
+export const logsumexp: GpuKernelFactory<SoftmaxOptions, never> = /* @__PURE__ */ rowStateOf(logsumexp_f32, shader);
 
 /** The largest scale·x of each row and Σ exp(scale·x − max): `{ x, max, sum }`. */
-export const softmaxState: GpuKernelFactory<SoftmaxOptions, never> = gpuKernel({
-  contract: softmax_state_f32,
+export const softmaxState: GpuKernelFactory<SoftmaxOptions, never> = /* @__PURE__ */ rowStateOf(
+  softmax_state_f32,
   shader,
-  steps: ({ params }) => rowStep('softmax_state_f32', params),
-});
+);
 
 /** States stacked as `{ outputs, lses }` merged into `{ output, lse }`. */
-export const softmaxMerge: GpuKernelFactory<SoftmaxMergeOptions, never> = gpuKernel({
-  contract: softmax_merge_f32,
+export const softmaxMerge: GpuKernelFactory<SoftmaxMergeOptions, never> = /* @__PURE__ */ softmaxMergeOf(
+  softmax_merge_f32,
   shader,
-  steps: ({ params: { rows, n } }) => [
-    { entry: 'softmax_merge_f32', workgroups: Math.ceil((rows! * Math.max(n!, 1)) / WORKGROUP) },
-  ],
-});
+);

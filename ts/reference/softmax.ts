@@ -38,7 +38,7 @@ export function softmaxMerge(
   states: readonly SoftmaxState[],
   options: Omit<SoftmaxMergeOptions, 'states'>,
 ): SoftmaxState {
-  const { arrays, options: all } = stacked(states, options);
+  const { arrays, options: all } = stacked(softmax_merge_f32, Float32Array, states, options);
   const { output, lse } = softmaxMergeF64(arrays, all);
   return { output: Float32Array.from(output), lse: Float32Array.from(lse) };
 }

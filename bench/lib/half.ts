@@ -1,0 +1,39 @@
+/** The bench of kernels' f16 twins from their own: the same sizes with their values in halves. */
+import { converted } from '../../test/lib/half.js';
+import type { Contract } from '../../ts/contract.js';
+import { fromHalves, toHalves } from '../../ts/half.js';
+import type { FamilyBench, KernelBench } from './bench.js';
+
+/** Every half's value: JavaScript widens by looking it up. */
+let table: Float32Array | undefined;
+
+function halves(bench: KernelBench, contract: Contract<any>): KernelBench {
+  return {
+    sizes: bench.sizes.map((size) => ({
+      ...size,
+      inputs: (random, real) => converted(contract, size.inputs(random, real), toHalves),
+    })),
+    /** Widens its inputs first; its outputs stay f32, which spares it the rounding. */
+    javascript(inputs, options) {
+      const values = (table ??= fromHalves(Uint16Array.from({ length: 65536 }, (_, i) => i)));
+      const wide = converted(contract, inputs, fromHalves);
+      const names = Object.keys(inputs).filter((name) => inputs[name] !== wide[name]);
+      const run = bench.javascript(wide, options);
+      return () => {
+        for (const name of names) {
+          const [from, to] = [inputs[name]!, wide[name]!];
+          for (let i = 0; i < from.length; i++) to[i] = values[from[i]!]!;
+        }
+        run();
+      };
+    },
+  };
+}
+
+/** Kernels `..._f16` of `contracts` from the benches of `..._f32`. */
+export const halfBench = (bench: FamilyBench, contracts: object): FamilyBench =>
+  Object.fromEntries(
+    (Object.values(contracts) as Contract<any>[])
+      .filter((contract) => contract.kernel?.endsWith('_f16'))
+      .map((contract) => [contract.kernel, halves(bench[contract.kernel.replace(/_f16$/, '_f32')]!, contract)]),
+  );

@@ -1,0 +1,84 @@
+/** The spec of kernels' f16 twins from their own: the same cases with their values in halves, judged by the same bounds. */
+import type { Contract, Params, TypedArray } from '../../ts/contract.js';
+import { fromHalf, fromHalves, toHalf, toHalves } from '../../ts/half.js';
+import type { Arrays, FamilySpec, KernelSpec } from './spec.js';
+import type { Tolerance } from './tolerance.js';
+
+/** `arrays` with those that the contract has in f16 converted. */
+export function converted<T>(
+  contract: Contract<any>,
+  arrays: Record<string, T>,
+  convert: (array: any) => any,
+): Record<string, T> {
+  return Object.fromEntries(
+    Object.entries(arrays).map(([name, array]) => [
+      name,
+      contract.arrays[name]?.dtype === 'f16' && array !== undefined ? convert(array) : array,
+    ]),
+  );
+}
+
+/** Largest magnitude that may come out as 0 where subnormals are flushed: the smallest normal half. */
+const FLUSHED = 2 ** -14;
+
+/** Of the numbers that round to the half `got`, the nearest to `want`. */
+function before(got: number, want: number, flush: boolean): number {
+  if (Number.isNaN(got) || Number.isNaN(want) || got === want) return got;
+  if (flush && got === 0 && Math.abs(want) < FLUSHED) return want;
+  const bits = toHalf(Math.abs(got));
+  const size = Math.abs(got);
+  const below = bits ? (fromHalf(bits - 1) + Math.min(size, 65536)) / 2 : 0;
+  const above = bits >= 0x7c00 ? Infinity : (size + Math.min(fromHalf(bits + 1), 65536)) / 2;
+  const sign = got < 0 ? -1 : 1;
+  const [low, high] = size === 0 ? [-above, above] : [sign * below, sign * above].sort((a, b) => a - b);
+  return Math.min(Math.max(want, low!), high!);
+}
+
+/** Right where the half is the rounding of a number that `tolerance` accepts. */
+const rounded = (contract: Contract<any>, tolerance: Tolerance, half: boolean, flush: boolean): Tolerance => ({
+  unit: tolerance.unit,
+  reason: half ? [tolerance.reason, 'then rounded to f16'].filter(Boolean).join('; ') : tolerance.reason,
+  error(got: TypedArray, want: ArrayLike<number>, inputs: Arrays, params: Params) {
+    const values = half ? Float64Array.from(got, (value, i) => before(value, want[i]!, flush)) : got;
+    return tolerance.error(values as TypedArray, want, converted(contract, inputs, fromHalves), params);
+  },
+  limit: tolerance.limit,
+});
+
+function halves<O>(spec: KernelSpec<O>, contract: Contract<O>): KernelSpec<O> {
+  const bytes = (role: string, params: Params) => {
+    const lengths = contract.lengths(params);
+    return Object.entries(contract.arrays)
+      .filter(([, array]) => array.dtype === 'f16' && array.role === role)
+      .reduce((sum, [name]) => sum + 2 * lengths[name]!, 0);
+  };
+  return {
+    ...spec,
+    contract,
+    summary: `${spec.summary}; values in f16`,
+    reference: (inputs, options) => spec.reference(converted(contract, inputs, fromHalves), options),
+    cases: spec.cases.map((one) => ({
+      ...one,
+      inputs: (random) => converted(contract, one.inputs(random), toHalves),
+    })),
+    tolerance: Object.fromEntries(
+      Object.entries(spec.tolerance).map(([name, entry]) => {
+        const half = contract.arrays[name]!.dtype === 'f16';
+        const { cpu, gpu } = 'cpu' in entry ? entry : { cpu: entry, gpu: entry };
+        return [name, { cpu: rounded(contract, cpu, half, false), gpu: rounded(contract, gpu, half, true) }];
+      }),
+    ),
+    cost(params) {
+      const { bytesRead, bytesWritten, ...rest } = spec.cost(params);
+      return { ...rest, bytesRead: bytesRead - bytes('in', params), bytesWritten: bytesWritten - bytes('out', params) };
+    },
+  };
+}
+
+/** Kernels `..._f16` of `contracts` from the specs of `..._f32`. */
+export const halfSpec = (spec: FamilySpec, contracts: object): FamilySpec =>
+  Object.fromEntries(
+    (Object.values(contracts) as Contract<any>[])
+      .filter((contract) => contract.kernel?.endsWith('_f16'))
+      .map((contract) => [contract.kernel, halves(spec[contract.kernel.replace(/_f16$/, '_f32')]!, contract)]),
+  );

@@ -1,0 +1,48 @@
+import {
+  logsumexp_f16,
+  type SoftmaxHalfState,
+  type SoftmaxMergeOptions,
+  type SoftmaxOptions,
+  softmax_f16,
+  softmax_merge_f16,
+  softmax_state_f16,
+  stacked,
+} from '../contract/softmax.js';
+import * as code from '../generated/cpu/softmax-f16.js';
+import { family, type Instance, type InstantiateOptions } from './runtime.js';
+
+export type { SoftmaxHalfState, SoftmaxMergeOptions, SoftmaxOptions };
+export type SoftmaxHalfKernels = Instance<code.Kernels>;
+
+const softmaxFamily = family<code.Kernels>(code, { softmax_f16, logsumexp_f16, softmax_state_f16, softmax_merge_f16 });
+
+/** The kernels inside your own memory: byte offsets, no copy, no allocation by us. */
+export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => SoftmaxHalfKernels =
+  softmaxFamily.instantiate;
+
+/** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
+export const preload = softmaxFamily.preload;
+
+/** softmax(scale·x) of each row of halves, as halves; `out` may be x. */
+export function softmax(x: Uint16Array, options: SoftmaxOptions & { out?: Uint16Array }): Uint16Array {
+  return softmaxFamily.run(softmax_f16, { x, out: options?.out }, options).out as Uint16Array;
+}
+
+/** ln Σ exp(scale·x) of each row of halves. */
+export function logsumexp(x: Uint16Array, options: SoftmaxOptions): Float32Array {
+  return softmaxFamily.run(logsumexp_f16, { x }, options).lse as Float32Array;
+}
+
+/** The largest scale·x of each row of halves, and Σ exp(scale·x − max). */
+export function softmaxState(x: Uint16Array, options: SoftmaxOptions): { max: Float32Array; sum: Float32Array } {
+  return softmaxFamily.run(softmax_state_f16, { x }, options) as { max: Float32Array; sum: Float32Array };
+}
+
+/** States of the same rows over different keys become the state over all of them; outputs are halves, lse f32. */
+export function softmaxMerge(
+  states: readonly SoftmaxHalfState[],
+  options: Omit<SoftmaxMergeOptions, 'states'>,
+): SoftmaxHalfState {
+  const { arrays, options: all } = stacked(softmax_merge_f16, Uint16Array, states, options);
+  return softmaxFamily.run(softmax_merge_f16, arrays, all) as unknown as SoftmaxHalfState;
+}

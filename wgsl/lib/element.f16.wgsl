@@ -1,0 +1,3 @@
+// What a shader's arrays of `element` hold. It reads f32(x[i]), computes in f32 and writes element(value).
+enable f16;
+alias element = f16;
