@@ -1,4 +1,5 @@
 import { PASS_ROWS, TILES_AT, attend, begin, factorOf, finish } from './lib/attention';
+import { bytesOf } from './lib/attention-products';
 
 /**
  * Attention of one query per head over the keys [from, to): a state (output, lse) that softmax_merge_f32 merges with
@@ -26,16 +27,26 @@ export function attention_decode_f32(
   q: usize, k: usize, v: usize, heads: u32, kvHeads: u32, keys: u32, headDim: u32, valueDim: u32,
   from: u32, to: u32, scale: f32, softcap: f32, output: usize, lse: usize, scratch: usize,
 ): void {
+  decode<f32>(q, k, v, heads, kvHeads, keys, headDim, valueDim, from, to, scale, softcap, output, lse, scratch);
+}
+
+/** The kernel over elements of f32, or of halves (attention-f16.ts). */
+// @ts-ignore: decorator
+@inline
+export function decode<T>(
+  q: usize, k: usize, v: usize, heads: u32, kvHeads: u32, keys: u32, headDim: u32, valueDim: u32,
+  from: u32, to: u32, scale: f32, softcap: f32, output: usize, lse: usize, scratch: usize,
+): void {
   const group = heads / kvHeads;
   const factor = factorOf(scale, softcap);
   const tiles = scratch + TILES_AT;
-  const kBytes = keys * (headDim << 2), vBytes = keys * (valueDim << 2);
+  const kBytes = keys * bytesOf<T>(headDim), vBytes = keys * bytesOf<T>(valueDim);
   for (let head: u32 = 0; head < heads; head += group, k += kBytes, v += vBytes) {
     for (let row: u32 = 0; row < group; row += PASS_ROWS) {
       const end = min(row + PASS_ROWS, group);
-      begin(q, 1, keys, headDim, valueDim, factor, 0, 0, head, group, 0, row, end, tiles);
-      attend(k, v, keys, headDim, valueDim, softcap, end - row, from, min(to, keys), tiles, scratch);
-      finish(output, lse, 1, headDim, valueDim, head, group, 0, row, end, tiles);
+      begin<T>(q, 1, keys, headDim, valueDim, factor, 0, 0, head, group, 0, row, end, tiles);
+      attend<T>(k, v, keys, headDim, valueDim, softcap, end - row, from, min(to, keys), tiles, scratch);
+      finish<T>(output, lse, 1, headDim, valueDim, head, group, 0, row, end, tiles);
     }
   }
 }

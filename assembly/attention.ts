@@ -1,4 +1,5 @@
 import { PASS_ROWS, TILES_AT, attend, begin, endKey, factorOf, finish, firstKey } from './lib/attention';
+import { bytesOf } from './lib/attention-products';
 
 /**
  * Attention with grouped heads under a block mask, a causal mask and a sliding window, or dense: output =
@@ -40,6 +41,18 @@ export function attention_blocksparse_f32(
   indptr: usize, indices: usize, indicesLength: u32, blockQueries: u32, blockKeys: u32, perHead: u32,
   output: usize, lse: usize, scratch: usize, status: usize,
 ): void {
+  blocksparse<f32>(q, k, v, heads, kvHeads, queries, keys, headDim, valueDim, scale, softcap, causal, window, indptr, indices, indicesLength, blockQueries, blockKeys, perHead, output, lse, scratch, status);
+}
+
+/** The kernel over elements of f32, or of halves (attention-f16.ts). */
+// @ts-ignore: decorator
+@inline
+export function blocksparse<T>(
+  q: usize, k: usize, v: usize, heads: u32, kvHeads: u32, queries: u32, keys: u32, headDim: u32, valueDim: u32,
+  scale: f32, softcap: f32, causal: u32, window: u32,
+  indptr: usize, indices: usize, indicesLength: u32, blockQueries: u32, blockKeys: u32, perHead: u32,
+  output: usize, lse: usize, scratch: usize, status: usize,
+): void {
   const dense: bool = indptr == 0 || blockQueries == 0 || blockKeys == 0;
   if (dense) {
     blockQueries = queries;
@@ -50,7 +63,7 @@ export function attention_blocksparse_f32(
   const keyBlocks: u32 = dense ? 0 : (keys + blockKeys - 1) / blockKeys;
   const factor = factorOf(scale, softcap);
   const tiles = scratch + TILES_AT;
-  const kBytes = keys * (headDim << 2), vBytes = keys * (valueDim << 2);
+  const kBytes = keys * bytesOf<T>(headDim), vBytes = keys * bytesOf<T>(valueDim);
   let fault: u32 = 0;
 
   for (let head: u32 = 0; head < heads; head += group) {
@@ -62,8 +75,8 @@ export function attention_blocksparse_f32(
         const end = min(row + PASS_ROWS, rows);
         const first = query + row / group + keys - queries, last = query + (end - 1) / group + keys - queries;
         const lo = firstKey(first, window), hi = endKey(last, keys, causal, window);
-        begin(q, queries, keys, headDim, valueDim, factor, causal, window, head, group, query, row, end, tiles);
-        if (dense) attend(kHead, vHead, keys, headDim, valueDim, softcap, end - row, lo, hi, tiles, scratch);
+        begin<T>(q, queries, keys, headDim, valueDim, factor, causal, window, head, group, query, row, end, tiles);
+        if (dense) attend<T>(kHead, vHead, keys, headDim, valueDim, softcap, end - row, lo, hi, tiles, scratch);
         else {
           const stop = min(load<u32>(list, 4), indicesLength);
           for (let at = load<u32>(list); at < stop; at++) {
@@ -71,11 +84,11 @@ export function attention_blocksparse_f32(
             if (block < keyBlocks) {
               const key = block * blockKeys;
               const from = max(<i32>key, lo), to = min(<i32>min(key + blockKeys, keys), hi);
-              attend(kHead, vHead, keys, headDim, valueDim, softcap, end - row, from, to, tiles, scratch);
+              attend<T>(kHead, vHead, keys, headDim, valueDim, softcap, end - row, from, to, tiles, scratch);
             } else if (!fault) fault = at + 1;
           }
         }
-        finish(output, lse, queries, headDim, valueDim, head, group, query, row, end, tiles);
+        finish<T>(output, lse, queries, headDim, valueDim, head, group, query, row, end, tiles);
       }
       list += 4;
     }

@@ -3,24 +3,24 @@
 override headDim: u32;
 override valueDim: u32;
 
-@group(0) @binding(0) var<storage, read> q: array<vec4f>;
-@group(0) @binding(1) var<storage, read> k: array<vec4f>;
-@group(0) @binding(2) var<storage, read> v: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> output: array<f32>;
+@group(0) @binding(0) var<storage, read> q: array<vec4<element>>;
+@group(0) @binding(1) var<storage, read> k: array<vec4<element>>;
+@group(0) @binding(2) var<storage, read> v: array<vec4<element>>;
+@group(0) @binding(3) var<storage, read_write> output: array<element>;
 @group(0) @binding(4) var<storage, read_write> lse: array<f32>;
 @group(0) @binding(5) var<storage, read_write> scratch: array<f32>;
 @group(0) @binding(6) var<uniform> params: DecodeParams;
 
 fn load_q(row: u32, vector: u32) -> vec4f {
-  return q[row * (headDim / 4u) + vector];
+  return vec4f(q[row * (headDim / 4u) + vector]);
 }
 
 fn load_k(row: u32, vector: u32) -> vec4f {
-  return k[row * (headDim / 4u) + vector];
+  return vec4f(k[row * (headDim / 4u) + vector]);
 }
 
 fn load_v(row: u32, vector: u32) -> vec4f {
-  return v[row * (valueDim / 4u) + vector];
+  return vec4f(v[row * (valueDim / 4u) + vector]);
 }
 
 @compute @workgroup_size(128)
@@ -38,7 +38,7 @@ fn attention_decode_f32(
   for (var i = local; i < (share.to_head - share.head) * valueDim; i += DECODE_WORKGROUP) {
     let head = i / valueDim;
     let c = i % valueDim;
-    output[share.head * valueDim + i] = decode_value(head, c, sums[head]);
+    output[share.head * valueDim + i] = element(decode_value(head, c, sums[head]));
     if (c == 0u) {
       lse[share.head + head] = natural_lse(decode_lse(head, sums[head]));
     }
@@ -88,7 +88,7 @@ fn attention_decode_f32__empty(
 ) {
   let head = id.x + id.y * count.x;
   if (head < params.heads && local < valueDim) {
-    output[head * valueDim + local] = 0.0;
+    output[head * valueDim + local] = element(0.0);
     if (local == 0u) {
       lse[head] = negative_infinity_f32();
     }

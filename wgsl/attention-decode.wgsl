@@ -19,10 +19,10 @@
 override headDim: u32;
 override valueDim: u32;
 
-@group(0) @binding(0) var<storage, read> q: array<f32>;
-@group(0) @binding(1) var<storage, read> k: array<f32>;
-@group(0) @binding(2) var<storage, read> v: array<f32>;
-@group(0) @binding(3) var<storage, read_write> output: array<f32>;
+@group(0) @binding(0) var<storage, read> q: array<element>;
+@group(0) @binding(1) var<storage, read> k: array<element>;
+@group(0) @binding(2) var<storage, read> v: array<element>;
+@group(0) @binding(3) var<storage, read_write> output: array<element>;
 @group(0) @binding(4) var<storage, read_write> lse: array<f32>;
 @group(0) @binding(5) var<storage, read_write> scratch: array<f32>;
 @group(0) @binding(6) var<uniform> params: DecodeParams;
@@ -30,19 +30,19 @@ override valueDim: u32;
 fn load_q(row: u32, vector: u32) -> vec4f {
   let c = vector * 4u + vec4u(0u, 1u, 2u, 3u);
   let i = row * headDim + min(c, vec4u(headDim - 1u));
-  return select(vec4f(0), vec4f(q[i.x], q[i.y], q[i.z], q[i.w]), c < vec4u(headDim));
+  return select(vec4f(0), vec4f(f32(q[i.x]), f32(q[i.y]), f32(q[i.z]), f32(q[i.w])), c < vec4u(headDim));
 }
 
 fn load_k(row: u32, vector: u32) -> vec4f {
   let c = vector * 4u + vec4u(0u, 1u, 2u, 3u);
   let i = row * headDim + min(c, vec4u(headDim - 1u));
-  return select(vec4f(0), vec4f(k[i.x], k[i.y], k[i.z], k[i.w]), c < vec4u(headDim));
+  return select(vec4f(0), vec4f(f32(k[i.x]), f32(k[i.y]), f32(k[i.z]), f32(k[i.w])), c < vec4u(headDim));
 }
 
 fn load_v(row: u32, vector: u32) -> vec4f {
   let c = vector * 4u + vec4u(0u, 1u, 2u, 3u);
   let i = row * valueDim + min(c, vec4u(valueDim - 1u));
-  return select(vec4f(0), vec4f(v[i.x], v[i.y], v[i.z], v[i.w]), c < vec4u(valueDim));
+  return select(vec4f(0), vec4f(f32(v[i.x]), f32(v[i.y]), f32(v[i.z]), f32(v[i.w])), c < vec4u(valueDim));
 }
 
 @compute @workgroup_size(128)
@@ -60,7 +60,7 @@ fn attention_decode_f32(
   for (var i = local; i < (share.to_head - share.head) * valueDim; i += DECODE_WORKGROUP) {
     let head = i / valueDim;
     let c = i % valueDim;
-    output[share.head * valueDim + i] = decode_value(head, c, sums[head]);
+    output[share.head * valueDim + i] = element(decode_value(head, c, sums[head]));
     if (c == 0u) {
       lse[share.head + head] = natural_lse(decode_lse(head, sums[head]));
     }
@@ -110,7 +110,7 @@ fn attention_decode_f32__empty(
 ) {
   let head = id.x + id.y * count.x;
   if (head < params.heads && local < valueDim) {
-    output[head * valueDim + local] = 0.0;
+    output[head * valueDim + local] = element(0.0);
     if (local == 0u) {
       lse[head] = negative_infinity_f32();
     }

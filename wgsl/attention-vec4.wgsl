@@ -3,12 +3,12 @@
 override headDim: u32;
 override valueDim: u32;
 
-@group(0) @binding(0) var<storage, read> q: array<vec4f>;
-@group(0) @binding(1) var<storage, read> k: array<vec4f>;
-@group(0) @binding(2) var<storage, read> v: array<vec4f>;
+@group(0) @binding(0) var<storage, read> q: array<vec4<element>>;
+@group(0) @binding(1) var<storage, read> k: array<vec4<element>>;
+@group(0) @binding(2) var<storage, read> v: array<vec4<element>>;
 @group(0) @binding(3) var<storage, read> indptr: array<u32>;
 @group(0) @binding(4) var<storage, read> indices: array<u32>;
-@group(0) @binding(5) var<storage, read_write> output: array<vec4f>;
+@group(0) @binding(5) var<storage, read_write> output: array<vec4<element>>;
 @group(0) @binding(6) var<storage, read_write> lse: array<f32>;
 @group(0) @binding(7) var<storage, read_write> status: u32;
 @group(0) @binding(8) var<uniform> params: AttentionParams;
@@ -17,26 +17,26 @@ fn load_q(row: u32, vector: u32) -> vec4f {
   if (vector >= headDim / 4u) {
     return vec4f(0);
   }
-  return q[row * (headDim / 4u) + vector];
+  return vec4f(q[row * (headDim / 4u) + vector]);
 }
 
 fn load_k(row: u32, vector: u32) -> vec4f {
   if (vector >= headDim / 4u) {
     return vec4f(0);
   }
-  return k[row * (headDim / 4u) + vector];
+  return vec4f(k[row * (headDim / 4u) + vector]);
 }
 
 fn load_v(row: u32, vector: u32) -> vec4f {
   if (vector >= valueDim / 4u) {
     return vec4f(0);
   }
-  return v[row * (valueDim / 4u) + vector];
+  return vec4f(v[row * (valueDim / 4u) + vector]);
 }
 
 fn store_output(row: u32, vector: u32, x: vec4f) {
   if (vector < valueDim / 4u) {
-    output[row * (valueDim / 4u) + vector] = x;
+    output[row * (valueDim / 4u) + vector] = vec4<element>(x);
   }
 }
 

@@ -22,12 +22,12 @@
 override headDim: u32;
 override valueDim: u32;
 
-@group(0) @binding(0) var<storage, read> q: array<f32>;
-@group(0) @binding(1) var<storage, read> k: array<f32>;
-@group(0) @binding(2) var<storage, read> v: array<f32>;
+@group(0) @binding(0) var<storage, read> q: array<element>;
+@group(0) @binding(1) var<storage, read> k: array<element>;
+@group(0) @binding(2) var<storage, read> v: array<element>;
 @group(0) @binding(3) var<storage, read> indptr: array<u32>;
 @group(0) @binding(4) var<storage, read> indices: array<u32>;
-@group(0) @binding(5) var<storage, read_write> output: array<f32>;
+@group(0) @binding(5) var<storage, read_write> output: array<element>;
 @group(0) @binding(6) var<storage, read_write> lse: array<f32>;
 @group(0) @binding(7) var<storage, read_write> status: u32;
 @group(0) @binding(8) var<uniform> params: AttentionParams;
@@ -35,25 +35,25 @@ override valueDim: u32;
 fn load_q(row: u32, vector: u32) -> vec4f {
   let c = vector * 4u + vec4u(0u, 1u, 2u, 3u);
   let i = row * headDim + min(c, vec4u(headDim - 1u));
-  return select(vec4f(0), vec4f(q[i.x], q[i.y], q[i.z], q[i.w]), c < vec4u(headDim));
+  return select(vec4f(0), vec4f(f32(q[i.x]), f32(q[i.y]), f32(q[i.z]), f32(q[i.w])), c < vec4u(headDim));
 }
 
 fn load_k(row: u32, vector: u32) -> vec4f {
   let c = vector * 4u + vec4u(0u, 1u, 2u, 3u);
   let i = row * headDim + min(c, vec4u(headDim - 1u));
-  return select(vec4f(0), vec4f(k[i.x], k[i.y], k[i.z], k[i.w]), c < vec4u(headDim));
+  return select(vec4f(0), vec4f(f32(k[i.x]), f32(k[i.y]), f32(k[i.z]), f32(k[i.w])), c < vec4u(headDim));
 }
 
 fn load_v(row: u32, vector: u32) -> vec4f {
   let c = vector * 4u + vec4u(0u, 1u, 2u, 3u);
   let i = row * valueDim + min(c, vec4u(valueDim - 1u));
-  return select(vec4f(0), vec4f(v[i.x], v[i.y], v[i.z], v[i.w]), c < vec4u(valueDim));
+  return select(vec4f(0), vec4f(f32(v[i.x]), f32(v[i.y]), f32(v[i.z]), f32(v[i.w])), c < vec4u(valueDim));
 }
 
 fn store_output(row: u32, vector: u32, x: vec4f) {
   for (var i = 0u; i < 4u; i++) {
     if (vector * 4u + i < valueDim) {
-      output[row * valueDim + vector * 4u + i] = x[i];
+      output[row * valueDim + vector * 4u + i] = element(x[i]);
     }
   }
 }

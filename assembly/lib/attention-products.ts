@@ -1,19 +1,34 @@
 /**
  * The two products of attention on one tile (lib/attention.ts) of 8 rows (wide) or 4 (narrow): q·k of a few keys, and
- * the weighted sum of their values. Rows of k and v may have any length and alignment. Only the `count` rows are read,
+ * the weighted sum of their values, f32 or halves (T). Rows of k and v may have any length and alignment. Only the `count` rows are read,
  * and, to bring them near, those up to `limit`.
  */
 
 import { madd_f32x4 } from './exp';
+import { load4, widen_f32x4 } from './half';
 
 /**
- * How far ahead of the arithmetic memory is touched, where keys (values) have at least TOUCHED dimensions: hardware
+ * How far ahead of the arithmetic memory is touched, where keys (values) have at least TOUCHED bytes: hardware
  * prefetchers follow two or four rows at once only while they are short. Without it, decoding with headDim 128 from
  * DRAM takes three times as long; with it, headDim 64 would take a third longer.
  */
-export const TOUCHED: u32 = 112;
+export const TOUCHED: u32 = 448;
 const AHEAD: usize = 512;
 const BURST: usize = 2048;
+
+/** Bytes of so many keys' or values' elements. */
+// @ts-ignore: decorator
+@inline
+export function bytesOf<T>(elements: u32): u32 {
+  return elements * <u32>sizeof<T>();
+}
+
+/** One element in all lanes. */
+// @ts-ignore: decorator
+@inline
+function splat<T>(p: usize, offset: usize = 0): v128 {
+  return sizeof<T>() == 4 ? v128.load32_splat(p + offset) : widen_f32x4(i32x4.splat(load<i16>(p + offset)));
+}
 
 // @ts-ignore: decorator
 @inline
@@ -39,8 +54,8 @@ function touch(at: usize, ahead: usize, limit: usize): usize {
 }
 
 /** p = q·k of `count` keys for 8 rows, and their maximum by row to `top`: tiles of 4 keys × 2 vectors in registers. */
-export function scoresWide(q: usize, k: usize, limit: usize, headDim: u32, count: u32, p: usize, top: usize): void {
-  const stride: usize = headDim << 2;
+export function scoresWide<T>(q: usize, k: usize, limit: usize, headDim: u32, count: u32, p: usize, top: usize): void {
+  const stride: usize = bytesOf<T>(headDim);
   const end = q + (headDim << 5);
   let left: i32 = count;
   let ahead = k + AHEAD;
@@ -53,15 +68,15 @@ export function scoresWide(q: usize, k: usize, limit: usize, headDim: u32, count
     let x = q;
     do {
       const a = v128.load(x), b = v128.load(x, 16);
-      let s = v128.load32_splat(k0);
+      let s = splat<T>(k0);
       a0 = madd_f32x4(s, a, a0); b0 = madd_f32x4(s, b, b0);
-      s = v128.load32_splat(k1);
+      s = splat<T>(k1);
       a1 = madd_f32x4(s, a, a1); b1 = madd_f32x4(s, b, b1);
-      s = v128.load32_splat(k2);
+      s = splat<T>(k2);
       a2 = madd_f32x4(s, a, a2); b2 = madd_f32x4(s, b, b2);
-      s = v128.load32_splat(k3);
+      s = splat<T>(k3);
       a3 = madd_f32x4(s, a, a3); b3 = madd_f32x4(s, b, b3);
-      k0 += 4; k1 += 4; k2 += 4; k3 += 4;
+      k0 += sizeof<T>(); k1 += sizeof<T>(); k2 += sizeof<T>(); k3 += sizeof<T>();
       x += 32;
     } while (x < end);
     topA = f32x4.pmax(f32x4.pmax(f32x4.pmax(topA, a0), f32x4.pmax(a1, a2)), a3);
@@ -77,11 +92,11 @@ export function scoresWide(q: usize, k: usize, limit: usize, headDim: u32, count
 }
 
 /** The same for 4 rows, two keys at a time, each in the order it lies in memory: 1 vector × 2 keys × 4 dimensions. */
-export function scoresNarrow(q: usize, k: usize, limit: usize, headDim: u32, count: u32, p: usize, top: usize): void {
-  const stride: usize = headDim << 2;
+export function scoresNarrow<T>(q: usize, k: usize, limit: usize, headDim: u32, count: u32, p: usize, top: usize): void {
+  const stride: usize = bytesOf<T>(headDim);
   const main = q + ((headDim & ~3) << 4);
   const end = q + (roundUp4(headDim) << 4);
-  const back: u32 = (-headDim & 3) << 2;
+  const back: u32 = bytesOf<T>(-headDim & 3);
   let left: i32 = count;
   let ahead = k + AHEAD;
   let topA = f32x4.splat(-Infinity);
@@ -93,7 +108,7 @@ export function scoresNarrow(q: usize, k: usize, limit: usize, headDim: u32, cou
     let stop = main;
     do {
       do {
-        const r = v128.load(k0), s = v128.load(k1);
+        const r = load4<T>(k0), s = load4<T>(k1);
         let a = v128.load(x);
         a0 = madd_f32x4(v128.shuffle<f32>(r, r, 0, 0, 0, 0), a, a0); b0 = madd_f32x4(v128.shuffle<f32>(s, s, 0, 0, 0, 0), a, b0);
         a = v128.load(x, 16);
@@ -102,7 +117,7 @@ export function scoresNarrow(q: usize, k: usize, limit: usize, headDim: u32, cou
         a2 = madd_f32x4(v128.shuffle<f32>(r, r, 2, 2, 2, 2), a, a2); b2 = madd_f32x4(v128.shuffle<f32>(s, s, 2, 2, 2, 2), a, b2);
         a = v128.load(x, 48);
         a3 = madd_f32x4(v128.shuffle<f32>(r, r, 3, 3, 3, 3), a, a3); b3 = madd_f32x4(v128.shuffle<f32>(s, s, 3, 3, 3, 3), a, b3);
-        k0 += 16; k1 += 16;
+        k0 += 4 * sizeof<T>(); k1 += 4 * sizeof<T>();
         x += 64;
       } while (x < stop);
       k0 -= back; k1 -= back;
@@ -120,10 +135,10 @@ export function scoresNarrow(q: usize, k: usize, limit: usize, headDim: u32, cou
 }
 
 /** o += p·v for 8 rows, four keys at a time in memory order: for values that no other tile of the pass uses. */
-export function addWide(p: usize, v: usize, limit: usize, valueDim: u32, count: u32, o: usize): void {
-  const stride: usize = valueDim << 2;
+export function addWide<T>(p: usize, v: usize, limit: usize, valueDim: u32, count: u32, o: usize): void {
+  const stride: usize = bytesOf<T>(valueDim);
   const slots = valueDim < 4 ? valueDim : roundUp4(valueDim);
-  const back: u32 = (slots - valueDim) << 2;
+  const back: u32 = bytesOf<T>(slots - valueDim);
   const main = back ? o + ((valueDim & ~3) << 5) : o + (slots << 5);
   const end = o + (slots << 5);
   let left: i32 = count;
@@ -139,16 +154,16 @@ export function addWide(p: usize, v: usize, limit: usize, valueDim: u32, count: 
     do {
       do {
         let a = v128.load(x), b = v128.load(x, 16);
-        let s = v128.load32_splat(v0);
+        let s = splat<T>(v0);
         a = madd_f32x4(s, a0, a); b = madd_f32x4(s, b0, b);
-        s = v128.load32_splat(v1);
+        s = splat<T>(v1);
         a = madd_f32x4(s, a1, a); b = madd_f32x4(s, b1, b);
-        s = v128.load32_splat(v2);
+        s = splat<T>(v2);
         a = madd_f32x4(s, a2, a); b = madd_f32x4(s, b2, b);
-        s = v128.load32_splat(v3);
+        s = splat<T>(v3);
         a = madd_f32x4(s, a3, a); b = madd_f32x4(s, b3, b);
         v128.store(x, a); v128.store(x, b, 16);
-        v0 += 4; v1 += 4; v2 += 4; v3 += 4;
+        v0 += sizeof<T>(); v1 += sizeof<T>(); v2 += sizeof<T>(); v3 += sizeof<T>();
         x += 32;
       } while (x < stop);
       v0 -= back; v1 -= back; v2 -= back; v3 -= back;
@@ -163,23 +178,23 @@ export function addWide(p: usize, v: usize, limit: usize, valueDim: u32, count: 
 /**
  * o += p·v for 8 rows and four values at a time, the sums in registers: for values in the cache (same bits as addWide).
  */
-export function addWideCached(p: usize, v: usize, valueDim: u32, count: u32, o: usize): void {
-  const stride: usize = valueDim << 2;
+export function addWideCached<T>(p: usize, v: usize, valueDim: u32, count: u32, o: usize): void {
+  const stride: usize = bytesOf<T>(valueDim);
   const end = p + (count << 5);
   for (let c: u32 = 0; c < valueDim; c += 4) {
-    let y = v + (min(c, valueDim - 4) << 2);
+    let y = v + bytesOf<T>(min(c, valueDim - 4));
     let a0 = v128.load(o), b0 = v128.load(o, 16), a1 = v128.load(o, 32), b1 = v128.load(o, 48);
     let a2 = v128.load(o, 64), b2 = v128.load(o, 80), a3 = v128.load(o, 96), b3 = v128.load(o, 112);
     let x = p;
     do {
       const a = v128.load(x), b = v128.load(x, 16);
-      let s = v128.load32_splat(y);
+      let s = splat<T>(y);
       a0 = madd_f32x4(s, a, a0); b0 = madd_f32x4(s, b, b0);
-      s = v128.load32_splat(y, 4);
+      s = splat<T>(y, 1 * sizeof<T>());
       a1 = madd_f32x4(s, a, a1); b1 = madd_f32x4(s, b, b1);
-      s = v128.load32_splat(y, 8);
+      s = splat<T>(y, 2 * sizeof<T>());
       a2 = madd_f32x4(s, a, a2); b2 = madd_f32x4(s, b, b2);
-      s = v128.load32_splat(y, 12);
+      s = splat<T>(y, 3 * sizeof<T>());
       a3 = madd_f32x4(s, a, a3); b3 = madd_f32x4(s, b, b3);
       y += stride;
       x += 32;
@@ -191,11 +206,11 @@ export function addWideCached(p: usize, v: usize, valueDim: u32, count: u32, o: 
 }
 
 /** o += p·v for 4 rows, two keys at a time in memory order. */
-export function addNarrow(p: usize, v: usize, limit: usize, valueDim: u32, count: u32, o: usize): void {
-  const stride: usize = valueDim << 2;
+export function addNarrow<T>(p: usize, v: usize, limit: usize, valueDim: u32, count: u32, o: usize): void {
+  const stride: usize = bytesOf<T>(valueDim);
   const main = o + ((valueDim & ~3) << 4);
   const end = o + (roundUp4(valueDim) << 4);
-  const back: u32 = (-valueDim & 3) << 2;
+  const back: u32 = bytesOf<T>(-valueDim & 3);
   let left: i32 = count;
   let ahead = v + AHEAD;
   do {
@@ -206,7 +221,7 @@ export function addNarrow(p: usize, v: usize, limit: usize, valueDim: u32, count
     let stop = main;
     do {
       do {
-        const r = v128.load(v0), s = v128.load(v1);
+        const r = load4<T>(v0), s = load4<T>(v1);
         let u = madd_f32x4(v128.shuffle<f32>(r, r, 0, 0, 0, 0), a, v128.load(x));
         v128.store(x, madd_f32x4(v128.shuffle<f32>(s, s, 0, 0, 0, 0), b, u));
         u = madd_f32x4(v128.shuffle<f32>(r, r, 1, 1, 1, 1), a, v128.load(x, 16));
@@ -215,7 +230,7 @@ export function addNarrow(p: usize, v: usize, limit: usize, valueDim: u32, count
         v128.store(x, madd_f32x4(v128.shuffle<f32>(s, s, 2, 2, 2, 2), b, u), 32);
         u = madd_f32x4(v128.shuffle<f32>(r, r, 3, 3, 3, 3), a, v128.load(x, 48));
         v128.store(x, madd_f32x4(v128.shuffle<f32>(s, s, 3, 3, 3, 3), b, u), 48);
-        v0 += 16; v1 += 16;
+        v0 += 4 * sizeof<T>(); v1 += 4 * sizeof<T>();
         x += 64;
       } while (x < stop);
       v0 -= back; v1 -= back;

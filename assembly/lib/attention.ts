@@ -1,5 +1,5 @@
 /**
- * Attention over a *tile* of query rows, four or eight of them in the lanes of one or two vectors: keys are broadcast,
+ * Attention, with q, k, v and outputs in f32 or in halves (T), over a *tile* of query rows, four or eight of them in the lanes of one or two vectors: keys are broadcast,
  * so nothing is transposed, reduced across lanes or padded, whatever the dimensions and key counts are.
  *
  * A tile lives in scratch, 4·V rows to a slot (V vectors): first key visible to each row, one past the last (i32), the
@@ -16,7 +16,8 @@ import {
   EXP2_C1, EXP2_C2, EXP2_C3, EXP2_C4, EXP2_C5, EXP2_C6, EXP2_LOWEST, EXP2_MAGIC, LN2, LOG2E, TANH_LIMIT, TANH_SCALE,
   exp2_f32x4, held, ln_f64, tanh_f32x4,
 } from './exp';
-import { TOUCHED, addNarrow, addWide, addWideCached, roundUp4, scoresNarrow, scoresWide } from './attention-products';
+import { TOUCHED, addNarrow, addWide, addWideCached, bytesOf, roundUp4, scoresNarrow, scoresWide } from './attention-products';
+import { load1, store1 } from './half';
 
 /** Keys scored at a time: their K and V stay in the first-level cache while all tiles of a pass use them. */
 export const CHUNK_KEYS: u32 = 64;
@@ -129,7 +130,7 @@ function narrow(left: u32, headDim: u32, valueDim: u32): bool {
  * A pass: rows [row, end), at most PASS_ROWS, of a block of queries, in tiles. Row r is query `query` + floor(r /
  * group) of head `head` + r mod group, so that the heads that share keys share their reading too.
  */
-export function begin(
+export function begin<T>(
   q: usize, queries: u32, keys: u32, headDim: u32, valueDim: u32, factor: f32, causal: u32, window: u32,
   head: u32, group: u32, query: u32, row: u32, end: u32, tile: usize,
 ): void {
@@ -150,11 +151,11 @@ export function begin(
       store<i32>(tile, firstKey(position, window));
       store<i32>(tile + stride, endKey(position, keys, causal, window));
       store<f32>(tile + (stride << 1), LOWEST);
-      let from = q + <usize>((head + r % group) * queries + i) * (headDim << 2);
+      let from = q + <usize>((head + r % group) * queries + i) * bytesOf<T>(headDim);
       let to = queriesAt + (lane << 2);
-      for (let d: u32 = 0; d < headDim; d++, from += 4, to += stride) {
+      for (let d: u32 = 0; d < headDim; d++, from += sizeof<T>(), to += stride) {
         if (d == main) to += (-headDim & 3) * stride;
-        store<f32>(to, load<f32>(from) * factor);
+        store<f32>(to, load1<T>(from) * factor);
       }
     }
     tile = next;
@@ -163,11 +164,12 @@ export function begin(
 }
 
 /** The tiles of a pass attend to keys [first, end) of one kv head. */
-export function attend(
+export function attend<T>(
   k: usize, v: usize, keys: u32, headDim: u32, valueDim: u32, cap: f32, rows: u32, first: u32, end: u32, tiles: usize, p: usize,
 ): void {
-  const kEnd = headDim < TOUCHED ? <usize>0 : k + keys * (headDim << 2);
-  const vEnd = valueDim < TOUCHED ? <usize>0 : v + keys * (valueDim << 2);
+  const kBytes = bytesOf<T>(headDim), vBytes = bytesOf<T>(valueDim);
+  const kEnd = kBytes < TOUCHED ? <usize>0 : k + keys * kBytes;
+  const vEnd = vBytes < TOUCHED ? <usize>0 : v + keys * vBytes;
   const outputSlots = valueDim < 4 ? valueDim : roundUp4(valueDim);
   const top = p + (CHUNK_KEYS << 5);
   for (; first < end; first += CHUNK_KEYS) {
@@ -186,18 +188,18 @@ export function attend(
       if (from < to) {
         const count = to - from;
         const masked = from < load<u32>(highest) || to > load<u32>(tile + stride);
-        const kAt = k + from * (headDim << 2);
-        const vAt = v + from * (valueDim << 2);
+        const kAt = k + from * kBytes;
+        const vAt = v + from * vBytes;
         if (wide) {
-          scoresWide(queriesAt, kAt, tile == tiles ? kEnd : <usize>0, headDim, count, p, top);
+          scoresWide<T>(queriesAt, kAt, tile == tiles ? kEnd : <usize>0, headDim, count, p, top);
           weigh(p, count, 32, tile, top, outputsAt, outputSlots, from, masked, cap);
           weigh(p + 16, count, 32, tile + 16, top + 16, outputsAt + 16, outputSlots, from, masked, cap);
-          if (rows <= 8 || valueDim < 4) addWide(p, vAt, vEnd, valueDim, count, outputsAt);
-          else addWideCached(p, vAt, valueDim, count, outputsAt);
+          if (rows <= 8 || valueDim < 4) addWide<T>(p, vAt, vEnd, valueDim, count, outputsAt);
+          else addWideCached<T>(p, vAt, valueDim, count, outputsAt);
         } else {
-          scoresNarrow(queriesAt, kAt, kEnd, headDim, count, p, top);
+          scoresNarrow<T>(queriesAt, kAt, kEnd, headDim, count, p, top);
           weigh(p, count, 16, tile, top, outputsAt, outputSlots, from, masked, cap);
-          addNarrow(p, vAt, vEnd, valueDim, count, outputsAt);
+          addNarrow<T>(p, vAt, vEnd, valueDim, count, outputsAt);
         }
       }
       tile = outputsAt + roundUp4(valueDim) * stride;
@@ -207,7 +209,7 @@ export function attend(
 }
 
 /** The rows of a pass are divided by their sums and written where they belong. */
-export function finish(
+export function finish<T>(
   output: usize, lse: usize, queries: u32, headDim: u32, valueDim: u32,
   head: u32, group: u32, query: u32, row: u32, end: u32, tile: usize,
 ): void {
@@ -224,10 +226,10 @@ export function finish(
       store<f32>(lse + (at << 2), l > 0 ? <f32>(<f64>m * LN2 + ln_f64(l)) : l == 0 ? -Infinity : l);
       const inverse: f32 = l == 0 ? 0 : 1 / l;
       let from = outputsAt + (lane << 2);
-      let to = output + at * (valueDim << 2);
-      for (let c: u32 = 0; c < valueDim; c++, from += stride, to += 4) {
+      let to = output + at * bytesOf<T>(valueDim);
+      for (let c: u32 = 0; c < valueDim; c++, from += stride, to += sizeof<T>()) {
         if (c == main) from += (-valueDim & 3) * stride;
-        store<f32>(to, load<f32>(from) * inverse);
+        store1<T>(to, load<f32>(from) * inverse);
       }
     }
     tile = outputsAt + roundUp4(valueDim) * stride;

@@ -202,7 +202,7 @@ export function beginPass(
 ): void {
   const k = kSide(scratch);
   for (let tile = tilesAt(scratch, headDim, valueDim); row < end; row += TILE_ROWS) {
-    begin(q, queries, keys, headDim, valueDim, factor, causal, window, head, group, query, row, min(row + TILE_ROWS, end), tile);
+    begin<f32>(q, queries, keys, headDim, valueDim, factor, causal, window, head, group, query, row, min(row + TILE_ROWS, end), tile);
     const own = ours(tile, headDim, valueDim);
     transposeQueries(tile + 64, headDim, own + QUERIES);
     store<u32>(own, 0);
@@ -222,8 +222,8 @@ export function endPass(
 ): void {
   for (let tile = tilesAt(scratch, headDim, valueDim); row < end; row += TILE_ROWS) {
     const to = min(row + TILE_ROWS, end);
-    attend(kRecent, vRecent, keys, headDim, valueDim, cap, to - row, stored, keys, tile, scratch + RECENT);
-    finish(output, lse, queries, headDim, valueDim, head, group, query, row, to, tile);
+    attend<f32>(kRecent, vRecent, keys, headDim, valueDim, cap, to - row, stored, keys, tile, scratch + RECENT);
+    finish<f32>(output, lse, queries, headDim, valueDim, head, group, query, row, to, tile);
     tile += tileBytes(headDim, valueDim);
   }
 }

@@ -1,4 +1,4 @@
-import type { Contract, Params, TypedArray } from '../contract.js';
+import type { Contract, Float, Params, TypedArray } from '../contract.js';
 import { message } from '../errors.js';
 import { elements, finite, flag, integer, options } from '../validate.js';
 
@@ -57,7 +57,6 @@ export interface AttentionDecodeOptions extends HeadOptions {
 }
 
 const SPARSE = 'attention_blocksparse_f32';
-const DECODE = 'attention_decode_f32';
 const MAX_DIM = 256;
 /** Positions are signed 32-bit numbers in the kernels, and are added to each other. */
 const MAX_POSITION = 2 ** 30;
@@ -164,64 +163,76 @@ export function checkBlocks(
   }
 }
 
-export const attention_blocksparse_f32: Contract<AttentionBlocksparseOptions> = {
-  kernel: SPARSE,
-  arrays: {
-    q: { dtype: 'f32', role: 'in' },
-    k: { dtype: 'f32', role: 'in' },
-    v: { dtype: 'f32', role: 'in' },
-    indptr: { dtype: 'u32', role: 'in', optional: true },
-    indices: { dtype: 'u32', role: 'in', optional: true },
-    output: { dtype: 'f32', role: 'out' },
-    lse: { dtype: 'f32', role: 'out' },
-    scratch: { dtype: 'f32', role: 'scratch' },
-    status: { dtype: 'u32', role: 'out', optional: true },
-  },
-  params: (o) => ({ ...headParams(SPARSE, o), ...maskParams(SPARSE, o) }),
-  lengths(params) {
-    checkHeads(SPARSE, params);
-    const { heads, kvHeads, queries, keys, headDim, valueDim } = params;
-    const mask = maskLengths(SPARSE, params);
-    return {
-      q: elements(SPARSE, 'q', heads!, queries!, headDim!),
-      k: elements(SPARSE, 'k', kvHeads!, keys!, headDim!),
-      v: elements(SPARSE, 'v', kvHeads!, keys!, valueDim!),
-      ...mask,
-      output: elements(SPARSE, 'output', heads!, queries!, valueDim!),
-      lse: elements(SPARSE, 'lse', heads!, queries!),
-      scratch: scratchLength(params),
-      status: 1,
-    };
-  },
-  checkData: (params, arrays) => checkBlocks(SPARSE, params, arrays),
-};
+function blocksparseOf(dtype: Float): Contract<AttentionBlocksparseOptions> {
+  const kernel = `attention_blocksparse_${dtype}`;
+  return {
+    kernel,
+    arrays: {
+      q: { dtype, role: 'in' },
+      k: { dtype, role: 'in' },
+      v: { dtype, role: 'in' },
+      indptr: { dtype: 'u32', role: 'in', optional: true },
+      indices: { dtype: 'u32', role: 'in', optional: true },
+      output: { dtype, role: 'out' },
+      lse: { dtype: 'f32', role: 'out' },
+      scratch: { dtype: 'f32', role: 'scratch' },
+      status: { dtype: 'u32', role: 'out', optional: true },
+    },
+    params: (o) => ({ ...headParams(kernel, o), ...maskParams(kernel, o) }),
+    lengths(params) {
+      checkHeads(kernel, params);
+      const { heads, kvHeads, queries, keys, headDim, valueDim } = params;
+      const mask = maskLengths(kernel, params);
+      return {
+        q: elements(kernel, 'q', heads!, queries!, headDim!),
+        k: elements(kernel, 'k', kvHeads!, keys!, headDim!),
+        v: elements(kernel, 'v', kvHeads!, keys!, valueDim!),
+        ...mask,
+        output: elements(kernel, 'output', heads!, queries!, valueDim!),
+        lse: elements(kernel, 'lse', heads!, queries!),
+        scratch: scratchLength(params),
+        status: 1,
+      };
+    },
+    checkData: (params, arrays) => checkBlocks(kernel, params, arrays),
+  };
+}
 
-export const attention_decode_f32: Contract<AttentionDecodeOptions> = {
-  kernel: DECODE,
-  arrays: {
-    q: { dtype: 'f32', role: 'in' },
-    k: { dtype: 'f32', role: 'in' },
-    v: { dtype: 'f32', role: 'in' },
-    output: { dtype: 'f32', role: 'out' },
-    lse: { dtype: 'f32', role: 'out' },
-    scratch: { dtype: 'f32', role: 'scratch' },
-  },
-  params(o) {
-    const { from = 0, to = o.keys } = options(DECODE, o);
-    return { ...headParams(DECODE, o), from, to };
-  },
-  lengths(params) {
-    checkHeads(DECODE, params);
-    const { heads, kvHeads, keys, headDim, valueDim, from, to } = params;
-    integer(DECODE, 'to', to, 0, keys);
-    integer(DECODE, 'from', from, 0, to);
-    return {
-      q: elements(DECODE, 'q', heads!, headDim!),
-      k: elements(DECODE, 'k', kvHeads!, keys!, headDim!),
-      v: elements(DECODE, 'v', kvHeads!, keys!, valueDim!),
-      output: elements(DECODE, 'output', heads!, valueDim!),
-      lse: heads!,
-      scratch: scratchLength(params),
-    };
-  },
-};
+export const attention_blocksparse_f32: Contract<AttentionBlocksparseOptions> = blocksparseOf('f32');
+export const attention_blocksparse_f16: Contract<AttentionBlocksparseOptions> = blocksparseOf('f16');
+
+function decodeOf(dtype: Float): Contract<AttentionDecodeOptions> {
+  const kernel = `attention_decode_${dtype}`;
+  return {
+    kernel,
+    arrays: {
+      q: { dtype, role: 'in' },
+      k: { dtype, role: 'in' },
+      v: { dtype, role: 'in' },
+      output: { dtype, role: 'out' },
+      lse: { dtype: 'f32', role: 'out' },
+      scratch: { dtype: 'f32', role: 'scratch' },
+    },
+    params(o) {
+      const { from = 0, to = o.keys } = options(kernel, o);
+      return { ...headParams(kernel, o), from, to };
+    },
+    lengths(params) {
+      checkHeads(kernel, params);
+      const { heads, kvHeads, keys, headDim, valueDim, from, to } = params;
+      integer(kernel, 'to', to, 0, keys);
+      integer(kernel, 'from', from, 0, to);
+      return {
+        q: elements(kernel, 'q', heads!, headDim!),
+        k: elements(kernel, 'k', kvHeads!, keys!, headDim!),
+        v: elements(kernel, 'v', kvHeads!, keys!, valueDim!),
+        output: elements(kernel, 'output', heads!, valueDim!),
+        lse: heads!,
+        scratch: scratchLength(params),
+      };
+    },
+  };
+}
+
+export const attention_decode_f32: Contract<AttentionDecodeOptions> = decodeOf('f32');
+export const attention_decode_f16: Contract<AttentionDecodeOptions> = decodeOf('f16');

@@ -142,6 +142,17 @@ function blocksparse(given: Params, threads: number): Axis[] {
   ];
 }
 
+/** The same division of a kernel's f16 twin: these arrays' elements are half as long. */
+const halved =
+  (split: Split, ...arrays: string[]): Split =>
+  (given, threads) =>
+    split(given, threads).map((axis) => ({
+      ...axis,
+      bytes: Object.fromEntries(
+        Object.entries(axis.bytes).map(([name, bytes]) => [name, arrays.includes(name) ? bytes / 2 : bytes]),
+      ),
+    }));
+
 export const splits: Readonly<Record<string, Split>> = {
   quantize_f32: (given) => quantized(given, 'x', true),
   dequantize_f32: (given) => quantized(given, 'out', false),
@@ -162,6 +173,8 @@ export const splits: Readonly<Record<string, Split>> = {
   mx_dequantize_f32: (given) => microscaled(given, 'out'),
   attention_blocksparse_f32: blocksparse,
   attention_decode_f32: (given) => [byKvHeads(given)],
+  attention_blocksparse_f16: halved(blocksparse, 'q', 'k', 'v', 'output'),
+  attention_decode_f16: halved((given) => [byKvHeads(given)], 'q', 'k', 'v', 'output'),
   attention_decode_quantized_f32: (given) => [byStoredKvHeads(given)],
   attention_blocksparse_quantized_f32: (given) => [byStoredKvHeads(given)],
 };

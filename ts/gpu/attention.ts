@@ -4,7 +4,7 @@ import {
   attention_blocksparse_f32,
   attention_decode_f32,
 } from '../contract/attention.js';
-import type { Params } from '../contract.js';
+import type { Contract, Params } from '../contract.js';
 import { shader as sparseScalar } from '../generated/gpu/attention.js';
 import { shader as decodeScalar } from '../generated/gpu/attention-decode.js';
 import { shader as decodeVec4 } from '../generated/gpu/attention-decode-vec4.js';
@@ -15,7 +15,7 @@ import { type Definition, type GpuKernelFactory, gpuKernel, type Shader, type St
 
 export type { AttentionBlocksparseOptions, AttentionDecodeOptions };
 
-type Dimensions = 'headDim' | 'valueDim';
+export type Dimensions = 'headDim' | 'valueDim';
 
 /** One kernel from two shaders: 16-byte loads where both dimensions, which are fixed at compile, are multiples of 4. */
 function byDimension<Options extends { headDim: number; valueDim?: number }>(
@@ -45,30 +45,43 @@ function byDimension<Options extends { headDim: number; valueDim?: number }>(
 /** Queries of a workgroup. */
 const TILE = 32;
 
-function sparseSteps({ params, given }: { params: Params; given: ReadonlySet<string> }): Step[] {
+function sparseSteps(kernel: string, params: Params, given: ReadonlySet<string>): Step[] {
   const { heads, queries, keys, indicesLength, blockQueries } = params as Record<string, number>;
   const masked = blockQueries! > 0;
   const listed = masked && indicesLength! > 0;
-  const status = { entry: `attention_blocksparse_f32__${listed ? 'status' : 'clear'}`, workgroups: 1 };
+  const status = { entry: `${kernel}__${listed ? 'status' : 'clear'}`, workgroups: 1 };
   const tiles = masked
     ? Math.ceil(queries! / blockQueries!) * Math.ceil(blockQueries! / TILE)
     : Math.ceil(queries! / TILE);
   const main =
     keys! > 0 && (listed || !masked)
-      ? { entry: `attention_blocksparse_f32${masked ? '__blocks' : ''}`, workgroups: heads! * tiles }
-      : { entry: 'attention_blocksparse_f32__empty', workgroups: heads! * queries! };
+      ? { entry: `${kernel}${masked ? '__blocks' : ''}`, workgroups: heads! * tiles }
+      : { entry: `${kernel}__empty`, workgroups: heads! * queries! };
   return given.has('status') ? [status, main] : [main];
 }
+
+/** attention-f16.ts makes the same kernels of its own contracts and shaders: for any dimensions, and for multiples of 4. */
+export const blocksparseOf = (
+  contract: Contract<AttentionBlocksparseOptions>,
+  any: Shader,
+  vec4: Shader,
+): GpuKernelFactory<AttentionBlocksparseOptions, Dimensions> =>
+  byDimension(
+    {
+      contract,
+      lengths: () => ({ scratch: 0 }),
+      steps: ({ params, given }) => sparseSteps(contract.kernel, params, given),
+    },
+    any,
+    vec4,
+  );
 
 /**
  * Attention under a block mask, or dense: `{ q, k, v, indptr?, indices?, output, lse, status? }`. `status` gets 0, or
  * 1 + the lowest position in `indices` that holds a block out of range (that block is skipped).
  */
-export const attentionBlocksparse: GpuKernelFactory<AttentionBlocksparseOptions, Dimensions> = byDimension(
-  { contract: attention_blocksparse_f32, lengths: () => ({ scratch: 0 }), steps: sparseSteps },
-  sparseScalar,
-  sparseVec4,
-);
+export const attentionBlocksparse: GpuKernelFactory<AttentionBlocksparseOptions, Dimensions> =
+  /* @__PURE__ */ blocksparseOf(attention_blocksparse_f32, sparseScalar, sparseVec4);
 
 function decodeLengths(params: Params): { scratch: number } {
   const { heads, valueDim } = params as Record<string, number>;
@@ -76,25 +89,36 @@ function decodeLengths(params: Params): { scratch: number } {
   return { scratch: splits > 1 ? splits * heads! * (valueDim! + 1) : 0 };
 }
 
-function decodeSteps({ params }: { params: Params }): Step[] {
+function decodeSteps(kernel: string, params: Params): Step[] {
   const { heads, from, to } = params as Record<string, number>;
-  if (from === to) return [{ entry: 'attention_decode_f32__empty', workgroups: heads! }];
+  if (from === to) return [{ entry: `${kernel}__empty`, workgroups: heads! }];
   const splits = splitsOf(to! - from!, params);
   const workgroups = splits * sharesOf(params);
   const more = { splits, fromKey: from!, toKey: to! };
-  if (splits === 1) return [{ entry: 'attention_decode_f32', workgroups, params: more }];
+  if (splits === 1) return [{ entry: kernel, workgroups, params: more }];
   return [
-    { entry: 'attention_decode_f32__split', workgroups, params: more },
-    { entry: 'attention_decode_f32__merge', workgroups: heads!, params: more },
+    { entry: `${kernel}__split`, workgroups, params: more },
+    { entry: `${kernel}__merge`, workgroups: heads!, params: more },
   ];
 }
+
+export const decodeOf = (
+  contract: Contract<AttentionDecodeOptions>,
+  any: Shader,
+  vec4: Shader,
+): GpuKernelFactory<AttentionDecodeOptions, Dimensions> =>
+  byDimension(
+    { contract, lengths: decodeLengths, steps: ({ params }) => decodeSteps(contract.kernel, params) },
+    any,
+    vec4,
+  );
 
 /**
  * One query per head over keys [from, to): `{ q, k, v, output, lse, scratch }`. Long ranges are split over workgroups;
  * `attentionDecode.lengths(...)` says how much scratch (f32) that takes: nothing, and no buffer, up to 128 keys.
  */
-export const attentionDecode: GpuKernelFactory<AttentionDecodeOptions, Dimensions> = byDimension(
-  { contract: attention_decode_f32, lengths: decodeLengths, steps: decodeSteps },
+export const attentionDecode: GpuKernelFactory<AttentionDecodeOptions, Dimensions> = /* @__PURE__ */ decodeOf(
+  attention_decode_f32,
   decodeScalar,
   decodeVec4,
 );

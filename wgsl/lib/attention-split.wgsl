@@ -274,7 +274,7 @@ fn merge_states(head: u32, local: u32) {
   for (var i = 1u; i < turns; i++) {
     value += merge_values[local + i * valueDim];
   }
-  output[head * valueDim + local] = value / sum;
+  output[head * valueDim + local] = element(value / sum);
   if (local == 0u) {
     lse[head] = natural_lse(most + log2(sum));
   }

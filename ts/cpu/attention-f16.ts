@@ -1,0 +1,52 @@
+import {
+  type AttentionBlocksparseOptions,
+  type AttentionDecodeOptions,
+  attention_blocksparse_f16,
+  attention_decode_f16,
+  attentionScratchBytes,
+} from '../contract/attention.js';
+import * as code from '../generated/cpu/attention-f16.js';
+import { family, type Instance, type InstantiateOptions } from './runtime.js';
+
+export type { AttentionBlocksparseOptions, AttentionDecodeOptions, Blocks } from '../contract/attention.js';
+export { attentionScratchBytes };
+export type AttentionHalfKernels = Instance<code.Kernels>;
+
+/** Arrays of halves, as their bits: shapes as in `lanewise/cpu/attention.js`. */
+export interface AttentionHalfInputs {
+  q: Uint16Array;
+  k: Uint16Array;
+  v: Uint16Array;
+}
+
+export interface AttentionHalfOutputs {
+  output: Uint16Array;
+  /** Natural log-sum-exp, f32. */
+  lse: Float32Array;
+}
+
+const attentionFamily = family<code.Kernels>(code, { attention_blocksparse_f16, attention_decode_f16 });
+
+/** The kernels inside your own memory: byte offsets, no copy, no allocation by us. Scratch: `attentionScratchBytes`. */
+export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => AttentionHalfKernels =
+  attentionFamily.instantiate;
+
+/** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
+export const preload = attentionFamily.preload;
+
+/** Attention under a block mask, a causal mask and a window; dense without any. Halves become f32 in registers. */
+export function attentionBlocksparse(
+  { q, k, v }: AttentionHalfInputs,
+  options: AttentionBlocksparseOptions,
+): AttentionHalfOutputs {
+  const arrays = { q, k, v, indptr: options?.blocks?.indptr, indices: options?.blocks?.indices };
+  return attentionFamily.run(attention_blocksparse_f16, arrays, options) as unknown as AttentionHalfOutputs;
+}
+
+/** One query per head against the keys [from, to): a state that softmaxMerge of halves merges with those of other keys. */
+export function attentionDecode(
+  { q, k, v }: AttentionHalfInputs,
+  options: AttentionDecodeOptions,
+): AttentionHalfOutputs {
+  return attentionFamily.run(attention_decode_f16, { q, k, v }, options) as unknown as AttentionHalfOutputs;
+}
