@@ -59,13 +59,19 @@ function powerCoder(p: Params) {
   const { mantissa, minExponent, maxCode } = elementOf(p);
   return (bits: number, byte: number) => {
     const exponent = (bits >>> 23) - byte;
-    const grid = exponent > minExponent ? exponent : minExponent;
+    const grid = Math.max(exponent, minExponent);
     const shift = Math.min(grid - exponent + 23 - mantissa, 26);
     const significand = (bits & 0x7fffff) | 0x800000;
     const steps = (significand + (1 << (shift - 1)) - 1 + ((significand >>> shift) & 1)) >>> shift;
     const code = steps + ((grid - minExponent) << mantissa);
-    return code < maxCode ? code : maxCode;
+    return Math.min(code, maxCode);
   };
+}
+
+/** Half steps up to 2, steps up to 4, double steps above. Adding and taking away 1.5·2^52 rounds, ties to even. */
+function e2m1(q: number): number {
+  const ROUND = 6755399441055744;
+  return Math.min(2 * q + ROUND - ROUND, q + ROUND - ROUND + 2, q / 2 + ROUND - ROUND + 4, 7);
 }
 
 function quantizeInJavascript(x: Float32Array, p: Params): () => void {
@@ -73,9 +79,10 @@ function quantizeInJavascript(x: Float32Array, p: Params): () => void {
   const lengths = mx_quantize_f32.lengths(p);
   const codes = new Uint8Array(lengths.codes!);
   const scales = new Uint8Array(lengths.scales!);
-  const bits = new Uint32Array(x.buffer, x.byteOffset, x.length);
+  const bits = new Int32Array(x.buffer, x.byteOffset, x.length);
   const { bits: width, integer, maxExponent } = elementOf(p);
   const stored = widthOf(p);
+  const mask = 2 ** stored - 1;
   const block = blockOf(p);
   const round = roundOf(p);
   const powerCode = powerCoder(p);
@@ -93,8 +100,7 @@ function quantizeInJavascript(x: Float32Array, p: Params): () => void {
         const end = Math.min(first + block, (row + 1) * n);
         let largest = 0;
         for (let i = first; i < end; i++) {
-          const magnitude = bits[i]! & 0x7fffffff;
-          if (magnitude > largest) largest = magnitude;
+          largest = Math.max(largest, bits[i]! & 0x7fffffff);
         }
         word[0] = largest;
         let byte = Math.min(Math.max(((largest + round) >>> 23) - maxExponent, 0), 254);
@@ -107,14 +113,11 @@ function quantizeInJavascript(x: Float32Array, p: Params): () => void {
         }
         scales[scaleAt++] = byte;
         for (let i = first; i < end; i++) {
-          let code: number;
-          if (nv) {
-            const q = Math.abs(x[i]!) / scale;
-            code =
-              q <= 2.5 ? (q <= 1.25 ? (q < 0.75 ? +(q > 0.25) : 2) : q < 1.75 ? 3 : 4) : q < 3.5 ? 5 : q <= 5 ? 6 : 7;
-          } else code = powerCode(bits[i]! & 0x7fffffff, byte);
-          if (x[i]! < 0) code = integer ? -code & (2 ** stored - 1) : code | (1 << (width - 1));
-          pending |= code << filled;
+          const magnitude = bits[i]! & 0x7fffffff;
+          const sign = bits[i]! >>> 31;
+          const code = nv ? e2m1(Math.abs(x[i]!) / scale) : powerCode(magnitude, byte);
+          const signed = integer ? ((code ^ -sign) + sign) & mask : code | (sign << (width - 1));
+          pending |= signed << filled;
           filled += stored;
           while (filled >= 8) {
             codes[at++] = pending;
