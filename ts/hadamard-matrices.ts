@@ -83,7 +83,8 @@ export function hadamardMatrix(order: number): Uint32Array {
   let matrix = made.get(order);
   if (!matrix) {
     const entry = MATRICES[order];
-    if (!entry) throw new RangeError(message('hadamardMatrix', 'order', `one of 1, ${HADAMARD_ORDERS.join(', ')}`, order));
+    if (!entry)
+      throw new RangeError(message('hadamardMatrix', 'order', `one of 1, ${HADAMARD_ORDERS.join(', ')}`, order));
     const words = Math.ceil(order / 32);
     matrix = new Uint32Array(order * words);
     for (let i = 0; i < order; i++)
@@ -92,3 +93,7 @@ export function hadamardMatrix(order: number): Uint32Array {
   }
   return matrix.slice();
 }
+
+/** What stands in for a matrix that is not given: that of the order, if there is one and it needs one. */
+export const knownMatrix = (order: number): Uint32Array | undefined =>
+  (HADAMARD_ORDERS as readonly number[]).includes(order) ? hadamardMatrix(order) : undefined;

@@ -194,7 +194,7 @@ function radix4(p: usize, bytes: u32): void {
 }
 
 /** Three stages over vectors `strideBytes` apart, in place, two vectors of each stride at a time. */
-function radix8(p0: usize, bytes: u32, strideBytes: u32): void {
+export function radix8(p0: usize, bytes: u32, strideBytes: u32): void {
   const end = p0 + bytes;
   const one_f32x4 = kept(f32x4.splat(1));
   do {
