@@ -15,6 +15,7 @@ import { type Instance, supports } from '../ts/cpu/runtime.js';
 import * as softmax from '../ts/cpu/softmax.js';
 import * as topk from '../ts/cpu/topk.js';
 import { LanewiseUnsupportedError } from '../ts/errors.js';
+import { hadamardMatrix, hadamardOrder } from '../ts/hadamard-matrices.js';
 import { code, cpu, specs } from './generated/registry.js';
 import { type Random, random } from './lib/random.js';
 import type { Arrays, KernelSpec } from './lib/spec.js';
@@ -162,6 +163,16 @@ const shapes: Shapes[] = [
     'hadamard_f32',
     each(ROWS, (rows) => [1, 2, 8, 16, 128].map((n) => ({ rows, n }))),
     (o, r) => ({ ...x(o, r), signs: r.signs(o.n) }),
+  ],
+  [
+    'hadamard_mixed_f32',
+    each(ROWS, (rows) => [
+      { rows, n: 12 },
+      { rows, n: 96 },
+      { rows, n: 28, inner: 5 },
+      { rows, n: 8, inner: 3 },
+    ]),
+    (o, r) => ({ x: r.normals(o.rows * o.n * (o.inner ?? 1)), matrix: hadamardMatrix(hadamardOrder(o.n)), signs: r.signs(o.n) }),
   ],
   [
     'topk_f32',
