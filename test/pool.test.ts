@@ -172,7 +172,11 @@ const shapes: Shapes[] = [
       { rows, n: 28, inner: 5 },
       { rows, n: 8, inner: 3 },
     ]),
-    (o, r) => ({ x: r.normals(o.rows * o.n * (o.inner ?? 1)), matrix: hadamardMatrix(hadamardOrder(o.n)), signs: r.signs(o.n) }),
+    (o, r) => ({
+      x: r.normals(o.rows * o.n * (o.inner ?? 1)),
+      matrix: hadamardMatrix(hadamardOrder(o.n)),
+      signs: r.signs(o.n),
+    }),
   ],
   [
     'topk_f32',

@@ -152,16 +152,3 @@ fn hadamard_mixed_f32__signs(@builtin(workgroup_id) id: vec3u, @builtin(num_work
     out[i] *= sign_at(i);
   }
 }
-
-/// Four entries of row k of the matrix (its transpose when inverse) from column g on, a bit each.
-fn matrix_four(k: u32, g: u32, order: u32, inverse: u32) -> u32 {
-  let words = (order + 31u) / 32u;
-  if (inverse == 0u) {
-    return (matrix[k * words + g / 32u] >> (g % 32u)) & 15u;
-  }
-  var bits = 0u;
-  for (var i = 0u; i < 4u; i++) {
-    bits |= ((matrix[(g + i) * words + k / 32u] >> (k % 32u)) & 1u) << i;
-  }
-  return bits;
-}

@@ -49,7 +49,12 @@ const ROTATION = {
   scratch: { dtype: 'f32', role: 'scratch' },
 } as const;
 
-const rotationParams = ({ rows, n, order = hadamardOrder(n), scale = 1 / Math.sqrt(n) }: Omit<RotateOptions, 'inverse'>) => ({
+const rotationParams = ({
+  rows,
+  n,
+  order = hadamardOrder(n),
+  scale = 1 / Math.sqrt(n),
+}: Omit<RotateOptions, 'inverse'>) => ({
   rows,
   n,
   order,

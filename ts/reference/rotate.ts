@@ -72,7 +72,11 @@ function emptyOf(options: RotateQuantizeOptions) {
 }
 
 /** For each value of a rotated row: its column in x, and what x is multiplied by, the scale and the sign in it. */
-function rotated(x: Float32Array, { rows, n, order, scale }: Params, { permutation, factors, signs, matrix }: Rotation) {
+function rotated(
+  x: Float32Array,
+  { rows, n, order, scale }: Params,
+  { permutation, factors, signs, matrix }: Rotation,
+) {
   const out = new Float32Array(rows! * n!);
   const column = (j: number) => permutation?.[j] ?? j;
   const coefficients = Float32Array.from(
@@ -124,7 +128,12 @@ function transform(v: Float32Array, order: number, entry: (i: number, j: number)
     for (let k = 0; k < order; k++) {
       let sum: number | undefined;
       for (let l = 0; l < order; l += 4) {
-        const [a, b, c, d] = [0, 1, 2, 3].map((i) => entry(k, l + i) * blocks[l + i]!) as [number, number, number, number];
+        const [a, b, c, d] = [0, 1, 2, 3].map((i) => entry(k, l + i) * blocks[l + i]!) as [
+          number,
+          number,
+          number,
+          number,
+        ];
         const four = f32(f32(a + b) + f32(c + d));
         sum = sum === undefined ? four : f32(sum + four);
       }
