@@ -1,5 +1,5 @@
 import { radix8, transform } from './lib/hadamard';
-import { index, mix } from './lib/hadamard-mixed';
+import { index, indexBytes, mix } from './lib/hadamard-mixed';
 
 /** Bytes of rows that all passes go over before the next are begun. */
 const CHUNK: u32 = 8192;
@@ -14,7 +14,7 @@ const CHUNK: u32 = 8192;
  *   matrix   u32 [order, ceil(order/32)]  a Hadamard matrix M, a bit per entry, 1 for −1, low bits first; offset 0 where order is 1
  *   signs    i8  [n]               ±1 (only the sign bit is read), or offset 0: none; at any byte
  *   inverse  u32                   0: out = scale·(M ⊗ H)·(signs ∘ x); 1: out = signs ∘ (scale·(M ⊗ H)ᵀ·x)
- *   scratch  f32 [order²/16 + 32·order]   none where order is 1
+ *   scratch  f32 [hadamardMixedScratchBytes]   none where order is 1
  *   out      f32 [rows, n, inner]  out: does not overlap x
  *
  * H is Sylvester's matrix of order 2^p, as in hadamard_f32. NaN and infinity spread over what they are transformed with, to
@@ -30,7 +30,7 @@ export function hadamard_mixed_f32(
   x: usize, rows: u32, n: u32, order: u32, inner: u32, scale: f32, matrix: usize, signs: usize, inverse: u32, scratch: usize,
   out: usize,
 ): void {
-  const tables = scratch + (order * order >> 2);
+  const tables = scratch + indexBytes(order);
   if (order > 1) index(matrix, order, inverse, scratch);
   const block = n / order;
   const rowBytes = n * inner << 2;

@@ -1,5 +1,5 @@
 import { transform } from './lib/hadamard';
-import { index, mix } from './lib/hadamard-mixed';
+import { index, indexBytes, mix } from './lib/hadamard-mixed';
 import { codeBytes } from './lib/quantize';
 import { quantizeRows } from './quantize';
 import { dequantizeRows } from './quantize-dequantize';
@@ -122,7 +122,7 @@ function mixing(scratch: usize, n: u32): usize {
 // @ts-ignore: decorator
 @inline
 function rotated(scratch: usize, n: u32, order: u32): usize {
-  return mixing(scratch, n) + (order > 1 ? (order * order >> 2) + (order << 7) : 0);
+  return mixing(scratch, n) + (order > 1 ? indexBytes(order) + (order << 7) : 0);
 }
 
 /** What each value of a row is multiplied by, and where its column lies. */
@@ -217,5 +217,5 @@ function leave(from: usize, rows: u32, n: u32, permutation: usize, scratch: usiz
 function hadamard(x: usize, rows: u32, n: u32, order: u32, scratch: usize, out: usize): void {
   const block = n / order;
   transform(x, rows * order, block, 1, 0, 0, out);
-  if (order > 1) mix(out, rows, block, order, mixing(scratch, n), mixing(scratch, n) + (order * order >> 2));
+  if (order > 1) mix(out, rows, block, order, mixing(scratch, n), mixing(scratch, n) + indexBytes(order));
 }

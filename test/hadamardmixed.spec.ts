@@ -168,7 +168,7 @@ const spec: KernelSpec<HadamardMixedOptions> = {
       meaning: 'a Hadamard matrix M, a bit per entry, 1 for −1 (hadamardMatrix)',
     },
     signs: { shape: '[n]', meaning: '±1' },
-    scratch: { shape: '[order²/16 + 32·order]', meaning: 'CPU only; none where order is 1' },
+    scratch: { shape: 'hadamardMixedScratchBytes', meaning: 'CPU only; none where order is 1' },
     out: { shape: '[rows, n, inner]', meaning: 'scale·(M ⊗ H)·(signs ∘ x); inverse: signs ∘ (scale·(M ⊗ H)ᵀ·x)' },
   },
   reference: ({ x, matrix, signs }, options) => ({

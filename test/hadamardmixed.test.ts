@@ -288,7 +288,7 @@ describe('errors', () => {
     wrong(() => kernel(64, 1, 96, 12, 1, 1, 512, 0, 0, 1024, 2048), RangeError, 'range that does not overlap');
   });
   test('bytes of scratch', () => {
-    expect(hadamardMixedScratchBytes({ n: 96 })).toBe(4 * (9 + 384));
+    expect(hadamardMixedScratchBytes({ n: 96 })).toBe(4 * (12 + 384));
     expect(hadamardMixedScratchBytes({ n: 64 })).toBe(0);
     expect(() => hadamardMixedScratchBytes({ n: 30 })).toThrow(RangeError);
   });

@@ -10,6 +10,13 @@
 const SUM: u32 = 32;
 const SUMS: u32 = 16 * SUM;
 
+/** Bytes of scratch that index() fills, in whole vectors; the tables follow. */
+// @ts-ignore: decorator
+@inline
+export function indexBytes(order: u32): u32 {
+  return (order * order >> 2) + 15 & ~15;
+}
+
 /** The matrix (or its transpose) as bytes: four entries of row k, a bit each, 1 for −1. [order, order/4] */
 export function index(matrix: usize, order: u32, transposed: u32, to: usize): void {
   const rowBytes = (order + 31) >> 5 << 2;

@@ -26,7 +26,8 @@ const MAX_BLOCK = 32768;
 const MAX_ORDER = 256;
 
 /** 4-byte words of scratch: the matrix as indices, and the sums those point to (assembly/lib/hadamard-mixed.ts). */
-export const mixScratchLength = (order: number): number => (order > 1 ? (order * order) / 16 + 32 * order : 0);
+export const mixScratchLength = (order: number): number =>
+  order > 1 ? 4 * Math.ceil((order * order) / 64) + 32 * order : 0;
 
 /** Words of a packed matrix. */
 export const matrixLength = (order: number): number => (order > 1 ? order * Math.ceil(order / 32) : 0);
