@@ -34,7 +34,7 @@ const CHUNK: u32 = 2048;
  * Method: Y. Su et al., "RotateKV", 2025 (channels reordered, heads rotated together, then codes); S. Ashkboos et al.,
  * "QuaRot", 2024; A. Zandieh et al., "TurboQuant", 2025. Rows go 8 KB at a time through all steps, in scratch.
  *
- * Not done: the first stages while x is read.
+ * Not done: products in the first pass also for permuted rows (they are gathered in a pass of their own).
  */
 export function rotate_f32(
   x: usize, rows: u32, n: u32, order: u32, scale: f32, permutation: usize, factors: usize, signs: usize, matrix: usize,
@@ -47,11 +47,10 @@ export function rotate_f32(
     const count = min(rows, most);
     if (inverse) {
       const work = rotated(scratch, n, order);
-      hadamard(x, count, n, order, scratch, work);
+      hadamard(x, count, n, order, 0, scratch, work);
       leave(work, count, n, permutation, scratch, out);
     } else {
-      enter(x, count, n, permutation, scratch, out);
-      hadamard(out, count, n, order, scratch, out);
+      forth(x, count, n, order, permutation, scratch, out);
     }
     x += count * n << 2;
     out += count * n << 2;
@@ -72,8 +71,7 @@ export function rotate_quantize_f32(
   const most = max(1, CHUNK / n);
   while (rows) {
     const count = min(rows, most);
-    enter(x, count, n, permutation, scratch, work);
-    hadamard(work, count, n, order, scratch, work);
+    forth(x, count, n, order, permutation, scratch, work);
     quantizeRows(work, count, n, bits, groupSize, scheme, codes, scales, minima);
     x += count * n << 2;
     codes += count * codeBytes(n, bits);
@@ -97,7 +95,7 @@ export function rotate_dequantize_f32(
   while (rows) {
     const count = min(rows, most);
     dequantizeRows(codes, scales, minima, count, n, bits, groupSize, scheme, work);
-    hadamard(work, count, n, order, scratch, work);
+    hadamard(work, count, n, order, 0, scratch, work);
     leave(work, count, n, permutation, scratch, out);
     codes += count * codeBytes(n, bits);
     scales += count * groups << 2;
@@ -213,9 +211,19 @@ function leave(from: usize, rows: u32, n: u32, permutation: usize, scratch: usiz
   } while (--rows);
 }
 
-/** (M ⊗ H)·x, or with the index of the transpose its transpose. */
-function hadamard(x: usize, rows: u32, n: u32, order: u32, scratch: usize, out: usize): void {
+/** Rows permuted, multiplied and transformed; the products in the first pass where that is possible. */
+function forth(x: usize, rows: u32, n: u32, order: u32, permutation: usize, scratch: usize, to: usize): void {
+  if (permutation || n / order < 16) {
+    enter(x, rows, n, permutation, scratch, to);
+    hadamard(to, rows, n, order, 0, scratch, to);
+  } else {
+    hadamard(x, rows, n, order, scratch, scratch, to);
+  }
+}
+
+/** (M ⊗ H)·(coefficients ∘ x), or with the index of the transpose its transpose; coefficients or 0. */
+function hadamard(x: usize, rows: u32, n: u32, order: u32, coefficients: usize, scratch: usize, out: usize): void {
   const block = n / order;
-  transform(x, rows * order, block, 1, 0, 0, out);
+  transform(x, rows * order, block, 1, 0, 0, out, coefficients, n);
   if (order > 1) mix(out, rows, block, order, mixing(scratch, n), mixing(scratch, n) + indexBytes(order));
 }

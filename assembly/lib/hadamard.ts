@@ -5,6 +5,7 @@ const CHUNK: u32 = 8192;
 
 /**
  * out = after ∘ H·(scale · before ∘ x), row by row; signs (i8 [n]) or 0: none. Those that are never given cost no code.
+ * With coefficients (f32 [period], a multiple of n that is 16 or more), these in the place of scale and signs, from x's first value on.
  *
  * The order in which values are added depends on n alone, and rotate's codes hang on it: stages over values 8, 2, 4 and 1
  * apart (those that a row has); then, where three times a number of stages and one are left, 16 apart, where two are, 32 and
@@ -13,7 +14,9 @@ const CHUNK: u32 = 8192;
  */
 // @ts-ignore: decorator
 @inline
-export function transform(x: usize, rows: u32, n: u32, scale: f32, before: usize, after: usize, out: usize): void {
+export function transform(
+  x: usize, rows: u32, n: u32, scale: f32, before: usize, after: usize, out: usize, coefficients: usize = 0, period: u32 = 0,
+): void {
   if (n < 16) {
     shortRows(x, rows * n, n, scale, before, after, out);
     return;
@@ -30,7 +33,8 @@ export function transform(x: usize, rows: u32, n: u32, scale: f32, before: usize
   while (at < totalBytes) {
     const to = out + at;
     const bytes = min(stepBytes, totalBytes - at);
-    first(x + at, bytes, scale, before, at >> 2, n, pairs, to);
+    if (coefficients) firstMultiplied(x + at, bytes, coefficients, period, pairs, to);
+    else first(x + at, bytes, scale, before, at >> 2, n, pairs, to);
     let strideBytes: u32 = 64 << pairs;
     if (left == 1) {
       radix4(to, bytes);
@@ -138,11 +142,25 @@ function highWords(zero: v128, s: v128): v128 {
 function flip(v: v128, p: usize, toTop: v128, top: v128): v128 {
   return v128.xor(v, v128.and(i32x4.mul(v128.load32_splat(p), toTop), top));
 }
+/** See pass. `column` is the place of x in its row (or a multiple of n more). */
+function first(x: usize, bytes: u32, scale: f32, signs: usize, column: u32, n: u32, pairs: u32, out: usize): void {
+  pass(false, x, bytes, scale, signs, column, n, pairs, out);
+}
+
+/** The same with a coefficient for each of `period` columns in the place of scale and signs, and nothing fused. */
+function firstMultiplied(x: usize, bytes: u32, coefficients: usize, period: u32, pairs: u32, out: usize): void {
+  pass(true, x, bytes, 1, coefficients, 0, period << 2, pairs, out);
+}
+
 /**
  * From x to out, four vectors at a time: signs, scale and the first four stages; with `pairs` the fifth.
- * `column` is the place of x in its row (or a multiple of n more).
+ * Coefficients lie where signs do otherwise; `column` is then where the next ones are, n how far they go, in bytes.
  */
-function first(x: usize, bytes: u32, scale: f32, signs: usize, column: u32, n: u32, pairs: u32, out: usize): void {
+// @ts-ignore: decorator
+@inline
+function pass(
+  multiplied: bool, x: usize, bytes: u32, scale: f32, signs: usize, column: u32, n: u32, pairs: u32, out: usize,
+): void {
   const scale_f32x4 = f32x4.splat(scale), halved_f32x4 = halved(), alternating_f32x4 = alternating();
   const zero_i32x4 = zero(), top_i8x16 = kept(i32x4.splat(0x80808080));
   const end = x + bytes;
@@ -150,17 +168,25 @@ function first(x: usize, bytes: u32, scale: f32, signs: usize, column: u32, n: u
   let second: u32 = 0;
   do {
     let v0 = v128.load(x), v1 = v128.load(x, 16), v2 = v128.load(x, 32), v3 = v128.load(x, 48);
-    if (signs) {
+    if (multiplied) {
+      const c = signs + column;
+      v0 = f32x4.mul(v0, v128.load(c)); v1 = f32x4.mul(v1, v128.load(c, 16));
+      v2 = f32x4.mul(v2, v128.load(c, 32)); v3 = f32x4.mul(v3, v128.load(c, 48));
+      column = select<u32>(0, column + 64, column + 64 == n);
+    } else if (signs) {
       const s = v128.and(v128.load(signs + (column & (n - 1))), top_i8x16);
       const s01 = lowBytes(zero_i32x4, s), s23 = highBytes(zero_i32x4, s);
       v0 = v128.xor(v0, lowWords(zero_i32x4, s01)); v1 = v128.xor(v1, highWords(zero_i32x4, s01));
       v2 = v128.xor(v2, lowWords(zero_i32x4, s23)); v3 = v128.xor(v3, highWords(zero_i32x4, s23));
       column += 16;
     }
-    v0 = f32x4.mul(v0, scale_f32x4); v1 = f32x4.mul(v1, scale_f32x4);
-    v2 = scaled(v2, scale_f32x4); v3 = scaled(v3, scale_f32x4);
-    const a0 = halves(sum(v0, v2, scale_f32x4), halved_f32x4), a2 = halves(difference(v0, v2, scale_f32x4), halved_f32x4);
-    const a1 = halves(sum(v1, v3, scale_f32x4), halved_f32x4), a3 = halves(difference(v1, v3, scale_f32x4), halved_f32x4);
+    if (!multiplied) {
+      v0 = f32x4.mul(v0, scale_f32x4); v1 = f32x4.mul(v1, scale_f32x4);
+      v2 = scaled(v2, scale_f32x4); v3 = scaled(v3, scale_f32x4);
+    }
+    const s0 = multiplied ? f32x4.add(v0, v2) : sum(v0, v2, scale_f32x4), d0 = multiplied ? f32x4.sub(v0, v2) : difference(v0, v2, scale_f32x4);
+    const s1 = multiplied ? f32x4.add(v1, v3) : sum(v1, v3, scale_f32x4), d1 = multiplied ? f32x4.sub(v1, v3) : difference(v1, v3, scale_f32x4);
+    const a0 = halves(s0, halved_f32x4), a2 = halves(d0, halved_f32x4), a1 = halves(s1, halved_f32x4), a3 = halves(d1, halved_f32x4);
     v0 = neighbours(f32x4.add(a0, a1), alternating_f32x4); v1 = neighbours(f32x4.sub(a0, a1), alternating_f32x4);
     v2 = neighbours(f32x4.add(a2, a3), alternating_f32x4); v3 = neighbours(f32x4.sub(a2, a3), alternating_f32x4);
     const to = x + delta;
