@@ -16,18 +16,19 @@ import { transform } from './lib/hadamard';
  *
  * Method: the log2(n) stages of the fast transform (B. Fino, V. Algazi, "Unified matrix treatment of the fast
  * Walsh–Hadamard transform", 1976) commute. The first pass goes from x to out: signs, scale, the two stages inside a
- * vector (shuffle, then one multiply-add by ±1) and two across four vectors, where needed a third. The other passes
- * take three stages each in place (radix 8; once radix 4), the last one with the signs of the inverse. All of them go
- * over one small chunk before the next is begun, so that reading ahead and arithmetic overlap; longer rows are eight
- * such chunks and a radix-8 pass over them, and so on up. Radix 8 gives the differences of its last stage to the
- * multipliers, which are idle otherwise; a·1 rounds nothing: of the relaxed level's results only the scale's rounding differs.
+ * vector and two across four vectors, where needed a third. Of the two inside, one reads each half of a vector into both
+ * halves of a register (no shuffle, and the scale rides along), the other is a shuffle and a multiply-add by ±1. The other
+ * passes take three stages each in place (radix 8; once radix 4), the last one with the signs of the inverse. All of them go
+ * over one small chunk before the next is begun, so that reading ahead and arithmetic overlap; longer rows are eight such
+ * chunks and a radix-8 pass over them, and so on up. At the relaxed level most differences go to the multipliers, which
+ * are idle otherwise; a·1 rounds nothing: of that level's results only the scale's rounding differs.
  *
- * Not done, with cycles per 8 vectors on Zen 4, Node 24, relaxed (first pass 19.5, radix 4 8.4, radix 8 10.7; simd 25, 8.4, 12.4):
- * chunks as long as the first-level cache: 512 x 4096 10 % slower; touching memory ahead of the first pass: 5 to 20 % slower;
- * eight vectors in the first pass: 22.5 for one stage more, but it spills, and with a second more it is 27.9, first and
- * radix 4 together; in-lane stages of the simd level by pairs of vectors (3 shuffles, 2 additions): 26.2; loading
- * the halves of a vector twice for its first shuffle: 18.2, but 20.5 with signs in the same loop, and unscaled sums overflow;
- * a source beside the destination in radix 8: 14.1; signs in the same radix-8 loop: 11.4; all differences by multiply-add: 12.9 (copies).
+ * Not done, in ns per 8 vectors in the first-level cache, Node 24, relaxed (first pass 4.1, radix 4 1.4, radix 8 1.9; before
+ * shuffles and additions were moved to loads and multipliers 4.7, 1.7, 2.3): differences of the first stage of radix 8 by
+ * multiply-add too: 2.0 (copies); two vectors of each stride at a time: the same for 300 bytes; signs in the same loop as
+ * none: 10 % slower. Earlier, in cycles on Zen 4: chunks as long as the first-level cache: 512 x 4096 10 % slower; touching
+ * memory ahead of the first pass: 5 to 20 % slower; eight vectors in the first pass spill; in-lane stages of the simd
+ * level by pairs of vectors (3 shuffles, 2 additions): 5 % slower; a source beside the destination in radix 8: 30 % slower.
  */
 export function hadamard_f32(x: usize, rows: u32, n: u32, scale: f32, signs: usize, inverse: u32, out: usize): void {
   transform(x, rows, n, scale, inverse ? 0 : signs, inverse ? signs : 0, out);

@@ -81,7 +81,7 @@ function across(p: usize, bytes: u32, block: u32, inner: u32): void {
   let strideBytes = inner << 2;
   const span = block * strideBytes;
   while (strideBytes < span) {
-    if (!(strideBytes & 31) && strideBytes << 3 <= span) {
+    if (!(strideBytes & 15) && strideBytes << 3 <= span) {
       radix8(p, bytes, strideBytes);
       strideBytes <<= 3;
     } else {

@@ -95,7 +95,7 @@ fn distance_of(stage: u32, stages: u32) -> u32 {
     return (0x120u >> (4u * (2u - stage))) & 15u;
   }
   if (stage < 4u) {
-    return (0x3120u >> (4u * (3u - stage))) & 15u;
+    return (0x1320u >> (4u * (3u - stage))) & 15u;
   }
   let lead = (stages - 4u) % 3u;
   let place = stage - 4u;

@@ -4,10 +4,10 @@
 const CHUNK: u32 = 8192;
 
 /**
- * out = after ∘ H·(scale · before ∘ x), row by row; signs (i8 [n]) or 0: none. Those that are never given cost no code.
+ * out = after ∘ H·(scale · before ∘ x), row by row; signs (i8 [n]) before or after, or 0: none. Those never given cost no code.
  * With coefficients (f32 [period], a multiple of n that is 16 or more), these in the place of scale and signs, from x's first value on.
  *
- * The order in which values are added depends on n alone, and rotate's codes hang on it: stages over values 8, 2, 4 and 1
+ * The order in which values are added depends on n alone, and rotate's codes hang on it: stages over values 2, 8, 4 and 1
  * apart (those that a row has); then, where three times a number of stages and one are left, 16 apart, where two are, 32 and
  * 16; then three at a time from below, of each three the longest first: 64, 32, 16; 512, 256, 128; ... With scale 1 every
  * result is the same at every level.
@@ -34,7 +34,8 @@ export function transform(
     const to = out + at;
     const bytes = min(stepBytes, totalBytes - at);
     if (coefficients) firstMultiplied(x + at, bytes, coefficients, period, pairs, to);
-    else first(x + at, bytes, scale, before, at >> 2, n, pairs, to);
+    else if (before) firstSigned(x + at, bytes, scale, before, at >> 2, n, pairs, to);
+    else first(x + at, bytes, scale, pairs, to);
     let strideBytes: u32 = 64 << pairs;
     if (left == 1) {
       radix4(to, bytes);
@@ -97,21 +98,17 @@ function neighbours(v: v128, sign: v128): v128 {
   return signed(v, v128.shuffle<f32>(v, v, 1, 0, 3, 2), sign);
 }
 
-/** a ± scale·b; b comes scaled where multiply-add is not fused. */
+/** a·b + c; rounded once or twice. */
 // @ts-ignore: decorator
 @inline
-function scaled(b: v128, scale: v128): v128 {
-  return ASC_FEATURE_RELAXED_SIMD ? b : f32x4.mul(b, scale);
+function multiplyAdd(a: v128, b: v128, c: v128): v128 {
+  return ASC_FEATURE_RELAXED_SIMD ? f32x4.relaxed_madd(a, b, c) : f32x4.add(f32x4.mul(a, b), c);
 }
+/** a − b, given to the multipliers where those would idle. */
 // @ts-ignore: decorator
 @inline
-function sum(a: v128, b: v128, scale: v128): v128 {
-  return ASC_FEATURE_RELAXED_SIMD ? f32x4.relaxed_madd(b, scale, a) : f32x4.add(a, b);
-}
-// @ts-ignore: decorator
-@inline
-function difference(a: v128, b: v128, scale: v128): v128 {
-  return ASC_FEATURE_RELAXED_SIMD ? f32x4.relaxed_nmadd(b, scale, a) : f32x4.sub(a, b);
+function difference(a: v128, b: v128, one: v128): v128 {
+  return ASC_FEATURE_RELAXED_SIMD ? f32x4.relaxed_nmadd(b, one, a) : f32x4.sub(a, b);
 }
 
 /** Eight of sixteen bytes to the top of i16 lanes, four of those to the top of i32 lanes. */
@@ -143,52 +140,66 @@ function flip(v: v128, p: usize, toTop: v128, top: v128): v128 {
   return v128.xor(v, v128.and(i32x4.mul(v128.load32_splat(p), toTop), top));
 }
 /** See pass. `column` is the place of x in its row (or a multiple of n more). */
-function first(x: usize, bytes: u32, scale: f32, signs: usize, column: u32, n: u32, pairs: u32, out: usize): void {
-  pass(false, x, bytes, scale, signs, column, n, pairs, out);
+function first(x: usize, bytes: u32, scale: f32, pairs: u32, out: usize): void {
+  pass(PLAIN, x, bytes, scale, 0, 0, 0, pairs, out);
 }
 
-/** The same with a coefficient for each of `period` columns in the place of scale and signs, and nothing fused. */
-function firstMultiplied(x: usize, bytes: u32, coefficients: usize, period: u32, pairs: u32, out: usize): void {
-  pass(true, x, bytes, 1, coefficients, 0, period << 2, pairs, out);
+/** With signs (i8 [n]) as well. */
+function firstSigned(x: usize, bytes: u32, scale: f32, signs: usize, column: u32, n: u32, pairs: u32, out: usize): void {
+  pass(SIGNED, x, bytes, scale, signs, column, n, pairs, out);
 }
+
+/** With coefficients (f32 [period]) in the place of scale and signs. */
+function firstMultiplied(x: usize, bytes: u32, coefficients: usize, period: u32, pairs: u32, out: usize): void {
+  pass(MULTIPLIED, x, bytes, 1, coefficients, 0, period << 2, pairs, out);
+}
+
+const PLAIN: u32 = 0, SIGNED: u32 = 1, MULTIPLIED: u32 = 2;
 
 /**
- * From x to out, four vectors at a time: signs, scale and the first four stages; with `pairs` the fifth.
- * Coefficients lie where signs do otherwise; `column` is then where the next ones are, n how far they go, in bytes.
+ * From x to out, four vectors at a time: scale (or coefficients) and the first four stages; with `pairs` the fifth.
+ * What is read for column c lies at columns + c: signs up to n of them, coefficients up to n bytes of them.
  */
 // @ts-ignore: decorator
 @inline
 function pass(
-  multiplied: bool, x: usize, bytes: u32, scale: f32, signs: usize, column: u32, n: u32, pairs: u32, out: usize,
+  mode: u32, x: usize, bytes: u32, scale: f32, columns: usize, column: u32, n: u32, pairs: u32, out: usize,
 ): void {
-  const scale_f32x4 = f32x4.splat(scale), halved_f32x4 = halved(), alternating_f32x4 = alternating();
+  const halved_f32x4 = halved(), alternating_f32x4 = alternating(), scale_f32x4 = f32x4.splat(scale);
+  const halvedScale_f32x4 = f32x4.mul(kept(f32x4(1, 1, -1, -1)), scale_f32x4);
   const zero_i32x4 = zero(), top_i8x16 = kept(i32x4.splat(0x80808080));
   const end = x + bytes;
   const delta = out - x;
   let second: u32 = 0;
   do {
-    let v0 = v128.load(x), v1 = v128.load(x, 16), v2 = v128.load(x, 32), v3 = v128.load(x, 48);
-    if (multiplied) {
-      const c = signs + column;
-      v0 = f32x4.mul(v0, v128.load(c)); v1 = f32x4.mul(v1, v128.load(c, 16));
-      v2 = f32x4.mul(v2, v128.load(c, 32)); v3 = f32x4.mul(v3, v128.load(c, 48));
-      column = select<u32>(0, column + 64, column + 64 == n);
-    } else if (signs) {
-      const s = v128.and(v128.load(signs + (column & (n - 1))), top_i8x16);
+    let w0: v128, w1: v128, w2: v128, w3: v128;
+    if (mode == PLAIN) {
+      // The stage over lanes two apart needs no shuffle where halves are loaded twice over.
+      w0 = multiplyAdd(v128.load64_splat(x, 8), halvedScale_f32x4, f32x4.mul(v128.load64_splat(x), scale_f32x4));
+      w1 = multiplyAdd(v128.load64_splat(x, 24), halvedScale_f32x4, f32x4.mul(v128.load64_splat(x, 16), scale_f32x4));
+      w2 = multiplyAdd(v128.load64_splat(x, 40), halvedScale_f32x4, f32x4.mul(v128.load64_splat(x, 32), scale_f32x4));
+      w3 = multiplyAdd(v128.load64_splat(x, 56), halvedScale_f32x4, f32x4.mul(v128.load64_splat(x, 48), scale_f32x4));
+    } else if (mode == SIGNED) {
+      const s = v128.and(v128.load(columns + (column & (n - 1))), top_i8x16);
       const s01 = lowBytes(zero_i32x4, s), s23 = highBytes(zero_i32x4, s);
-      v0 = v128.xor(v0, lowWords(zero_i32x4, s01)); v1 = v128.xor(v1, highWords(zero_i32x4, s01));
-      v2 = v128.xor(v2, lowWords(zero_i32x4, s23)); v3 = v128.xor(v3, highWords(zero_i32x4, s23));
+      w0 = f32x4.mul(v128.xor(v128.load(x), lowWords(zero_i32x4, s01)), scale_f32x4);
+      w1 = f32x4.mul(v128.xor(v128.load(x, 16), highWords(zero_i32x4, s01)), scale_f32x4);
+      w2 = f32x4.mul(v128.xor(v128.load(x, 32), lowWords(zero_i32x4, s23)), scale_f32x4);
+      w3 = f32x4.mul(v128.xor(v128.load(x, 48), highWords(zero_i32x4, s23)), scale_f32x4);
       column += 16;
+    } else {
+      const c = columns + column;
+      w0 = f32x4.mul(v128.load(x), v128.load(c)); w1 = f32x4.mul(v128.load(x, 16), v128.load(c, 16));
+      w2 = f32x4.mul(v128.load(x, 32), v128.load(c, 32)); w3 = f32x4.mul(v128.load(x, 48), v128.load(c, 48));
+      column = select<u32>(0, column + 64, column + 64 == n);
     }
-    if (!multiplied) {
-      v0 = f32x4.mul(v0, scale_f32x4); v1 = f32x4.mul(v1, scale_f32x4);
-      v2 = scaled(v2, scale_f32x4); v3 = scaled(v3, scale_f32x4);
+    if (mode != PLAIN) {
+      w0 = halves(w0, halved_f32x4); w1 = halves(w1, halved_f32x4);
+      w2 = halves(w2, halved_f32x4); w3 = halves(w3, halved_f32x4);
     }
-    const s0 = multiplied ? f32x4.add(v0, v2) : sum(v0, v2, scale_f32x4), d0 = multiplied ? f32x4.sub(v0, v2) : difference(v0, v2, scale_f32x4);
-    const s1 = multiplied ? f32x4.add(v1, v3) : sum(v1, v3, scale_f32x4), d1 = multiplied ? f32x4.sub(v1, v3) : difference(v1, v3, scale_f32x4);
-    const a0 = halves(s0, halved_f32x4), a2 = halves(d0, halved_f32x4), a1 = halves(s1, halved_f32x4), a3 = halves(d1, halved_f32x4);
-    v0 = neighbours(f32x4.add(a0, a1), alternating_f32x4); v1 = neighbours(f32x4.sub(a0, a1), alternating_f32x4);
-    v2 = neighbours(f32x4.add(a2, a3), alternating_f32x4); v3 = neighbours(f32x4.sub(a2, a3), alternating_f32x4);
+    const a0 = f32x4.add(w0, w2), a2 = f32x4.sub(w0, w2), a1 = f32x4.add(w1, w3), a3 = f32x4.sub(w1, w3);
+    let v0 = neighbours(f32x4.add(a0, a1), alternating_f32x4), v1 = neighbours(f32x4.sub(a0, a1), alternating_f32x4);
+    let v2 = neighbours(f32x4.add(a2, a3), alternating_f32x4), v3 = neighbours(f32x4.sub(a2, a3), alternating_f32x4);
     const to = x + delta;
     if (second) {
       const from = to - 64;
@@ -206,20 +217,21 @@ function pass(
 /** Two stages over vectors 64 bytes apart, in place. */
 function radix4(p: usize, bytes: u32): void {
   const end = p + bytes;
+  const one_f32x4 = kept(f32x4.splat(1));
   do {
     const stop = p + 64;
     do {
       const v0 = v128.load(p), v1 = v128.load(p, 64), v2 = v128.load(p, 128), v3 = v128.load(p, 192);
       const a0 = f32x4.add(v0, v2), a2 = f32x4.sub(v0, v2), a1 = f32x4.add(v1, v3), a3 = f32x4.sub(v1, v3);
-      v128.store(p, f32x4.add(a0, a1)); v128.store(p, f32x4.sub(a0, a1), 64);
-      v128.store(p, f32x4.add(a2, a3), 128); v128.store(p, f32x4.sub(a2, a3), 192);
+      v128.store(p, f32x4.add(a0, a1)); v128.store(p, difference(a0, a1, one_f32x4), 64);
+      v128.store(p, f32x4.add(a2, a3), 128); v128.store(p, difference(a2, a3, one_f32x4), 192);
       p += 16;
     } while (p < stop);
     p += 192;
   } while (p < end);
 }
 
-/** Three stages over vectors `strideBytes` apart, in place, two vectors of each stride at a time. */
+/** Three stages over vectors `strideBytes` apart, in place. */
 export function radix8(p0: usize, bytes: u32, strideBytes: u32): void {
   const end = p0 + bytes;
   const one_f32x4 = kept(f32x4.splat(1));
@@ -228,31 +240,17 @@ export function radix8(p0: usize, bytes: u32, strideBytes: u32): void {
     let p4 = p3 + strideBytes, p5 = p4 + strideBytes, p6 = p5 + strideBytes, p7 = p6 + strideBytes;
     const stop = p1;
     do {
-      {
-        const v0 = v128.load(p0), v1 = v128.load(p1), v2 = v128.load(p2), v3 = v128.load(p3);
-        const v4 = v128.load(p4), v5 = v128.load(p5), v6 = v128.load(p6), v7 = v128.load(p7);
-        const a0 = f32x4.add(v0, v4), a4 = f32x4.sub(v0, v4), a1 = f32x4.add(v1, v5), a5 = f32x4.sub(v1, v5);
-        const a2 = f32x4.add(v2, v6), a6 = f32x4.sub(v2, v6), a3 = f32x4.add(v3, v7), a7 = f32x4.sub(v3, v7);
-        const b0 = f32x4.add(a0, a2), b2 = f32x4.sub(a0, a2), b1 = f32x4.add(a1, a3), b3 = f32x4.sub(a1, a3);
-        const b4 = f32x4.add(a4, a6), b6 = f32x4.sub(a4, a6), b5 = f32x4.add(a5, a7), b7 = f32x4.sub(a5, a7);
-        v128.store(p0, f32x4.add(b0, b1)); v128.store(p1, difference(b0, b1, one_f32x4));
-        v128.store(p2, f32x4.add(b2, b3)); v128.store(p3, difference(b2, b3, one_f32x4));
-        v128.store(p4, f32x4.add(b4, b5)); v128.store(p5, difference(b4, b5, one_f32x4));
-        v128.store(p6, f32x4.add(b6, b7)); v128.store(p7, difference(b6, b7, one_f32x4));
-      }
-      {
-        const v0 = v128.load(p0, 16), v1 = v128.load(p1, 16), v2 = v128.load(p2, 16), v3 = v128.load(p3, 16);
-        const v4 = v128.load(p4, 16), v5 = v128.load(p5, 16), v6 = v128.load(p6, 16), v7 = v128.load(p7, 16);
-        const a0 = f32x4.add(v0, v4), a4 = f32x4.sub(v0, v4), a1 = f32x4.add(v1, v5), a5 = f32x4.sub(v1, v5);
-        const a2 = f32x4.add(v2, v6), a6 = f32x4.sub(v2, v6), a3 = f32x4.add(v3, v7), a7 = f32x4.sub(v3, v7);
-        const b0 = f32x4.add(a0, a2), b2 = f32x4.sub(a0, a2), b1 = f32x4.add(a1, a3), b3 = f32x4.sub(a1, a3);
-        const b4 = f32x4.add(a4, a6), b6 = f32x4.sub(a4, a6), b5 = f32x4.add(a5, a7), b7 = f32x4.sub(a5, a7);
-        v128.store(p0, f32x4.add(b0, b1), 16); v128.store(p1, difference(b0, b1, one_f32x4), 16);
-        v128.store(p2, f32x4.add(b2, b3), 16); v128.store(p3, difference(b2, b3, one_f32x4), 16);
-        v128.store(p4, f32x4.add(b4, b5), 16); v128.store(p5, difference(b4, b5, one_f32x4), 16);
-        v128.store(p6, f32x4.add(b6, b7), 16); v128.store(p7, difference(b6, b7, one_f32x4), 16);
-      }
-      p0 += 32; p1 += 32; p2 += 32; p3 += 32; p4 += 32; p5 += 32; p6 += 32; p7 += 32;
+      const v0 = v128.load(p0), v1 = v128.load(p1), v2 = v128.load(p2), v3 = v128.load(p3);
+      const v4 = v128.load(p4), v5 = v128.load(p5), v6 = v128.load(p6), v7 = v128.load(p7);
+      const a0 = f32x4.add(v0, v4), a4 = f32x4.sub(v0, v4), a1 = f32x4.add(v1, v5), a5 = f32x4.sub(v1, v5);
+      const a2 = f32x4.add(v2, v6), a6 = f32x4.sub(v2, v6), a3 = f32x4.add(v3, v7), a7 = f32x4.sub(v3, v7);
+      const b0 = f32x4.add(a0, a2), b2 = difference(a0, a2, one_f32x4), b1 = f32x4.add(a1, a3), b3 = difference(a1, a3, one_f32x4);
+      const b4 = f32x4.add(a4, a6), b6 = difference(a4, a6, one_f32x4), b5 = f32x4.add(a5, a7), b7 = difference(a5, a7, one_f32x4);
+      v128.store(p0, f32x4.add(b0, b1)); v128.store(p1, difference(b0, b1, one_f32x4));
+      v128.store(p2, f32x4.add(b2, b3)); v128.store(p3, difference(b2, b3, one_f32x4));
+      v128.store(p4, f32x4.add(b4, b5)); v128.store(p5, difference(b4, b5, one_f32x4));
+      v128.store(p6, f32x4.add(b6, b7)); v128.store(p7, difference(b6, b7, one_f32x4));
+      p0 += 16; p1 += 16; p2 += 16; p3 += 16; p4 += 16; p5 += 16; p6 += 16; p7 += 16;
     } while (p0 < stop);
     p0 = p7;
   } while (p0 < end);
@@ -307,8 +305,12 @@ function flipRows(p: usize, bytes: u32, signs: usize, n: u32): void {
 function shortRows(x: usize, left: u32, n: u32, scale: f32, before: usize, after: usize, out: usize): void {
   const halved_f32x4 = halved(), alternating_f32x4 = alternating();
   const scale_f32x4 = f32x4.splat(scale);
-  const scaleA_f32x4 = v128.xor(scale_f32x4, signs4(before, 0, n)), scaleB_f32x4 = v128.xor(scale_f32x4, signs4(before, 4, n));
-  const afterA_i32x4 = signs4(after, 0, n), afterB_i32x4 = signs4(after, 4, n);
+  const zero_i32x4 = zero();
+  // There are signs before or after, if any.
+  const signs_i16x8 = signs8(before | after, n);
+  const before_i16x8 = after ? zero_i32x4 : signs_i16x8, after_i16x8 = after ? signs_i16x8 : zero_i32x4;
+  const scaleA_f32x4 = v128.xor(scale_f32x4, lowWords(zero_i32x4, before_i16x8)), scaleB_f32x4 = v128.xor(scale_f32x4, highWords(zero_i32x4, before_i16x8));
+  const afterA_i32x4 = lowWords(zero_i32x4, after_i16x8), afterB_i32x4 = highWords(zero_i32x4, after_i16x8);
   const delta = out - x;
   for (; left >= 8; left -= 8) {
     let a = f32x4.mul(v128.load(x), scaleA_f32x4), b = f32x4.mul(v128.load(x, 16), scaleB_f32x4);
@@ -331,35 +333,24 @@ function shortRows(x: usize, left: u32, n: u32, scale: f32, before: usize, after
   }
   // What is left is less than a pair of vectors; nothing behind it is touched.
   if (left & 4) {
-    const a = lanes(f32x4.mul(v128.load(x), scaleA_f32x4), n, halved_f32x4, alternating_f32x4);
+    let a = f32x4.mul(v128.load(x), scaleA_f32x4);
+    if (n > 2) a = halves(a, halved_f32x4);
+    if (n > 1) a = neighbours(a, alternating_f32x4);
     v128.store(x + delta, v128.xor(a, afterA_i32x4));
     x += 16;
   }
   if (left & 2) {
-    const a = lanes(f32x4.mul(v128.load64_zero(x), scaleA_f32x4), n, halved_f32x4, alternating_f32x4);
+    let a = f32x4.mul(v128.load64_zero(x), scaleA_f32x4);
+    if (n > 1) a = neighbours(a, alternating_f32x4);
     v128.store64_lane(x + delta, v128.xor(a, afterA_i32x4), 0);
     x += 8;
   }
   if (left & 1) v128.store32_lane(x + delta, v128.xor(f32x4.mul(v128.load32_zero(x), scaleA_f32x4), afterA_i32x4), 0);
 }
 
-/** The stages inside a vector that rows of n have. */
-// @ts-ignore: decorator
-@inline
-function lanes(v: v128, n: u32, halved_f32x4: v128, alternating_f32x4: v128): v128 {
-  if (n > 2) v = halves(v, halved_f32x4);
-  if (n > 1) v = neighbours(v, alternating_f32x4);
-  return v;
-}
-
-/** The sign bits of columns `from` to `from` + 3, modulo n; none without signs. */
-function signs4(signs: usize, from: u32, n: u32): v128 {
+/** The signs of eight columns, modulo n, at the top of i16 lanes; none without signs. */
+function signs8(signs: usize, n: u32): v128 {
   let s = i32x4.splat(0);
-  if (signs) {
-    for (let i: u32 = 0; i < 4; i++) {
-      const sign: i32 = load<i8>(signs + ((from + i) & (n - 1)));
-      s = v128.shuffle<i32>(s, i32x4.splat(sign & 0x80000000), 1, 2, 3, 4);
-    }
-  }
-  return s;
+  if (signs) s = n == 8 ? v128.load64_splat(signs) : n == 4 ? v128.load32_splat(signs) : n == 2 ? v128.load16_splat(signs) : v128.load8_splat(signs);
+  return lowBytes(i32x4.splat(0), v128.and(s, i32x4.splat(0x80808080)));
 }

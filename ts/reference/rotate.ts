@@ -143,11 +143,11 @@ function transform(v: Float32Array, order: number, entry: (i: number, j: number)
 }
 
 /**
- * How far apart the values of each stage lie, in the order in which a block goes through them: 8, 2, 4, 1; what is left
+ * How far apart the values of each stage lie, in the order in which a block goes through them: 2, 8, 4, 1; what is left
  * above that if not divisible by three, longest first; then three at a time, of each three the longest first.
  */
 function distances(block: number): number[] {
-  const list = [8, 2, 4, 1].filter((distance) => distance < block);
+  const list = [2, 8, 4, 1].filter((distance) => distance < block);
   let done = 16;
   for (let left = Math.log2(block / 16); left > 0; ) {
     const together = left % 3 || 3;
