@@ -208,3 +208,6 @@ export function dequantize_f32(
   if (axis) dequantizeColumns(codes, scales, minima, rows, n, bits, groupSize, scheme, out);
   else dequantizeRows(codes, scales, minima, rows, n, bits, groupSize, scheme, out);
 }
+
+/** For rotate, row by row. */
+export { dequantizeRows };

@@ -249,3 +249,6 @@ export function quantize_f32(
   if (axis) quantizeColumns(x, rows, n, bits, groupSize, scheme, codes, scales, minima);
   else quantizeRows(x, rows, n, bits, groupSize, scheme, codes, scales, minima);
 }
+
+/** For rotate, row by row. */
+export { quantizeRows };

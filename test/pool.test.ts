@@ -15,9 +15,11 @@ import { type Instance, supports } from '../ts/cpu/runtime.js';
 import * as softmax from '../ts/cpu/softmax.js';
 import * as topk from '../ts/cpu/topk.js';
 import { LanewiseUnsupportedError } from '../ts/errors.js';
+import { hadamardMatrix, hadamardOrder } from '../ts/hadamard-matrices.js';
 import { code, cpu, specs } from './generated/registry.js';
 import { type Random, random } from './lib/random.js';
 import type { Arrays, KernelSpec } from './lib/spec.js';
+import { rotationFor } from './rotate.spec.js';
 
 type Kernels = Record<string, (...args: number[]) => void>;
 type Family = { instantiate(memory: WebAssembly.Memory, options?: object): Instance<Kernels> };
@@ -120,6 +122,8 @@ function stored(o: any, r: Random): Arrays {
   return { codes: words, scales: r.normals(scales!), ...(minima ? { minima: r.normals(minima) } : {}) };
 }
 
+const rotation = ({ n }: any, r: Random): Arrays => rotationFor(n, hadamardOrder(n), 'pfs', r);
+
 const qkv = ({ heads, kvHeads, queries = 1, keys, headDim, valueDim }: any, r: Random): Arrays => ({
   q: r.normals(heads * queries * headDim, 3),
   k: r.normals(kvHeads * keys * headDim),
@@ -162,6 +166,35 @@ const shapes: Shapes[] = [
     'hadamard_f32',
     each(ROWS, (rows) => [1, 2, 8, 16, 128].map((n) => ({ rows, n }))),
     (o, r) => ({ ...x(o, r), signs: r.signs(o.n) }),
+  ],
+  [
+    'hadamard_mixed_f32',
+    each(ROWS, (rows) => [
+      { rows, n: 12 },
+      { rows, n: 96 },
+      { rows, n: 28, inner: 5 },
+      { rows, n: 8, inner: 3 },
+    ]),
+    (o, r) => ({
+      x: r.normals(o.rows * o.n * (o.inner ?? 1)),
+      matrix: hadamardMatrix(hadamardOrder(o.n)),
+      signs: r.signs(o.n),
+    }),
+  ],
+  ...['rotate_f32', 'rotate_quantize_f32'].map(
+    (kernel): Shapes => [
+      kernel,
+      each(ROWS, (rows) => [
+        { rows, n: 12, bits: 4, scheme: 'affine', groupSize: 0 },
+        { rows, n: 128, bits: 2, scheme: 'symmetric', groupSize: 32 },
+      ]),
+      (o, r) => ({ ...x(o, r), ...rotation(o, r) }),
+    ],
+  ),
+  [
+    'rotate_dequantize_f32',
+    each(ROWS, (rows) => [12, 128].map((n) => ({ rows, n, bits: 4, scheme: 'affine', groupSize: 32 }))),
+    (o, r) => ({ ...stored({ ...o, axis: 'row' }, r), ...rotation(o, r) }),
   ],
   [
     'topk_f32',

@@ -21,7 +21,7 @@ const NEAR = 4;
  * Codes of a GPU: equal, or one step apart where the exact quotient lies within 4 ulp of the boundary between the two.
  * Words are taken apart for it; bits past the last code must be 0 as in the reference.
  */
-const nearestCodes: Tolerance = {
+export const nearestCodes: Tolerance = {
   unit: 'codes',
   reason: "WGSL's division is within 2.5 ulp: one step where the exact quotient is within 4 ulp of a rounding boundary",
   error(got, want, inputs, params) {

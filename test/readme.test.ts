@@ -72,7 +72,8 @@ describe.each(examples)('$title', ({ code, gpu, prints }) => {
     let errors: string[] = [];
     try {
       if (gpu) {
-        const made = await deviceOf(found[0]!);
+        // An adapter makes one device.
+        const made = await deviceOf((await adapters()).found[0]!);
         errors = made.errors;
         (globalThis as any).device = made.device;
       }

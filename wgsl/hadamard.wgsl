@@ -34,63 +34,6 @@ struct HadamardParams {
 @group(0) @binding(2) var<storage, read> signs: array<u32>;
 @group(0) @binding(3) var<uniform> params: HadamardParams;
 
-var<workgroup> tile: array<f32, 4096>;
-
-/// Where the tile keeps value i: no two of 32 neighbouring invocations meet in a bank, whatever distance lies between the values of one.
-fn place(i: u32) -> u32 {
-  return i ^ ((i >> 4u) & 31u);
-}
-
-fn read_four(i: u32, distance: u32) -> vec4f {
-  return vec4f(tile[place(i)], tile[place(i + distance)], tile[place(i + 2u * distance)], tile[place(i + 3u * distance)]);
-}
-
-fn write_four(i: u32, distance: u32, v: vec4f) {
-  tile[place(i)] = v.x;
-  tile[place(i + distance)] = v.y;
-  tile[place(i + 2u * distance)] = v.z;
-  tile[place(i + 3u * distance)] = v.w;
-}
-
-/// The stage over neighbours of a vector.
-fn pairs(v: vec4f) -> vec4f {
-  return v.xxzz + vec4f(v.y, -v.y, v.w, -v.w);
-}
-
-/// The stage over its halves.
-fn halves(v: vec4f) -> vec4f {
-  return v.xyxy + vec4f(v.zw, -v.zw);
-}
-
-/// The stages inside a vector of values `distance` apart.
-fn inner_stages(v: vec4f, distance: u32) -> vec4f {
-  let w = select(v, pairs(v), distance < params.span);
-  return select(w, halves(w), 2u * distance < params.span);
-}
-
-/// The tile transformed, span by span; on both sides of it stand barriers.
-fn transform(local: u32) {
-  workgroupBarrier();
-  for (var distance = select(select(1u, 16u, params.span > 16u), 256u, params.span > 256u); distance > 0u; distance >>= 4u) {
-    let inside = local & (distance - 1u);
-    let i = ((local - inside) << 4u) + inside;
-    var v: array<vec4f, 4>;
-    for (var q = 0u; q < 4u; q++) {
-      v[q] = inner_stages(read_four(i + 4u * q * distance, distance), distance);
-    }
-    if (4u * distance < params.span) {
-      v = array(v[0] + v[1], v[0] - v[1], v[2] + v[3], v[2] - v[3]);
-    }
-    if (8u * distance < params.span) {
-      v = array(v[0] + v[2], v[1] + v[3], v[0] - v[2], v[1] - v[3]);
-    }
-    for (var q = 0u; q < 4u; q++) {
-      write_four(i + 4u * q * distance, distance, v[q]);
-    }
-    workgroupBarrier();
-  }
-}
-
 /// Where this workgroup's values begin.
 fn first(id: vec3u, count: vec3u) -> u32 {
   return (id.x + id.y * count.x) * 4096u;
@@ -109,7 +52,7 @@ fn sign_at(i: u32) -> f32 {
 fn load(i: u32, start: u32) {
   for (var k = i; k < 4096u; k += 256u) {
     if (start + k < total()) {
-      tile[place(k)] = params.scale * x[start + k];
+      walsh_tile[walsh_place(k)] = params.scale * x[start + k];
     }
   }
 }
@@ -117,7 +60,7 @@ fn load(i: u32, start: u32) {
 fn load_inplace(i: u32, start: u32) {
   for (var k = i; k < 4096u; k += 256u) {
     if (start + k < total()) {
-      tile[place(k)] = params.scale * out[start + k];
+      walsh_tile[walsh_place(k)] = params.scale * out[start + k];
     }
   }
 }
@@ -125,7 +68,7 @@ fn load_inplace(i: u32, start: u32) {
 fn store(i: u32, start: u32) {
   for (var k = i; k < 4096u; k += 256u) {
     if (start + k < total()) {
-      out[start + k] = tile[place(k)];
+      out[start + k] = walsh_tile[walsh_place(k)];
     }
   }
 }
@@ -135,7 +78,7 @@ fn flip(i: u32, start: u32, inverse: u32) {
   if (params.inverse == inverse) {
     for (var k = i; k < 4096u; k += 256u) {
       if (start + k < total()) {
-        tile[place(k)] *= sign_at(start + k);
+        walsh_tile[walsh_place(k)] *= sign_at(start + k);
       }
     }
   }
@@ -145,7 +88,7 @@ fn flip(i: u32, start: u32, inverse: u32) {
 fn hadamard_f32(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
   let at = first(id, count);
   load(local, at);
-  transform(local);
+  walsh_transform(local, params.span);
   store(local, at);
 }
 
@@ -154,7 +97,7 @@ fn hadamard_f32__signs(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups
   let at = first(id, count);
   load(local, at);
   flip(local, at, 0u);
-  transform(local);
+  walsh_transform(local, params.span);
   flip(local, at, 1u);
   store(local, at);
 }
@@ -163,7 +106,7 @@ fn hadamard_f32__signs(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups
 fn hadamard_f32__inplace(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
   let at = first(id, count);
   load_inplace(local, at);
-  transform(local);
+  walsh_transform(local, params.span);
   store(local, at);
 }
 
@@ -172,7 +115,7 @@ fn hadamard_f32__inplace_signs(@builtin(workgroup_id) id: vec3u, @builtin(num_wo
   let at = first(id, count);
   load_inplace(local, at);
   flip(local, at, 0u);
-  transform(local);
+  walsh_transform(local, params.span);
   flip(local, at, 1u);
   store(local, at);
 }
@@ -193,9 +136,9 @@ fn out_lane(i: u32, k: u32) -> f32 {
 fn outer(i: u32) -> Eight {
   let low = vec4f(out_lane(i, 0u), out_lane(i, 1u), out_lane(i, 2u), out_lane(i, 3u));
   let high = vec4f(out_lane(i, 4u), out_lane(i, 5u), out_lane(i, 6u), out_lane(i, 7u));
-  var r = Eight(pairs(low), pairs(high));
+  var r = Eight(walsh_pairs(low), walsh_pairs(high));
   if (params.n > 8192u) {
-    r = Eight(halves(r.low), halves(r.high));
+    r = Eight(walsh_halves(r.low), walsh_halves(r.high));
   }
   if (params.n > 16384u) {
     r = Eight(r.low + r.high, r.low - r.high);

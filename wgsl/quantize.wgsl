@@ -116,31 +116,8 @@ fn four__vec4(group: Group, i: u32) -> vec4f {
   return x__vec4[(group.first + i) / 4u];
 }
 
-struct Extremes {
-  low: f32,
-  high: f32,
-  // 1 where a value was NaN or infinite.
-  odd: u32,
-}
-
-const NONE = Extremes(HIGHEST_F32, LOWEST_F32, 0u);
-
-fn widened(e: Extremes, values: vec4f) -> Extremes {
-  let magnitudes = bitcast<vec4u>(values) & vec4u(0x7fffffffu);
-  if (any(magnitudes >= vec4u(INFINITY_BITS))) {
-    return Extremes(e.low, e.high, 1u);
-  }
-  var v = values;
-  if (scheme == 1u) {
-    v = bitcast<vec4f>(magnitudes);
-  }
-  let low = min(min(v.x, v.y), min(v.z, v.w));
-  let high = max(max(v.x, v.y), max(v.z, v.w));
-  return Extremes(min(e.low, low), max(e.high, high), e.odd);
-}
-
 // The group's extremes from those of its lanes. All invocations must call.
-fn met(mine: Extremes, group: Group, local: u32) -> Extremes {
+fn met(mine: GroupExtremes, group: Group, local: u32) -> GroupExtremes {
   lows[local] = mine.low;
   highs[local] = mine.high;
   odds[local] = mine.odd;
@@ -155,105 +132,45 @@ fn met(mine: Extremes, group: Group, local: u32) -> Extremes {
     }
   }
   workgroupBarrier();
-  return Extremes(lows[group.meeting], highs[group.meeting], odds[group.meeting]);
+  return GroupExtremes(lows[group.meeting], highs[group.meeting], odds[group.meeting]);
 }
 
-// range / (2^b - 1), correctly rounded; 0 where that would be denormal. With the mantissa m < 2^24, (m << b) / (2^b - 1) has
-// 24 or 25 bits, and an odd divisor leaves no ties at 24.
-fn divided_by_levels(range: f32, b: u32) -> f32 {
-  let range_bits = bitcast<u32>(range);
-  let exponent = range_bits >> 23u;
-  let levels = (1u << b) - 1u;
-  let dividend = ((range_bits & 0x7fffffu) | 0x800000u) << b;
-  var quotient = dividend / levels;
-  let rest = dividend % levels;
-  var up = 2u * rest > levels;
-  var result = i32(exponent) - i32(b);
-  if (quotient >= 0x1000000u) {
-    up = (quotient & 1u) == 1u && (rest > 0u || (quotient & 2u) == 2u);
-    quotient >>= 1u;
-    result += 1;
-  }
-  if (result <= 0) {
-    return 0.0;
-  }
-  return bitcast<f32>((u32(result) << 23u) + (quotient - 0x800000u) + u32(up));
-}
-
-// How a group's values become codes. `factor` keeps divisors where WGSL bounds the error of a division (up to 2^126).
-struct Format {
-  scale: f32,
-  minimum: f32,
-  factor: f32,
-  divisor: f32,
-  // All bits of a code, or none: a scale of 0, or NaN.
-  mask: u32,
-}
-
-fn format_of(e: Extremes) -> Format {
-  let minimum = select(e.low, 0.0, scheme == 1u);
-  // Would high - low overflow? Their halves cannot.
-  if (e.odd == 1u || e.high * 0.5 - minimum * 0.5 > HIGHEST_F32 * 0.5) {
-    return Format(nan_f32(), nan_f32(), 1.0, 1.0, 0u);
-  }
-  let scale = divided_by_levels(e.high - minimum, bits - scheme);
-  if (scale == 0.0) {
-    return Format(0.0, minimum, 1.0, 1.0, 0u);
-  }
-  let factor = select(1.0, 0x1p-20f, scale > 0x1p+100f);
-  return Format(scale, minimum, factor, scale * factor, (1u << bits) - 1u);
-}
-
-// Four codes, the first in the lowest bits; `count` of them count.
-fn packed(values: vec4f, format: Format, count: u32) -> u32 {
-  if (format.mask == 0u) {
-    return 0u;
-  }
-  let largest = f32((1u << (bits - scheme)) - 1u);
-  let smallest = select(0.0, -largest, scheme == 1u);
-  let quotients = (values - vec4f(format.minimum)) * format.factor / vec4f(format.divisor);
-  let code = bitcast<vec4u>(vec4i(clamp(round(quotients), vec4f(smallest), vec4f(largest)))) & vec4u(format.mask);
-  let places = vec4u(0u, 1u, 2u, 3u);
-  let kept = select(vec4u(0u), code << (places * bits), places < vec4u(count));
-  return (kept.x | kept.y) | (kept.z | kept.w);
-}
-
-fn extremes_of(group: Group) -> Extremes {
-  var e = NONE;
+fn extremes_of(group: Group) -> GroupExtremes {
+  var e = NO_EXTREMES;
   for (var word = group.lane * per_word(); word < group.count; word += params.lanes * per_word()) {
     for (var i = word; i < min(word + per_word(), group.count); i += 4u) {
-      e = widened(e, four(group, i));
+      e = widened_extremes(e, four(group, i));
     }
   }
   return e;
 }
 
-fn extremes_of__vec4(group: Group) -> Extremes {
-  var e = NONE;
+fn extremes_of__vec4(group: Group) -> GroupExtremes {
+  var e = NO_EXTREMES;
   for (var word = group.lane * per_word(); word < group.count; word += params.lanes * per_word()) {
     for (var i = word; i < min(word + per_word(), group.count); i += 4u) {
-      e = widened(e, four__vec4(group, i));
+      e = widened_extremes(e, four__vec4(group, i));
     }
   }
   return e;
 }
 
-fn write_codes(group: Group, format: Format) {
+fn write_codes(group: Group, format: CodeFormat) {
   for (var word = group.lane; word * per_word() < group.count; word += params.lanes) {
     var result = 0u;
     for (var i = 0u; i < per_word() && word * per_word() + i < group.count; i += 4u) {
       let at = word * per_word() + i;
-      result |= packed(four(group, at), format, group.count - at) << (i * bits);
+      result |= packed_codes(four(group, at), format, group.count - at) << (i * bits);
     }
     codes[group.word + word * stride()] = result;
   }
 }
 
-fn write_codes__vec4(group: Group, format: Format) {
+fn write_codes__vec4(group: Group, format: CodeFormat) {
   for (var word = group.lane; word * per_word() < group.count; word += params.lanes) {
     var result = 0u;
     for (var i = 0u; i < per_word() && word * per_word() + i < group.count; i += 4u) {
-      result |= packed(four__vec4(group, word * per_word() + i), format, 4u) << (i * bits);
+      result |= packed_codes(four__vec4(group, word * per_word() + i), format, 4u) << (i * bits);
     }
     codes[group.word + word] = result;
   }
@@ -266,7 +183,7 @@ fn quantize_f32(
   @builtin(local_invocation_index) local: u32,
 ) {
   let group = group_of(id.x + id.y * count.x, local);
-  let format = format_of(met(extremes_of(group), group, local));
+  let format = code_format_of(met(extremes_of(group), group, local));
   write_codes(group, format);
   if (group.count > 0u && group.lane == 0u) {
     scales[group.index] = format.scale;
@@ -281,7 +198,7 @@ fn quantize_f32__symmetric(
   @builtin(local_invocation_index) local: u32,
 ) {
   let group = group_of(id.x + id.y * count.x, local);
-  let format = format_of(met(extremes_of(group), group, local));
+  let format = code_format_of(met(extremes_of(group), group, local));
   write_codes(group, format);
   if (group.count > 0u && group.lane == 0u) {
     scales[group.index] = format.scale;
@@ -295,7 +212,7 @@ fn quantize_f32__vec4(
   @builtin(local_invocation_index) local: u32,
 ) {
   let group = group_of(id.x + id.y * count.x, local);
-  let format = format_of(met(extremes_of__vec4(group), group, local));
+  let format = code_format_of(met(extremes_of__vec4(group), group, local));
   write_codes__vec4(group, format);
   if (group.count > 0u && group.lane == 0u) {
     scales[group.index] = format.scale;
@@ -310,7 +227,7 @@ fn quantize_f32__vec4_symmetric(
   @builtin(local_invocation_index) local: u32,
 ) {
   let group = group_of(id.x + id.y * count.x, local);
-  let format = format_of(met(extremes_of__vec4(group), group, local));
+  let format = code_format_of(met(extremes_of__vec4(group), group, local));
   write_codes__vec4(group, format);
   if (group.count > 0u && group.lane == 0u) {
     scales[group.index] = format.scale;
@@ -324,18 +241,10 @@ struct Unit {
   values: vec4f,
 }
 
-// The four codes in the lowest bits of a word, as numbers, times scale plus minimum.
+// The values of the four codes in the lowest bits of a word.
 fn restored(word: u32, group: u32) -> vec4f {
-  let unsigned = (vec4u(word) >> (vec4u(0u, 1u, 2u, 3u) * bits)) & vec4u((1u << bits) - 1u);
-  let half = scheme << (bits - 1u);
-  let code = vec4f(vec4i(unsigned ^ vec4u(half)) - vec4i(i32(half)));
-  let scale = scales__read[group];
   // When symmetric, the host binds scales here too.
-  let minimum = select(minima__read[group], 0.0, scheme == 1u);
-  if (is_nan_bits(bitcast<u32>(scale))) {
-    return vec4f(nan_f32());
-  }
-  return code * scale + vec4f(minimum);
+  return restored_codes(word, scales__read[group], select(minima__read[group], 0.0, scheme == 1u));
 }
 
 fn unit_of(index: u32) -> Unit {

@@ -88,6 +88,8 @@ function lengths(kernel: string, p: Params): { x: number; codes: number; scales:
   return { x, codes: words * lines, scales: groups * lines, minima: p.scheme ? 0 : groups * lines };
 }
 
+export { lengths as quantizedLengths };
+
 /** An affine group is nothing without its minimum; only symmetric calls may leave the array out. */
 function checkMinima(kernel: string, p: Params, { minima }: Readonly<Record<string, TypedArray | undefined>>): void {
   const length = lengths(kernel, p).minima;

@@ -27,7 +27,7 @@ export function hadamardF64(x: Float32Array, signs: Int8Array | undefined, optio
   for (let row = 0; row < rows!; row++) {
     const values = Float64Array.from(x.subarray(row * n!, (row + 1) * n!));
     if (signs && !inverse) flip(values, signs);
-    transform(values);
+    butterflies(values);
     if (signs && inverse) flip(values, signs);
     result.set(
       values.map((value) => factor * value),
@@ -38,7 +38,7 @@ export function hadamardF64(x: Float32Array, signs: Int8Array | undefined, optio
 }
 
 /** H·v in place, H[i][j] = (−1)^popcount(i & j): H(2h) = [H(h) H(h); H(h) −H(h)], half by half. */
-function transform(v: Float64Array): void {
+export function butterflies(v: Float64Array): void {
   for (let h = 1; h < v.length; h *= 2)
     for (let i = 0; i < v.length; i++) {
       if (i & h) continue;

@@ -1,0 +1,167 @@
+import type { Contract, Params, TypedArray } from '../contract.js';
+import { message } from '../errors.js';
+import { hadamardOrder } from '../hadamard-matrices.js';
+import { finite, flag, integer, options, word } from '../validate.js';
+import { checkOrder, checkRotation, matrixLength, mixScratchLength } from './hadamardmixed.js';
+import { checkFormat, type QuantizeOptions, quantizedLengths, SCHEMES } from './quantize.js';
+
+export interface RotateOptions {
+  /** Rows: tokens, or tokens times heads. */
+  rows: number;
+  /** Values per row, rotated together: order · 2^p, up to 2048. The head dimension, or several heads together. */
+  n: number;
+  /** The order of the matrix: 1, or a multiple of 4 up to 256. Default `hadamardOrder(n)`, as for hadamardMixed. */
+  order?: number;
+  /** Multiplies the unnormalised transform; any finite f32. Default 1/√n: orthonormal. */
+  scale?: number;
+  /** Undoes a call without: transposed matrix, signs, reciprocal factors, permutation, in this order. Default false. */
+  inverse?: boolean;
+}
+
+/** Rotation, then groups along a row as for quantize. */
+export interface RotateQuantizeOptions
+  extends Omit<RotateOptions, 'inverse'>,
+    Pick<QuantizeOptions, 'bits' | 'groupSize' | 'scheme'> {}
+
+export const MAX_N = 2048;
+
+/** Values of the rows that are worked off together: assembly/rotate.ts. */
+const CHUNK = 2048;
+
+/** Whole vectors. */
+const padded = (length: number) => Math.ceil(length / 4) * 4;
+
+/** 4-byte words of scratch: coefficients and offsets of a row, the matrix's, some rows. */
+const scratchLength = (n: number, order: number): number =>
+  2 * padded(n) + mixScratchLength(order) + padded(Math.max(1, Math.floor(CHUNK / n)) * n);
+
+/** Bytes of scratch that each of the kernels needs in the pointer layer. */
+export function rotateScratchBytes({ n, order = hadamardOrder(n) }: Pick<RotateOptions, 'n' | 'order'>): number {
+  checkOrder('rotate_f32', integer('rotate_f32', 'n', n, 1, MAX_N), order);
+  return 4 * scratchLength(n, order);
+}
+
+const ROTATION = {
+  permutation: { dtype: 'u32', role: 'in', optional: true },
+  factors: { dtype: 'f32', role: 'in', optional: true },
+  signs: { dtype: 'i8', role: 'in', optional: true },
+  matrix: { dtype: 'u32', role: 'in', optional: true },
+  scratch: { dtype: 'f32', role: 'scratch' },
+} as const;
+
+const rotationParams = ({
+  rows,
+  n,
+  order = hadamardOrder(n),
+  scale = 1 / Math.sqrt(n),
+}: Omit<RotateOptions, 'inverse'>) => ({
+  rows,
+  n,
+  order,
+  scale,
+});
+
+function rotationLengths(kernel: string, { rows, n, order, scale }: Params) {
+  integer(kernel, 'rows', rows, 0);
+  integer(kernel, 'n', n, 1, MAX_N);
+  checkOrder(kernel, n!, order!);
+  finite(kernel, 'scale', scale);
+  finite(kernel, 'scale', Math.fround(scale!));
+  return {
+    permutation: n!,
+    factors: n!,
+    signs: n!,
+    matrix: matrixLength(order!),
+    scratch: scratchLength(n!, order!),
+  };
+}
+
+type Arrays = Readonly<Record<string, TypedArray | undefined>>;
+
+function checkArrays(kernel: string, params: Params, arrays: Arrays): void {
+  checkRotation(kernel, params, arrays);
+  const { permutation, factors } = arrays;
+  const seen = new Uint8Array(params.n!);
+  permutation?.forEach((column, i) => {
+    if (column >= params.n! || seen[column])
+      throw new RangeError(message(kernel, `permutation[${i}]`, `each of 0 to ${params.n! - 1} once`, column));
+    seen[column] = 1;
+  });
+  const at = factors?.findIndex((factor) => !Number.isFinite(factor) || factor === 0) ?? -1;
+  if (at >= 0) throw new RangeError(message(kernel, `factors[${at}]`, 'finite number that is not 0', factors![at]));
+}
+
+export const rotate_f32: Contract<RotateOptions> = {
+  kernel: 'rotate_f32',
+  arrays: { x: { dtype: 'f32', role: 'in' }, ...ROTATION, out: { dtype: 'f32', role: 'out' } },
+  params(given) {
+    const { inverse = false, ...rest } = options('rotate_f32', given);
+    return { ...rotationParams(rest), inverse: flag('rotate_f32', 'inverse', inverse) };
+  },
+  lengths(params) {
+    const rotation = rotationLengths('rotate_f32', params);
+    integer('rotate_f32', 'inverse', params.inverse, 0, 1);
+    const values = params.rows! * params.n!;
+    return { x: values, ...rotation, out: values };
+  },
+  checkData: (params, arrays) => checkArrays('rotate_f32', params, arrays),
+};
+
+const QUANTIZE = 'rotate_quantize_f32';
+const DEQUANTIZE = 'rotate_dequantize_f32';
+
+function formatParams(kernel: string, given: RotateQuantizeOptions): Params {
+  const { bits, groupSize, scheme, ...rest } = options(kernel, given);
+  return { ...rotationParams(rest), bits, groupSize, scheme: word(kernel, 'scheme', scheme, SCHEMES) };
+}
+
+/** What is fixed at compile on a GPU. */
+export const checkRotateFormat = (kernel: string, params: Params): void => checkFormat(kernel, { ...params, axis: 0 });
+
+function formatLengths(kernel: string, params: Params) {
+  const rotation = rotationLengths(kernel, params);
+  const { x, ...stored } = quantizedLengths(kernel, { ...params, axis: 0 });
+  return { values: x, rotation, stored };
+}
+
+/** As in quantize: an affine group is nothing without its minimum. */
+function checkStored(kernel: string, params: Params, arrays: Arrays): void {
+  const { minima } = formatLengths(kernel, params).stored;
+  if (minima && !arrays.minima)
+    throw new TypeError(message(kernel, 'minima', `Float32Array of length ${minima}`, arrays.minima));
+  checkArrays(kernel, params, arrays);
+}
+
+export const rotate_quantize_f32: Contract<RotateQuantizeOptions> = {
+  kernel: QUANTIZE,
+  arrays: {
+    x: { dtype: 'f32', role: 'in' },
+    ...ROTATION,
+    codes: { dtype: 'u32', role: 'out' },
+    scales: { dtype: 'f32', role: 'out' },
+    minima: { dtype: 'f32', role: 'out', optional: true },
+  },
+  params: (given) => formatParams(QUANTIZE, given),
+  lengths(params) {
+    const { values, rotation, stored } = formatLengths(QUANTIZE, params);
+    return { x: values, ...rotation, ...stored };
+  },
+  checkData: (params, arrays) => checkStored(QUANTIZE, params, arrays),
+};
+
+export const rotate_dequantize_f32: Contract<RotateQuantizeOptions> = {
+  kernel: DEQUANTIZE,
+  arrays: {
+    codes: { dtype: 'u32', role: 'in' },
+    scales: { dtype: 'f32', role: 'in' },
+    minima: { dtype: 'f32', role: 'in', optional: true },
+    ...ROTATION,
+    out: { dtype: 'f32', role: 'out' },
+  },
+  params: (given) => formatParams(DEQUANTIZE, given),
+  lengths(params) {
+    const { values, rotation, stored } = formatLengths(DEQUANTIZE, params);
+    return { ...stored, ...rotation, out: values };
+  },
+  checkData: (params, arrays) => checkStored(DEQUANTIZE, params, arrays),
+};

@@ -1,0 +1,38 @@
+import { type HadamardMixedOptions, hadamard_mixed_f32, hadamardMixedScratchBytes } from '../contract/hadamardmixed.js';
+import * as code from '../generated/cpu/hadamardmixed.js';
+import { HADAMARD_ORDERS, hadamardMatrix, hadamardOrder, knownMatrix } from '../hadamard-matrices.js';
+import { family, type Instance, type InstantiateOptions } from './runtime.js';
+
+export type { HadamardMixedOptions };
+export { HADAMARD_ORDERS, hadamardMatrix, hadamardMixedScratchBytes, hadamardOrder };
+export type HadamardMixedKernels = Instance<code.Kernels>;
+
+export interface HadamardMixedArrays {
+  /** A Hadamard matrix of the order, packed as by `hadamardMatrix`, which it is by default. */
+  matrix?: Uint32Array;
+  /** ±1 for each of the n values: multiply the input, or with `inverse` the output. */
+  signs?: Int8Array;
+  /** Where the result goes; not x. Without it a new array is made. */
+  out?: Float32Array;
+}
+
+const mixedFamily = family<code.Kernels>(code, { hadamard_mixed_f32 });
+
+/** The kernels inside your own memory: byte offsets, no copy, no allocation by us. Scratch: `hadamardMixedScratchBytes`. */
+export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => HadamardMixedKernels =
+  mixedFamily.instantiate;
+
+/** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
+export const preload = mixedFamily.preload;
+
+/**
+ * The Walsh–Hadamard transform of rows of n = order · 2^p values (x·(M ⊗ H)ᵀ/√n, as QuaRot has it), along rows or, with
+ * `inner`, across them: x [rows, n, inner]. Orthonormal unless a scale is given; `inverse` undoes it.
+ */
+export function hadamardMixed(
+  x: Float32Array,
+  { matrix, signs, out, ...options }: HadamardMixedOptions & HadamardMixedArrays,
+): Float32Array {
+  const packed = matrix ?? knownMatrix(hadamard_mixed_f32.params(options).order!);
+  return mixedFamily.run(hadamard_mixed_f32, { x, matrix: packed, signs, out }, options).out as Float32Array;
+}

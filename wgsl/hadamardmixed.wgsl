@@ -1,0 +1,154 @@
+// hadamard_mixed_f32: the Walsh–Hadamard transform of n = order · 2^p values, along rows or across them.
+//
+//   x       f32 [rows, n, inner]  any finite values; 2^p up to 32768
+//   matrix  u32 [order, ceil(order/32)]  ±1, a bit per entry, 1 for −1, low bits first; order is a multiple of 4 up to 256
+//   signs   i8  [n]               ±1, four to a word; only the sign bit is read
+//   out     f32 [rows, n, inner]  scale·(M ⊗ H)·(signs ∘ x); params.inverse 1: signs ∘ (scale·(M ⊗ H)ᵀ·x)
+//
+//   hadamard_mixed_f32__blocks        x to out: the scale, and the stages inside spans of params.span values (1: none)
+//   hadamard_mixed_f32__blocks_signs  the same with signs before it
+//   hadamard_mixed_f32__stages        out to out: up to four stages, the first over values params.distance apart, params.radix values
+//   hadamard_mixed_f32                out to out: the matrix, over blocks of params.stride values
+//   hadamard_mixed_f32__signs         out to out: the signs of the inverse
+//
+// NaN and infinity spread over what they are transformed with, as far as the device keeps them. No scratch.
+// Workgroups: ceil(all values / 4096); ceil(all values / radix / 256); ceil(rows · stride / columns); ceil(all values / 256).
+//
+// Method: QuaRot's M ⊗ H. Blocks as in hadamard_f32. For the matrix a workgroup takes params.columns columns of `order` values
+// into workgroup memory; an output adds fours, (±v0 ± v1) + (±v2 ± v3), in the CPU's order.
+//
+// Not done: blocks and matrix in one dispatch where a row fits in workgroup memory.
+
+struct MixedParams {
+  rows: u32,
+  n: u32,
+  order: u32,
+  inner: u32,
+  scale: f32,
+  inverse: u32,
+  span: u32,
+  distance: u32,
+  radix: u32,
+  stride: u32,
+  columns: u32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> out: array<f32>;
+@group(0) @binding(2) var<storage, read> signs: array<u32>;
+@group(0) @binding(3) var<storage, read> matrix: array<u32>;
+@group(0) @binding(4) var<uniform> params: MixedParams;
+
+var<workgroup> columns: array<f32, 4096>;
+
+fn total() -> u32 {
+  return params.rows * params.n * params.inner;
+}
+
+/// ±1 for value i.
+fn sign_at(i: u32) -> f32 {
+  let column = (i / params.inner) % params.n;
+  return select(1.0, -1.0, ((signs[column >> 2u] >> (8u * (column & 3u))) & 128u) != 0u);
+}
+
+fn store(start: u32, local: u32) {
+  for (var k = local; k < 4096u; k += 256u) {
+    if (start + k < total()) {
+      out[start + k] = walsh_tile[walsh_place(k)];
+    }
+  }
+}
+
+@compute @workgroup_size(256)
+fn hadamard_mixed_f32__blocks(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
+  let start = (id.x + id.y * count.x) * 4096u;
+  for (var k = local; k < 4096u; k += 256u) {
+    if (start + k < total()) {
+      walsh_tile[walsh_place(k)] = params.scale * x[start + k];
+    }
+  }
+  walsh_transform(local, params.span);
+  store(start, local);
+}
+
+@compute @workgroup_size(256)
+fn hadamard_mixed_f32__blocks_signs(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
+  let start = (id.x + id.y * count.x) * 4096u;
+  for (var k = local; k < 4096u; k += 256u) {
+    if (start + k < total()) {
+      walsh_tile[walsh_place(k)] = params.scale * sign_at(start + k) * x[start + k];
+    }
+  }
+  walsh_transform(local, params.span);
+  store(start, local);
+}
+
+fn lane(i: u32, k: u32) -> f32 {
+  if (k < params.radix) {
+    return out[i + k * params.distance];
+  }
+  return 0.0;
+}
+
+@compute @workgroup_size(256)
+fn hadamard_mixed_f32__stages(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
+  let item = (id.x + id.y * count.x) * 256u + local;
+  if (item >= total() / params.radix) {
+    return;
+  }
+  let inside = item % params.distance;
+  let i = (item - inside) * params.radix + inside;
+  var v: array<vec4f, 4>;
+  for (var q = 0u; q < 4u; q++) {
+    v[q] = walsh_inner_stages(vec4f(lane(i, 4u * q), lane(i, 4u * q + 1u), lane(i, 4u * q + 2u), lane(i, 4u * q + 3u)), 1u, params.radix);
+  }
+  if (4u < params.radix) {
+    v = array(v[0] + v[1], v[0] - v[1], v[2] + v[3], v[2] - v[3]);
+  }
+  if (8u < params.radix) {
+    v = array(v[0] + v[2], v[1] + v[3], v[0] - v[2], v[1] - v[3]);
+  }
+  for (var k = 0u; k < params.radix; k++) {
+    out[i + k * params.distance] = v[k / 4u][k % 4u];
+  }
+}
+
+/// Where value k of a column of all rows' columns lies.
+fn place_of(column: u32, k: u32) -> u32 {
+  return (column / params.stride) * params.n * params.inner + k * params.stride + column % params.stride;
+}
+
+@compute @workgroup_size(256)
+fn hadamard_mixed_f32(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
+  let first = (id.x + id.y * count.x) * params.columns;
+  let all = params.rows * params.stride;
+  let held = params.order * params.columns;
+  for (var i = local; i < held; i += 256u) {
+    let column = first + i % params.columns;
+    if (column < all) {
+      columns[i] = out[place_of(column, i / params.columns)];
+    }
+  }
+  workgroupBarrier();
+  for (var i = local; i < held; i += 256u) {
+    let inside = i % params.columns;
+    let k = i / params.columns;
+    if (first + inside < all) {
+      var sum = 0.0;
+      for (var g = 0u; g < params.order; g += 4u) {
+        let at = g * params.columns + inside;
+        let four = vec4f(columns[at], columns[at + params.columns], columns[at + 2u * params.columns], columns[at + 3u * params.columns]);
+        sum += signed_sum(four, matrix_four(k, g, params.order, params.inverse));
+      }
+      out[place_of(first + inside, k)] = sum;
+    }
+  }
+}
+
+@compute @workgroup_size(256)
+fn hadamard_mixed_f32__signs(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
+  let i = (id.x + id.y * count.x) * 256u + local;
+  if (i < total()) {
+    out[i] *= sign_at(i);
+  }
+}
