@@ -116,65 +116,117 @@ const inputs: Input[] = [
     { table: fixed(DYNAMIC8), make: onThresholds(DYNAMIC8, 8) },
   ),
   ...[2, 4, 6].map((bits) =>
-    input('integers', { rows: 4, n: 64, bits, scale: 'none' }, {
-      table: (length) => Float32Array.from({ length }, (_, i) => i),
-      make: (row, column) => ((row * 31 + column * 7) % 140) / 2 - 2,
-    }),
+    input(
+      'integers',
+      { rows: 4, n: 64, bits, scale: 'none' },
+      {
+        table: (length) => Float32Array.from({ length }, (_, i) => i),
+        make: (row, column) => ((row * 31 + column * 7) % 140) / 2 - 2,
+      },
+    ),
   ),
   // Tables that a linear map into buckets does not tell apart.
   ...[1, 2, 3, 4].flatMap((bits) => [
-    input('all values equal', { rows: 2, n: 64, bits, scale: 'none' }, { table: (length) => new Float32Array(length).fill(0.25) }),
-    input('powers of ten', { rows: 2, n: 64, bits, scale: 'none' }, {
-      table: (length) => Float32Array.from({ length }, (_, i) => 10 ** (i - 4) * (i % 2 ? 1 : -1)),
-      make: (_, column, random) => 10 ** (random.uniform() * 14 - 5) * (column % 2 ? 1 : -1),
-    }),
-    input('huge tables', { rows: 2, n: 64, bits, scale: 'none' }, {
-      table: (length, random) => random.floats(length, () => 3.4e38 * (2 * random.uniform() - 1)),
-      make: (_, __, random) => 3.4e38 * (2 * random.uniform() - 1),
-    }),
-    input('tiny tables', { rows: 2, n: 64, bits, scale: 'none' }, {
-      table: (length, random) => random.floats(length, () => 1e-40 * (2 * random.uniform() - 1)),
-      make: (_, __, random) => 1e-40 * (2 * random.uniform() - 1),
-    }),
+    input(
+      'all values equal',
+      { rows: 2, n: 64, bits, scale: 'none' },
+      { table: (length) => new Float32Array(length).fill(0.25) },
+    ),
+    input(
+      'powers of ten',
+      { rows: 2, n: 64, bits, scale: 'none' },
+      {
+        table: (length) => Float32Array.from({ length }, (_, i) => 10 ** (i - 4) * (i % 2 ? 1 : -1)),
+        make: (_, column, random) => 10 ** (random.uniform() * 14 - 5) * (column % 2 ? 1 : -1),
+      },
+    ),
+    input(
+      'huge tables',
+      { rows: 2, n: 64, bits, scale: 'none' },
+      {
+        table: (length, random) => random.floats(length, () => 3.4e38 * (2 * random.uniform() - 1)),
+        make: (_, __, random) => 3.4e38 * (2 * random.uniform() - 1),
+      },
+    ),
+    input(
+      'tiny tables',
+      { rows: 2, n: 64, bits, scale: 'none' },
+      {
+        table: (length, random) => random.floats(length, () => 1e-40 * (2 * random.uniform() - 1)),
+        make: (_, __, random) => 1e-40 * (2 * random.uniform() - 1),
+      },
+    ),
   ]),
 
   ...SCALES.flatMap((scale) => [
     input('zeros', { rows: 3, n: 70, ...nf4, scale }, { table: fixed(NF4), make: () => 0 }),
     input('zeros', { rows: 3, n: 70, bits: 8, scale }, { table: fixed(DYNAMIC8), make: () => 0 }),
     input('a constant', { rows: 3, n: 70, ...nf4, scale }, { table: fixed(NF4), make: () => -1.7 }),
-    input('zeros of both signs', { rows: 3, n: 70, ...nf4, scale }, { table: fixed(FP4), make: (_, i) => (i % 2 ? -0 : 0) }),
-    input('huge values', { rows: 3, n: 70, ...nf4, scale }, {
-      table: fixed(NF4),
-      make: (_, __, random) => 3.4e38 * (2 * random.uniform() - 1),
-    }),
-    input('tiny values', { rows: 3, n: 70, ...nf4, scale }, {
-      table: fixed(NF4),
-      make: (_, __, random) => 1e-35 * random.normal(),
-    }),
-    input('denormals', { rows: 3, n: 70, ...nf4, scale }, {
-      table: fixed(NF4),
-      make: (_, __, random) => 1e-42 * random.normal(),
-      cpuOnly: GPU_FLUSHES,
-    }),
-    input('half normal, half denormal', { rows: 3, n: 64, bits: 4, groupSize: 16, scale }, {
-      table: fixed(NF4),
-      make: (_, __, random) => 2e-38 * random.normal(),
-      cpuOnly: GPU_FLUSHES,
-    }),
+    input(
+      'zeros of both signs',
+      { rows: 3, n: 70, ...nf4, scale },
+      { table: fixed(FP4), make: (_, i) => (i % 2 ? -0 : 0) },
+    ),
+    input(
+      'huge values',
+      { rows: 3, n: 70, ...nf4, scale },
+      {
+        table: fixed(NF4),
+        make: (_, __, random) => 3.4e38 * (2 * random.uniform() - 1),
+      },
+    ),
+    input(
+      'tiny values',
+      { rows: 3, n: 70, ...nf4, scale },
+      {
+        table: fixed(NF4),
+        make: (_, __, random) => 1e-35 * random.normal(),
+      },
+    ),
+    input(
+      'denormals',
+      { rows: 3, n: 70, ...nf4, scale },
+      {
+        table: fixed(NF4),
+        make: (_, __, random) => 1e-42 * random.normal(),
+        cpuOnly: GPU_FLUSHES,
+      },
+    ),
+    input(
+      'half normal, half denormal',
+      { rows: 3, n: 64, bits: 4, groupSize: 16, scale },
+      {
+        table: fixed(NF4),
+        make: (_, __, random) => 2e-38 * random.normal(),
+        cpuOnly: GPU_FLUSHES,
+      },
+    ),
   ]),
   ...BITS.flatMap((bits) =>
     SCALES.flatMap((scale) => [
-      input('a NaN', { rows: 3, n: 75, bits, groupSize: 32, scale }, {
-        make: (row, column, random) => (row === 1 && (column === 20 || column === 74) ? NaN : random.normal()),
-      }),
-      input('infinities', { rows: 3, n: 75, bits, groupSize: 32, scale }, {
-        make: (row, column, random) => (row === 1 && column % 30 === 7 ? (column & 1 ? INF : -INF) : random.normal()),
-      }),
+      input(
+        'a NaN',
+        { rows: 3, n: 75, bits, groupSize: 32, scale },
+        {
+          make: (row, column, random) => (row === 1 && (column === 20 || column === 74) ? NaN : random.normal()),
+        },
+      ),
+      input(
+        'infinities',
+        { rows: 3, n: 75, bits, groupSize: 32, scale },
+        {
+          make: (row, column, random) => (row === 1 && column % 30 === 7 ? (column & 1 ? INF : -INF) : random.normal()),
+        },
+      ),
     ]),
   ),
-  input('a NaN', { rows: 3, n: 75, bits: 4, groupSize: 32, tables: 'perColumn' }, {
-    make: (row, column, random) => (row === 1 && column % 40 === 9 ? NaN : random.normal()),
-  }),
+  input(
+    'a NaN',
+    { rows: 3, n: 75, bits: 4, groupSize: 32, tables: 'perColumn' },
+    {
+      make: (row, column, random) => (row === 1 && column % 40 === 9 ? NaN : random.normal()),
+    },
+  ),
 ];
 
 const optionsOf = (p: Params): CodebookOptions => ({
@@ -198,9 +250,7 @@ const rmsUlp = (p: Params) => (p.scale === 1 ? (Math.max(groupOf(p) / 256, 4) + 
 function codesOf(codes: Uint8Array, p: Params): Uint8Array {
   // The reference's own way back, with the codes as their own table.
   const table = Float32Array.from({ length: 2 ** p.bits! }, (_, i) => i);
-  return Uint8Array.from(
-    codebookDequantize({ codes }, table, { ...optionsOf(p), scale: 'none', tables: 'shared' }),
-  );
+  return Uint8Array.from(codebookDequantize({ codes }, table, { ...optionsOf(p), scale: 'none', tables: 'shared' }));
 }
 
 const nearestCodes: Tolerance = {
@@ -293,7 +343,10 @@ const axes = {
 };
 const x = { shape: '[rows, n]', meaning: 'values' };
 const stored = {
-  codes: { shape: '[rows, codeBytes]', meaning: 'codes, from the lowest bits up; 3 bits in three words per 32; 5 to 8 bits a byte each' },
+  codes: {
+    shape: '[rows, codeBytes]',
+    meaning: 'codes, from the lowest bits up; 3 bits in three words per 32; 5 to 8 bits a byte each',
+  },
   scales: { shape: '[rows, ceil(n/groupSize)]', meaning: 'one per group; none when unscaled' },
 };
 
@@ -305,12 +358,16 @@ function bytesOf(params: Params) {
 const spec: FamilySpec = {
   codebook_quantize_f32: {
     contract: codebook_quantize_f32,
-    summary: 'Codes of 1 to 8 bits into tables of any values (NF4, FP4, dynamic 8 bit, Lloyd-Max, per channel), a scale per group',
+    summary:
+      'Codes of 1 to 8 bits into tables of any values (NF4, FP4, dynamic 8 bit, Lloyd-Max, per channel), a scale per group',
     source,
     axes,
     arrays: {
       x,
-      thresholds: { shape: '[2^bits]; perColumn: [2^bits, n]', meaning: 'midpoints of neighbouring values, ascending, then +infinity' },
+      thresholds: {
+        shape: '[2^bits]; perColumn: [2^bits, n]',
+        meaning: 'midpoints of neighbouring values, ascending, then +infinity',
+      },
       order: { shape: '[2^bits]; perColumn: [n, 2^bits]', meaning: 'the code of each rank; left out: the rank itself' },
       ...stored,
     },

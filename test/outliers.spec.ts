@@ -95,7 +95,8 @@ const rest = { shape: '[rows, n]', meaning: 'the row with 0 in their place' };
 const spec: FamilySpec = {
   outliers_extract_f32: {
     contract: outliers_extract_f32,
-    summary: 'The k values of largest magnitude of each row taken out, with their indices: exact, ties to the lower index',
+    summary:
+      'The k values of largest magnitude of each row taken out, with their indices: exact, ties to the lower index',
     source,
     axes,
     arrays: { x: { shape: '[rows, n]', meaning: 'any values' }, ...taken, rest },

@@ -199,7 +199,7 @@ export type Table = Float32Array | Codebook;
 /** Ready to quantise with. */
 export function bookOf(table: Table, o: CodebookTable): Codebook {
   if (table instanceof Float32Array) return codebook(table, o);
-  if (typeof table !== 'object' || table === null)
+  if (!(table?.thresholds instanceof Float32Array))
     throw new TypeError(message('codebook', 'table', 'Float32Array or what codebook() made', table));
   if (table.bits !== o.bits) throw new RangeError(message('codebook', 'bits', `${table.bits}, the table's`, o.bits));
   if (table.tables !== (o.tables ?? 'shared'))

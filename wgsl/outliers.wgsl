@@ -47,7 +47,7 @@ var<workgroup> threshold: Threshold;
 // Ascends from the largest magnitude to the smallest; NaN last.
 fn rank_of(bits: u32) -> u32 {
   let magnitude = bits & 0x7fffffffu;
-  return select(~magnitude, 0xffffffffu, magnitude > 0x7f800000u);
+  return select(0x7fffffffu - magnitude, 0xffffffffu, magnitude > 0x7f800000u);
 }
 
 // The sum over all invocations before this one. All invocations must call.

@@ -82,9 +82,7 @@ function lengths(kernel: string, p: Params) {
   const n = integer(kernel, 'n', p.n, 1);
   const size = p.groupSize!;
   if (size < n && size % 16 !== 0)
-    throw new RangeError(
-      message(kernel, 'groupSize', `multiple of 16, or the whole row (0, or at least ${n})`, size),
-    );
+    throw new RangeError(message(kernel, 'groupSize', `multiple of 16, or the whole row (0, or at least ${n})`, size));
   return {
     x: elements(kernel, 'x', rows, n),
     table: elements(kernel, 'table', p.tables ? n : 1, 2 ** p.bits!),
@@ -110,8 +108,7 @@ function checkBook(p: Params, { thresholds, order }: Given): void {
         message(QUANTIZE, `thresholds[${i}]`, `number not below thresholds[${i - step}]`, thresholds![i]),
       );
   const bad = order?.findIndex((code) => code >= 2 ** p.bits!) ?? -1;
-  if (bad >= 0)
-    throw new RangeError(message(QUANTIZE, `order[${bad}]`, `code below ${2 ** p.bits!}`, order![bad]));
+  if (bad >= 0) throw new RangeError(message(QUANTIZE, `order[${bad}]`, `code below ${2 ** p.bits!}`, order![bad]));
 }
 
 export const codebook_quantize_f32: Contract<CodebookOptions> = {

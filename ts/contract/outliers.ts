@@ -56,7 +56,6 @@ export const outliers_restore_f32: Contract<OutliersOptions> = {
   },
   checkData({ n }, { indices }: Readonly<Record<string, TypedArray | undefined>>) {
     const bad = indices?.findIndex((index) => index >= n!) ?? -1;
-    if (bad >= 0)
-      throw new RangeError(message(RESTORE, `indices[${bad}]`, `index in [0, ${n! - 1}]`, indices![bad]));
+    if (bad >= 0) throw new RangeError(message(RESTORE, `indices[${bad}]`, `index in [0, ${n! - 1}]`, indices![bad]));
   },
 };

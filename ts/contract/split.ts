@@ -1,4 +1,5 @@
 import type { Params } from '../contract.js';
+import { codeBytes, groupOf, UNSCALED } from './codebook.js';
 
 /**
  * How a kernel's work divides: pieces that write apart and read nothing another writes, so that any number of threads
@@ -43,6 +44,24 @@ function quantized({ rows, n, bits, groupSize, axis }: Params, values: string, a
       units: Math.ceil(rows! / unit),
       bytes: { [values]: 4 * n! * unit, codes: 4 * n! * ((unit * bits!) / 32), scales, minima: scales },
       counts: { rows: [unit, rows!] },
+    },
+  ];
+}
+
+/** By rows; a single row (blocks in flattened order) by its groups, which are whole bytes of codes. */
+function codebook(given: Params, values: string): Axis[] {
+  const { rows, n, bits, scale, tables } = given as Record<'rows' | 'n' | 'bits' | 'scale' | 'tables', number>;
+  const size = groupOf(given);
+  const scales = scale === UNSCALED ? 0 : 4;
+  if (rows !== 1)
+    return byRows(rows, { [values]: 4 * n, codes: codeBytes(given), scales: scales * Math.ceil(n / size) });
+  // The tables of a column lie together, its thresholds a row apart; a run of 32 codes of 3 bits is one piece.
+  if (tables || size % (bits === 3 ? 32 : 16) !== 0) return [];
+  return [
+    {
+      units: Math.ceil(n / size),
+      bytes: { [values]: 4 * size, codes: codeBytes({ n: size, bits }), scales },
+      counts: { n: [size, n] },
     },
   ];
 }
@@ -117,6 +136,11 @@ function blocksparse(given: Params, threads: number): Axis[] {
 export const splits: Readonly<Record<string, Split>> = {
   quantize_f32: (given) => quantized(given, 'x', true),
   dequantize_f32: (given) => quantized(given, 'out', false),
+  codebook_quantize_f32: (given) => codebook(given, 'x'),
+  codebook_dequantize_f32: (given) => codebook(given, 'out'),
+  outliers_extract_f32: ({ rows, n, k }) => byRows(rows!, { x: 4 * n!, values: 4 * k!, indices: 4 * k!, rest: 4 * n! }),
+  outliers_restore_f32: ({ rows, n, k }) =>
+    byRows(rows!, { rest: 4 * n!, values: 4 * k!, indices: 4 * k!, out: 4 * n! }),
   hadamard_f32: ({ rows, n }) => byRows(rows!, { x: 4 * n!, out: 4 * n! }),
   topk_f32: ({ rows, n, k }) => byRows(rows!, { x: 4 * n!, values: 4 * k!, indices: 4 * k! }),
   softmax_f32: ({ rows, n }) => byRows(rows!, { x: 4 * n!, out: 4 * n! }),

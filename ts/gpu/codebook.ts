@@ -1,9 +1,9 @@
 import {
   type CodebookOptions,
   checkFormat,
+  codeBytes,
   codebook_dequantize_f32,
   codebook_quantize_f32,
-  codeBytes,
   groupOf,
   UNSCALED,
 } from '../contract/codebook.js';

@@ -93,7 +93,11 @@ function rootMeanSquare(values: Float32Array): number {
 }
 
 /** Byte and shift of each part of the i-th code of a row: one part, or with 3 bits two. `from` is the part's lowest bit of the code. */
-function* places(p: Params, row: number, i: number): Generator<[byte: number, shift: number, from: number, bits: number]> {
+function* places(
+  p: Params,
+  row: number,
+  i: number,
+): Generator<[byte: number, shift: number, from: number, bits: number]> {
   const start = row * codeBytes(p);
   const bits = p.bits!;
   if (bits === 3) {

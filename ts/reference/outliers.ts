@@ -19,7 +19,9 @@ export function outliersExtract(x: Float32Array, options: OutliersOptions): Outl
   for (let row = 0; row < rows; row++) {
     // NaN last; equal magnitudes, and NaN among themselves: the lower index first.
     const rank = (i: number) => (Number.isNaN(x[row * n + i]!) ? -1 : Math.abs(x[row * n + i]!));
-    const order = Uint32Array.from({ length: n }, (_, i) => i).sort((a, b) => (rank(a) === rank(b) ? a - b : rank(b) - rank(a)));
+    const order = Uint32Array.from({ length: n }, (_, i) => i).sort((a, b) =>
+      rank(a) === rank(b) ? a - b : rank(b) - rank(a),
+    );
     indices.set(order.subarray(0, k).sort(), row * k);
     for (let i = row * k; i < (row + 1) * k; i++) {
       values[i] = x[row * n + indices[i]!]!;
