@@ -86,20 +86,49 @@ function dequantizeShared(
   }
 }
 
-/** Any table, one value at a time. */
+/** The values of four codes, a byte each, from tables `step` bytes apart. */
+// @ts-ignore: decorator
+@inline
+function four_f32x4(code: u32, mask: u32, table: usize, step: u32): v128 {
+  let v = v128.load32_zero(table + ((code & mask) << 2));
+  v = v128.load32_lane(table + step + ((code >> 8 & mask) << 2), v, 1);
+  v = v128.load32_lane(table + 2 * step + ((code >> 16 & mask) << 2), v, 2);
+  return v128.load32_lane(table + 3 * step + ((code >> 24 & mask) << 2), v, 3);
+}
+
+/** Any table. */
 function dequantizeAny(
   codes: usize, scales: usize, table: usize, rows: u32, n: u32, bits: u32, groupSize: u32, scale: u32, tables: u32, high: u32,
   out: usize,
 ): void {
+  const one = held_i32x4(0x01010101);
+  const three = held_i32x4(0x03030303);
+  const fifteen = held_i32x4(0x0f0f0f0f);
+  const places = i8x16(1, 2, 4, 8, 16, 32, 64, -128, 1, 2, 4, 8, 16, 32, 64, -128);
   const bytes = rowBytes(n, bits);
   const step: u32 = tables ? 4 << bits : 0;
+  const mask: u32 = (1 << bits) - 1;
   while (rows--) {
     for (let first: u32 = 0; first < n; first += groupSize) {
       const end = min(first + groupSize, n);
       const s: f32 = scale == 2 ? 1 : load<f32>(scales);
       if (scale != 2) scales += 4;
+      const s_f32x4 = f32x4.splat(s);
       let own = table + first * step;
-      for (let i = first; i < end; i++) {
+      let i = first;
+      for (; i + 16 <= end; i += 16) {
+        const code = bits > 4 ? v128.load(codes + i) : load16(codes, i, bits, high, places, one, three, fifteen);
+        const p = out + (i << 2);
+        v128.store(p, f32x4.mul(four_f32x4(i32x4.extract_lane(code, 0), mask, own, step), s_f32x4));
+        own += 4 * step;
+        v128.store(p, f32x4.mul(four_f32x4(i32x4.extract_lane(code, 1), mask, own, step), s_f32x4), 16);
+        own += 4 * step;
+        v128.store(p, f32x4.mul(four_f32x4(i32x4.extract_lane(code, 2), mask, own, step), s_f32x4), 32);
+        own += 4 * step;
+        v128.store(p, f32x4.mul(four_f32x4(i32x4.extract_lane(code, 3), mask, own, step), s_f32x4), 48);
+        own += 4 * step;
+      }
+      for (; i < end; i++) {
         store<f32>(out + (i << 2), load<f32>(own + (get(codes, i, bits, high) << 2)) * s);
         own += step;
       }
@@ -119,7 +148,8 @@ function dequantizeAny(
  *
  * The caller guarantees what it guarantees to codebook_quantize_f32. Scratch: none.
  *
- * Method: up to 16 values, one table: four i8x16.swizzle look up the four bytes of sixteen values. Otherwise one value at a time.
+ * Method: up to 16 values, one table: four i8x16.swizzle look up the four bytes of sixteen values. Otherwise sixteen codes become bytes, and
+ * values are loaded lane by lane.
  */
 export function codebook_dequantize_f32(
   codes: usize, scales: usize, table: usize, rows: u32, n: u32, bits: u32, groupSize: u32, scale: u32, tables: u32, nibbles: u32,

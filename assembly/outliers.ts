@@ -39,6 +39,13 @@ function reaching(x: usize, end: usize, last: v128, t: i32): u32 {
   return -sum_i32x4(i32x4.add(a, b));
 }
 
+/** Nearly in proportion to the logarithm: what the bits of a number are as an integer. */
+// @ts-ignore: decorator
+@inline
+function logarithm(value: f32): f32 {
+  return <f32>(reinterpret<i32>(value) - 0x3f000000);
+}
+
 function largest(x: usize, end: usize, last: v128): i32 {
   const absolute = held_i32x4(0x7fffffff);
   const infinite = held_i32x4(0x7f800000);
@@ -59,9 +66,10 @@ function largest(x: usize, end: usize, last: v128): i32 {
  * Of equal magnitudes (-0 is +0's) the lower indices are taken. NaN is taken last, the lower indices first.
  * The caller guarantees 1 <= k <= n <= 2^24, 4-byte alignment, and that nothing overlaps but rest and x. Scratch: none.
  *
- * Method: the k-th largest key |x| by bisection, halving in turn the keys (copes with any range) and the numbers (quicker
- * within a few binades), counting with SIMD, until exactly k reach it or only ties are left; then one pass. "Dense and
- * sparse": C. Hooper et al., "KVQuant", 2024; H. Kang et al., "GEAR", 2024.
+ * Method: a key |x| that exactly k reach, closed in on by counting with SIMD: the next guess lies where the logarithm of the
+ * counts, taken for a straight line, puts it; every fourth halves the numbers or the keys, which copes with any range. Where
+ * only ties are left, the first of them; then one pass. "Dense and sparse": C. Hooper et al., "KVQuant", 2024; H. Kang et
+ * al., "GEAR", 2024.
  *
  * Not done: topk's lane maxima (rows of this length lie in the first-level cache, and they want scratch); order by magnitude (a sort,
  * and restoring would jump about).
@@ -75,25 +83,29 @@ export function outliers_extract_f32(x: usize, rows: u32, n: u32, k: u32, values
     const end = x + ((n & ~3) << 2);
     const last = left ? lastKeys(end, left, absolute, infinite) : i32x4.splat(-2);
 
-    // `low` is reached by at least k, `high` by fewer.
+    // `low` is reached by at least k (as many as `reached`), `high` by fewer (`above`).
     let low: i32 = -1;
     let high = largest(x, end, last) + 1;
+    let reached = n;
     let above: u32 = 0;
-    let middle = reinterpret<i32>(reinterpret<f32>(max(high - 1, 0)) * 0.5);
-    for (let round = 0; high - low > 1; round++) {
-      if (middle <= low || middle >= high) middle = low + ((high - low) >> 1);
-      const reached = reaching(x, end, last, middle);
-      if (reached >= k) {
+    for (let round = 0; high - low > 1 && reached != k; round++) {
+      const from = reinterpret<f32>(max(low, 0));
+      const spread = reinterpret<f32>(high) - from;
+      let share: f32 = 0.5;
+      if (round & 3 ^ 3) share = (logarithm(<f32>reached) - logarithm(<f32>k + 0.5)) / (logarithm(<f32>reached) - logarithm(max(<f32>above, 0.5)));
+      let middle = reinterpret<i32>(from + spread * share);
+      if (middle <= low || middle >= high || (round & 7) == 7) middle = low + ((high - low) >> 1);
+      const count = reaching(x, end, last, middle);
+      if (count >= k) {
         low = middle;
-        if (reached == k) break;
+        reached = count;
       } else {
         high = middle;
-        above = reached;
+        above = count;
       }
-      middle = round & 1 ? low : reinterpret<i32>((reinterpret<f32>(max(low, 0)) + reinterpret<f32>(high)) * 0.5);
     }
     // All above `low`, and of those equal to it the first.
-    let ties = high - low > 1 ? k : k - above;
+    let ties = reached == k ? k : k - above;
 
     const below = i32x4.splat(low - 1);
     let taken: u32 = 0;
