@@ -59,10 +59,10 @@ const sizes = (make: (x: Float32Array, work: Work) => Arrays): Size<CodebookOpti
     inputs: (random, real) => make(work.values?.(real) ?? random.normals(work.options.rows * work.options.n), work),
   }));
 
-const placesOf = (o: CodebookOptions) => {
-  const [perByte, width] = o.bits > 4 ? [1, 8] : o.bits === 3 ? [1, 8] : [8 / o.bits, o.bits];
-  const flip = o.bits === 4 && o.nibbles === 'high' ? 1 : 0;
-  return { perByte, width, flip };
+/** Codes in a byte as a power of two, their width, and 1 where the high nibble comes first. */
+const placesOf = ({ bits, nibbles }: CodebookOptions) => {
+  const spread = bits > 4 || bits === 3 ? 0 : 3 - Math.log2(bits);
+  return { spread, last: 2 ** spread - 1, width: 8 >> spread, flip: bits === 4 && nibbles === 'high' ? 1 : 0 };
 };
 
 const bench: FamilyBench = {
@@ -76,7 +76,7 @@ const bench: FamilyBench = {
       const { rows, n, bits, scale } = o;
       const size = o.groupSize || n;
       const params = codebook_quantize_f32.params(o);
-      const { perByte, width, flip } = placesOf(o);
+      const { spread, last, width, flip } = placesOf(o);
       const rowBytes = bits === 3 ? n : codeBytes(params);
       const codes = new Uint8Array(rows * rowBytes);
       const scales = new Float32Array(rows * Math.ceil(n / size));
@@ -109,7 +109,7 @@ const bench: FamilyBench = {
               for (let step = half; step > 0; step >>= 1)
                 if (value > thresholds![(rank + step - 1) * columns + offset]!) rank += step;
               const code = order ? order[rank]! : rank;
-              codes[row * rowBytes + Math.floor(column / perByte)]! |= code << (((column % perByte) ^ flip) * width);
+              codes[row * rowBytes + (column >> spread)]! |= code << (((column & last) ^ flip) * width);
             }
           }
       };
@@ -123,7 +123,7 @@ const bench: FamilyBench = {
     javascript({ codes, scales, table }, o: CodebookOptions) {
       const { rows, n, bits } = o;
       const size = o.groupSize || n;
-      const { perByte, width, flip } = placesOf(o);
+      const { spread, last, width, flip } = placesOf(o);
       const rowBytes = codeBytes(codebook_quantize_f32.params(o));
       const out = new Float32Array(rows * n);
       const mask = 2 ** bits - 1;
@@ -139,8 +139,7 @@ const bench: FamilyBench = {
                 const run = row * rowBytes + 12 * (i >> 5);
                 code = (codes![run + ((i & 31) >> 2)]! >> (2 * (i & 3))) & 3;
                 code |= ((codes![run + 8 + ((i & 31) >> 3)]! >> (i & 7)) & 1) << 2;
-              } else
-                code = (codes![row * rowBytes + Math.floor(i / perByte)]! >> (((i % perByte) ^ flip) * width)) & mask;
+              } else code = (codes![row * rowBytes + (i >> spread)]! >> (((i & last) ^ flip) * width)) & mask;
               out[row * n + i] = table![perColumn * i + code]! * s;
             }
           }
