@@ -214,7 +214,9 @@ function quantizeShared(
   x: usize, thresholds: usize, order: usize, rows: u32, n: u32, bits: u32, groupSize: u32, scale: u32, high: u32,
   codes: usize, scales: usize,
 ): void {
-  const last: u32 = (1 << bits) - 2;
+  // Those past the end of a short table are infinite.
+  let last: u32 = (1 << bits) - 2;
+  while (last && load<f32>(thresholds + (last << 2)) == INFINITE) last--;
   const lowest = load<f32>(thresholds);
   const spread = load<f32>(thresholds + (last << 2)) - lowest;
   // A step that overflows, or nothing to spread over: all in one bucket is slow, and right.

@@ -26,10 +26,10 @@ function perChannel({ rows, n, bits }: CodebookOptions, x: Float32Array): Float3
 const nf4 = { bits: 4, groupSize: 64, nibbles: 'high' } as const;
 const works: Work[] = [
   { title: 'NF4, 4096 x 4096, blocks of 64', options: { rows: 4096, n: 4096, ...nf4 }, table: () => NF4 },
-  { title: 'FP4, 4096 x 4096, blocks of 64', options: { rows: 4096, n: 4096, ...nf4 }, table: () => FP4 },
+  { title: 'FP4, 1024 x 4096, blocks of 64', options: { rows: 1024, n: 4096, ...nf4 }, table: () => FP4 },
   {
-    title: 'dynamic 8 bits, 4096 x 4096, blocks of 256',
-    options: { rows: 4096, n: 4096, bits: 8, groupSize: 256 },
+    title: 'dynamic 8 bits, 1024 x 4096, blocks of 256',
+    options: { rows: 1024, n: 4096, bits: 8, groupSize: 256 },
     table: () => DYNAMIC8,
   },
   ...[2, 3, 4].map(

@@ -88,6 +88,13 @@ const inputs: Input[] = [
       ]),
     ),
   ),
+  ...[2, 3, 4, 7].map((bits) =>
+    input(
+      'a short table',
+      { rows: 3, n: 70, bits, groupSize: 32 },
+      { table: (length, random) => random.normals(length - 1) },
+    ),
+  ),
   input('NF4', { rows: 9, n: 320, ...nf4 }, nf4Table),
   input('NF4, an odd row', { rows: 5, n: 129, ...nf4 }, nf4Table),
   input('NF4, flattened', { rows: 1, n: 5000, ...nf4 }, nf4Table),
