@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { build } from 'esbuild';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { contracts, root } from '../scripts/house.js';
+import { codebook } from '../ts/codebook-tables.js';
 import { splits } from '../ts/contract/split.js';
 import { ARRAY_OF, type Contract } from '../ts/contract.js';
 import * as attention from '../ts/cpu/attention.js';
@@ -123,6 +124,15 @@ function stored(o: any, r: Random): Arrays {
 }
 
 const rotation = ({ n }: any, r: Random): Arrays => rotationFor(n, hadamardOrder(n), 'pfs', r);
+const books = each([1, 3, 4, 8], (bits) =>
+  each(['absmax', 'none'], (scale) =>
+    each(['shared', 'perColumn'], (tables) =>
+      [0, 16, 32].map((groupSize) => ({ bits, scale, tables, groupSize, n: 149 })),
+    ),
+  ),
+);
+const booked = ({ n, bits, tables }: any, r: Random) =>
+  codebook(r.normals(2 ** bits * (tables === 'shared' ? 1 : n)).sort(), { bits, tables });
 
 const qkv = ({ heads, kvHeads, queries = 1, keys, headDim, valueDim }: any, r: Random): Arrays => ({
   q: r.normals(heads * queries * headDim, 3),
@@ -162,6 +172,36 @@ const dims = { keys: 131, headDim: 12, valueDim: 7 };
 const shapes: Shapes[] = [
   ['quantize_f32', each(ROWS, (rows) => formats.map((o) => ({ ...o, rows }))), x],
   ['dequantize_f32', each(ROWS, (rows) => formats.map((o) => ({ ...o, rows }))), stored],
+  [
+    'codebook_quantize_f32',
+    each(ROWS, (rows) => books.map((o) => ({ ...o, rows }))),
+    (o, r) => ({ ...x(o, r), thresholds: booked(o, r).thresholds }),
+  ],
+  [
+    'codebook_dequantize_f32',
+    each(ROWS, (rows) => books.map((o) => ({ ...o, rows }))),
+    (o, r) => {
+      const { codes, scales } = lengthsOf('codebook_dequantize_f32', o);
+      return { codes: r.bytes(codes!), scales: r.normals(scales!), table: booked(o, r).table };
+    },
+  ],
+  [
+    'outliers_extract_f32',
+    each(ROWS, (rows) => [
+      { rows, n: 1, k: 1 },
+      { rows, n: 131, k: 5 },
+    ]),
+    x,
+  ],
+  [
+    'outliers_restore_f32',
+    each(ROWS, (rows) => [{ rows, n: 131, k: 5 }]),
+    ({ rows, n, k }, r) => ({
+      rest: r.normals(rows * n),
+      values: r.normals(rows * k),
+      indices: Uint32Array.from({ length: rows * k }, (_, i) => ((i % k) * 31 + i) % n),
+    }),
+  ],
   [
     'hadamard_f32',
     each(ROWS, (rows) => [1, 2, 8, 16, 128].map((n) => ({ rows, n }))),

@@ -1,4 +1,5 @@
 import type { Params } from '../contract.js';
+import { codeBytes, groupOf, UNSCALED } from './codebook.js';
 import { blockOf, widthOf } from './mx.js';
 import { formatOf, groupSizeOf, wordsOf } from './qattention.js';
 
@@ -54,6 +55,23 @@ const microscaled = (given: Params, values: string): Axis[] => {
   const codes = Math.ceil((n * widthOf(given)) / 8);
   return byRows(rows, { [values]: 4 * n, codes, scales: Math.ceil(n / blockOf(given)) });
 };
+/** By rows; a single row (blocks in flattened order) by its groups, which are whole bytes of codes. */
+function codebook(given: Params, values: string): Axis[] {
+  const { rows, n, bits, scale, tables } = given as Record<'rows' | 'n' | 'bits' | 'scale' | 'tables', number>;
+  const size = groupOf(given);
+  const scales = scale === UNSCALED ? 0 : 4;
+  if (rows !== 1)
+    return byRows(rows, { [values]: 4 * n, codes: codeBytes(given), scales: scales * Math.ceil(n / size) });
+  // The tables of a column lie together, its thresholds a row apart; a run of 32 codes of 3 bits is one piece.
+  if (tables || size % (bits === 3 ? 32 : 16) !== 0) return [];
+  return [
+    {
+      units: Math.ceil(n / size),
+      bytes: { [values]: 4 * size, codes: codeBytes({ n: size, bits }), scales },
+      counts: { n: [size, n] },
+    },
+  ];
+}
 
 /** Whole kv heads with the query heads that share them. */
 function byKvHeads(
@@ -156,6 +174,11 @@ const halved =
 export const splits: Readonly<Record<string, Split>> = {
   quantize_f32: (given) => quantized(given, 'x', true),
   dequantize_f32: (given) => quantized(given, 'out', false),
+  codebook_quantize_f32: (given) => codebook(given, 'x'),
+  codebook_dequantize_f32: (given) => codebook(given, 'out'),
+  outliers_extract_f32: ({ rows, n, k }) => byRows(rows!, { x: 4 * n!, values: 4 * k!, indices: 4 * k!, rest: 4 * n! }),
+  outliers_restore_f32: ({ rows, n, k }) =>
+    byRows(rows!, { rest: 4 * n!, values: 4 * k!, indices: 4 * k!, out: 4 * n! }),
   hadamard_f32: ({ rows, n }) => byRows(rows!, { x: 4 * n!, out: 4 * n! }),
   hadamard_mixed_f32: ({ rows, n, inner }) => byRows(rows!, { x: 4 * n! * inner!, out: 4 * n! * inner! }),
   rotate_f32: ({ rows, n }) => byRows(rows!, { x: 4 * n!, out: 4 * n! }),

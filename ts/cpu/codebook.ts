@@ -1,0 +1,59 @@
+import { bookOf, type Table, valuesOf } from '../codebook-tables.js';
+import { type CodebookOptions, codebook_dequantize_f32, codebook_quantize_f32 } from '../contract/codebook.js';
+import * as code from '../generated/cpu/codebook.js';
+import type { CodebookCodes } from '../reference/codebook.js';
+import { family, type Instance, type InstantiateOptions } from './runtime.js';
+
+export {
+  AF4,
+  type Codebook,
+  type CodebookTable,
+  codebook,
+  DYNAMIC8,
+  DYNAMIC8_UNSIGNED,
+  FP4,
+  LINEAR8,
+  lloydMax,
+  NF4,
+  type Table,
+} from '../codebook-tables.js';
+export type { CodebookCodes, CodebookOptions };
+export type CodebookKernels = Instance<code.Kernels>;
+
+const codebookFamily = family<code.Kernels>(code, { codebook_quantize_f32, codebook_dequantize_f32 });
+
+/** The kernels inside your own memory: byte offsets, no copy, no allocation by us. */
+export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => CodebookKernels =
+  codebookFamily.instantiate;
+
+/** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
+export const preload = codebookFamily.preload;
+
+/**
+ * Each value of x [rows, n], divided by its group's scale, as the code of the table's nearest value; ties take the lower value.
+ * Table: 2 to 2^bits values, one table or `[n, 2^bits]`; made ready on every call unless `codebook` made it ready once.
+ * A group with NaN or infinity: scale NaN, codes 0. A group of zeros (or of denormals): the code nearest to 0.
+ */
+export function codebookQuantize(
+  x: Float32Array,
+  table: Table,
+  { out, ...options }: CodebookOptions & { out?: Partial<CodebookCodes> },
+): CodebookCodes {
+  const lengths = codebook_quantize_f32.lengths(codebook_quantize_f32.params(options));
+  const { thresholds, order } = bookOf(table, options);
+  const codes = new Uint8Array(out?.codes ? 0 : lengths.codes!);
+  const scales = lengths.scales && !out?.scales ? { scales: new Float32Array(lengths.scales) } : {};
+  const arrays = { x, thresholds, order, codes, ...scales, ...out };
+  return codebookFamily.run(codebook_quantize_f32, arrays, options) as unknown as CodebookCodes;
+}
+
+/** table[code] · scale. */
+export function codebookDequantize(
+  { codes, scales }: CodebookCodes,
+  table: Table,
+  { out, ...options }: CodebookOptions & { out?: Float32Array },
+): Float32Array {
+  const length = codebook_dequantize_f32.lengths(codebook_dequantize_f32.params(options)).out!;
+  const arrays = { codes, scales, table: valuesOf(table, options), out: out ?? new Float32Array(length) };
+  return codebookFamily.run(codebook_dequantize_f32, arrays, options).out as Float32Array;
+}

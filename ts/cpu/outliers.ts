@@ -1,0 +1,38 @@
+import { type OutliersOptions, outliers_extract_f32, outliers_restore_f32 } from '../contract/outliers.js';
+import * as code from '../generated/cpu/outliers.js';
+import type { Outliers } from '../reference/outliers.js';
+import { family, type Instance, type InstantiateOptions } from './runtime.js';
+
+export type { Outliers, OutliersOptions };
+export type OutliersKernels = Instance<code.Kernels>;
+
+const outliersFamily = family<code.Kernels>(code, { outliers_extract_f32, outliers_restore_f32 });
+
+/** The kernels inside your own memory: byte offsets, no copy, no allocation by us. */
+export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => OutliersKernels =
+  outliersFamily.instantiate;
+
+/** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
+export const preload = outliersFamily.preload;
+
+/**
+ * The k values of largest magnitude of each row of x [rows, n] by ascending index, and the row without them (0 in their place).
+ * Equal magnitudes: the lower index is taken. NaN is taken last. `out.rest` may be x itself.
+ */
+export function outliersExtract(
+  x: Float32Array,
+  { out, ...options }: OutliersOptions & { out?: Partial<Outliers & { rest: Float32Array }> },
+): Outliers & { rest: Float32Array } {
+  return outliersFamily.run(outliers_extract_f32, { x, ...out }, options) as unknown as Outliers & {
+    rest: Float32Array;
+  };
+}
+
+/** rest with each value added at its index; `out` may be rest itself. Throws RangeError on an index past the row. */
+export function outliersRestore(
+  rest: Float32Array,
+  { values, indices }: Outliers,
+  { out, ...options }: OutliersOptions & { out?: Float32Array },
+): Float32Array {
+  return outliersFamily.run(outliers_restore_f32, { rest, values, indices, out }, options).out as Float32Array;
+}

@@ -1,0 +1,44 @@
+import { type OutliersOptions, outliers_extract_f32, outliers_restore_f32 } from '../contract/outliers.js';
+import { checked } from './runtime.js';
+
+export type { OutliersOptions };
+
+export interface Outliers {
+  /** `[rows, k]`: what was taken out, as stored in x, by ascending index. */
+  values: Float32Array;
+  /** `[rows, k]`: their positions in the row, ascending. */
+  indices: Uint32Array;
+}
+
+/** The k values of largest magnitude of each row, and the row without them (0 in their place). */
+export function outliersExtract(x: Float32Array, options: OutliersOptions): Outliers & { rest: Float32Array } {
+  const { rows, n, k } = checked(outliers_extract_f32, { x }, options) as Record<'rows' | 'n' | 'k', number>;
+  const values = new Float32Array(rows * k);
+  const indices = new Uint32Array(rows * k);
+  const rest = x.slice();
+  for (let row = 0; row < rows; row++) {
+    // NaN last; equal magnitudes, and NaN among themselves: the lower index first.
+    const rank = (i: number) => (Number.isNaN(x[row * n + i]!) ? -1 : Math.abs(x[row * n + i]!));
+    const order = Uint32Array.from({ length: n }, (_, i) => i).sort((a, b) =>
+      rank(a) === rank(b) ? a - b : rank(b) - rank(a),
+    );
+    indices.set(order.subarray(0, k).sort(), row * k);
+    for (let i = row * k; i < (row + 1) * k; i++) {
+      values[i] = x[row * n + indices[i]!]!;
+      rest[row * n + indices[i]!] = 0;
+    }
+  }
+  return { values, indices, rest };
+}
+
+/** rest with each value added at its index. */
+export function outliersRestore(
+  rest: Float32Array,
+  { values, indices }: Outliers,
+  options: OutliersOptions,
+): Float32Array {
+  const { n, k } = checked(outliers_restore_f32, { rest, values, indices }, options) as Record<'n' | 'k', number>;
+  const out = rest.slice();
+  values.forEach((value, i) => void (out[Math.floor(i / k) * n + indices[i]!]! += value));
+  return out;
+}
