@@ -8,7 +8,7 @@ import { build } from 'esbuild';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { contracts, root } from '../scripts/house.js';
 import { splits } from '../ts/contract/split.js';
-import { ARRAY_OF, type Contract } from '../ts/contract.js';
+import { ARRAY_OF, type Contract, dtypeOf, type Params } from '../ts/contract.js';
 import * as attention from '../ts/cpu/attention.js';
 import { createPool, LanewisePoolError, type Pool } from '../ts/cpu/pool.js';
 import { type Instance, supports } from '../ts/cpu/runtime.js';
@@ -59,7 +59,7 @@ function place(
         offsets[name] = offsets[array.inPlace]!;
         continue;
       }
-      const bytes = lengths[name]! * ARRAY_OF[array.dtype].BYTES_PER_ELEMENT;
+      const bytes = lengths[name]! * ARRAY_OF[dtypeOf(array, params)].BYTES_PER_ELEMENT;
       offsets[name] = end;
       end = 64 * Math.ceil((end + (role === 'scratch' && how.scratchBytes ? how.scratchBytes(bytes) : bytes)) / 64 + 1);
     }
@@ -67,7 +67,7 @@ function place(
   const args = codes[familyOf(kernel)]!.parameters[kernel]!.split(' ').map(
     (name) => offsets[name] ?? params[name] ?? 0,
   );
-  return { args, offsets, scratch, end };
+  return { args, params: params as Params, offsets, scratch, end };
 }
 
 /** Runs a call alone and on the pool, from the same content of memory; answers with what differs outside scratch. */
@@ -81,14 +81,13 @@ function differs(
   inPlace = false,
 ): string | undefined {
   const { memory, scratchBytes } = pool;
-  const { args, offsets, scratch, end } = place(contract, options, inputs, 64, { inPlace, scratchBytes });
+  const { args, params, offsets, scratch, end } = place(contract, options, inputs, 64, { inPlace, scratchBytes });
   if (memory.buffer.byteLength < end) memory.grow(Math.ceil((end - memory.buffer.byteLength) / 65536));
   const [alone, together] = [one, many].map((kernels) => {
     new Int32Array(memory.buffer, 0, end >> 2).fill(0x7fc0dead);
     for (const [name, array] of Object.entries(inputs)) {
-      const { dtype } = contract.arrays[name]!;
       if (array && offsets[name] !== undefined)
-        new ARRAY_OF[dtype](memory.buffer as ArrayBuffer, offsets[name], array.length).set(array);
+        new ARRAY_OF[dtypeOf(contract.arrays[name]!, params)](memory.buffer as ArrayBuffer, offsets[name], array.length).set(array);
     }
     kernels[contract.kernel]!(...args);
     return new Uint8Array(memory.buffer, 0, scratch).slice();
