@@ -1,3 +1,4 @@
 import type { FamilyBench } from './lib/bench.js';
+
 const bench: FamilyBench = {};
 export default bench;

@@ -42,7 +42,9 @@ function page(kernel: string, { summary, source, axes, arrays, contract, toleran
     if (!described) throw new Error(`the spec of ${kernel} does not describe the array "${name}"`);
     const notes = [role, optional && 'optional', inPlace && `may be ${inPlace}`].filter(Boolean).join(', ');
     const others = Object.entries(dtypeIf ?? {}).map(([option, other]) => `, or ${other} (\`${option}\`)`);
-    lines.push(`| \`${name}\` | ${dtype}${others.join('')} | ${cell(described.shape)} | ${notes}: ${cell(described.meaning)} |`);
+    lines.push(
+      `| \`${name}\` | ${dtype}${others.join('')} | ${cell(described.shape)} | ${notes}: ${cell(described.meaning)} |`,
+    );
   }
   lines.push('', '| option | meaning |', '|---|---|');
   for (const [name, meaning] of Object.entries(axes)) lines.push(`| \`${name}\` | ${cell(meaning)} |`);

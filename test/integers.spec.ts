@@ -134,7 +134,9 @@ const every = (formats: Format[], rest: Rest, make = normal, title = '', more: P
   formats.flatMap((format) => AXES.map((axis) => input({ ...rest, ...format, axis }, make, title, more)));
 
 // A vector is 4 values, a block 16, words hold up to 32 codes, packed ternary ones 20; the mean sums by 256.
-const LENGTHS = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 19, 20, 21, 31, 32, 33, 39, 40, 41, 47, 48, 49, 63, 64, 65, 80, 100];
+const LENGTHS = [
+  1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 19, 20, 21, 31, 32, 33, 39, 40, 41, 47, 48, 49, 63, 64, 65, 80, 100,
+];
 const GPU_FLUSHES = 'a GPU may flush denormals';
 const SMALL: Rest = { rows: 40, n: 36, groupSize: 32 };
 
@@ -168,8 +170,7 @@ const inputs: Input[] = [
   ...every(
     FORMATS,
     { ...SMALL, groupSize: 16 },
-    (row, column, random) =>
-      [NaN, Infinity, -Infinity, 1e30, -1e30][(row * 7 + column) % 50] ?? random.normal(),
+    (row, column, random) => [NaN, Infinity, -Infinity, 1e30, -1e30][(row * 7 + column) % 50] ?? random.normal(),
     'given ranges, whatever the values',
     {
       range: (g) => [[-1, 1] as [number, number], [1, 1], [2, -1], [0, Infinity], [NaN, 1]][g % 5]! as [number, number],
@@ -286,13 +287,15 @@ const axes = {
   bits: 'bits per code: 1, 2, 3, 4 or 8; ternary 2 or 1.6 (as a kernel argument 1)',
   groupSize:
     'values that share a scale: a multiple of 16 from 16 to 256, or the whole axis (0, or at least its length)',
-  scheme: '`affine` (scale and minimum), `symmetric` (scale only; 1 bit: signs and a mean) or `ternary` (−1, 0, 1 and a mean)',
+  scheme:
+    '`affine` (scale and minimum), `symmetric` (scale only; 1 bit: signs and a mean) or `ternary` (−1, 0, 1 and a mean)',
   axis: '`row`: groups along rows (per token); `column`: down columns (per channel)',
   scaleType: '`f32` (default) or `f16`: what scales and minima are stored in; codes belong to the rounded ones',
 };
 const stored = {
   codes: {
-    shape: '[rows, words]; column: [words, n]; words for a length: ceil(length·bits/32), 3 bits 3·ceil(length/32), 1.6 bits ceil(length/20)',
+    shape:
+      '[rows, words]; column: [words, n]; words for a length: ceil(length·bits/32), 3 bits 3·ceil(length/32), 1.6 bits ceil(length/20)',
     meaning: 'codes along the group; unused bits 0',
   },
   scales: { shape: '[rows, ceil(n/groupSize)]; column: [ceil(rows/groupSize), n]', meaning: 'one per group' },

@@ -15,6 +15,7 @@ import { type Instance, supports } from '../ts/cpu/runtime.js';
 import * as softmax from '../ts/cpu/softmax.js';
 import * as topk from '../ts/cpu/topk.js';
 import { LanewiseUnsupportedError } from '../ts/errors.js';
+import * as integersReference from '../ts/reference/integers.js';
 import { code, cpu, specs } from './generated/registry.js';
 import { type Random, random } from './lib/random.js';
 import type { Arrays, KernelSpec } from './lib/spec.js';
@@ -87,7 +88,11 @@ function differs(
     new Int32Array(memory.buffer, 0, end >> 2).fill(0x7fc0dead);
     for (const [name, array] of Object.entries(inputs)) {
       if (array && offsets[name] !== undefined)
-        new ARRAY_OF[dtypeOf(contract.arrays[name]!, params)](memory.buffer as ArrayBuffer, offsets[name], array.length).set(array);
+        new ARRAY_OF[dtypeOf(contract.arrays[name]!, params)](
+          memory.buffer as ArrayBuffer,
+          offsets[name],
+          array.length,
+        ).set(array);
     }
     kernels[contract.kernel]!(...args);
     return new Uint8Array(memory.buffer, 0, scratch).slice();
@@ -113,6 +118,23 @@ const formats = each([2, 4, 8], (bits) =>
     ),
   ),
 );
+const integerFormats = each(
+  [
+    [1, 'affine'],
+    [1.6, 'ternary'],
+    [3, 'symmetric'],
+    [4, 'affine'],
+  ] as const,
+  ([bits, scheme]) =>
+    each(['row', 'column'], (axis) =>
+      each([0, 16, 48], (groupSize) =>
+        (['f32', 'f16'] as const).map((scaleType) => ({ bits, scheme, axis, groupSize, scaleType, n: 37 })),
+      ),
+    ),
+);
+const storedIntegers = (o: any, r: Random) => ({
+  ...integersReference.quantize(r.normals(o.rows * o.n), { ...o, seed: 0 }),
+});
 function stored(o: any, r: Random): Arrays {
   const { codes, scales, minima } = lengthsOf('dequantize_f32', o);
   const words = Uint32Array.from({ length: codes! }, () => r.int(0, 0x7fff_ffff) * 2);
@@ -157,6 +179,12 @@ const dims = { keys: 131, headDim: 12, valueDim: 7 };
 const shapes: Shapes[] = [
   ['quantize_f32', each(ROWS, (rows) => formats.map((o) => ({ ...o, rows }))), x],
   ['dequantize_f32', each(ROWS, (rows) => formats.map((o) => ({ ...o, rows }))), stored],
+  [
+    'quantize_integers_f32',
+    each(ROWS, (rows) => integerFormats.map((o, i) => ({ ...o, rows, seed: i % 3, first: i }))),
+    x,
+  ],
+  ['dequantize_integers_f32', each(ROWS, (rows) => integerFormats.map((o) => ({ ...o, rows }))), storedIntegers],
   [
     'hadamard_f32',
     each(ROWS, (rows) => [1, 2, 8, 16, 128].map((n) => ({ rows, n }))),

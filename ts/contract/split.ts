@@ -1,4 +1,6 @@
 import type { Params } from '../contract.js';
+import { runOf } from './integers.js';
+import { groupOf } from './quantize.js';
 
 /**
  * How a kernel's work divides: pieces that write apart and read nothing another writes, so that any number of threads
@@ -43,6 +45,36 @@ function quantized({ rows, n, bits, groupSize, axis }: Params, values: string, a
       units: Math.ceil(rows! / unit),
       bytes: { [values]: 4 * n! * unit, codes: 4 * n! * ((unit * bits!) / 32), scales, minima: scales },
       counts: { rows: [unit, rows!] },
+    },
+  ];
+}
+
+/** As above; what a seed counts goes on from part to part. */
+function integers(given: Params, values: string, alone: boolean): Axis[] {
+  const { rows, n, axis, groupSize, scaleType } = given as Record<
+    'rows' | 'n' | 'axis' | 'groupSize' | 'scaleType',
+    number
+  >;
+  const { codes, words } = runOf(given);
+  const scale = scaleType ? 2 : 4;
+  const bytesOf = (lines: number, length: number, groups: number) => ({
+    [values]: 4 * lines * length,
+    codes: 4 * lines * Math.ceil(length / codes) * words,
+    scales: scale * lines * groups,
+    minima: scale * lines * groups,
+    ...(alone && { lows: 4 * lines * groups, highs: 4 * lines * groups, first: lines * length }),
+  });
+  if (!axis) return byRows(rows, bytesOf(1, n, Math.ceil(n / groupOf(given))));
+  const whole = !groupSize || groupSize >= rows;
+  if (whole && alone) return [];
+  // Whole groups and whole runs of codes.
+  let unit = whole ? codes : groupSize;
+  while (unit % codes) unit += groupSize;
+  return [
+    {
+      units: Math.ceil(rows / unit),
+      bytes: bytesOf(n, unit, whole ? 0 : unit / groupSize),
+      counts: { rows: [unit, rows] },
     },
   ];
 }
@@ -117,6 +149,8 @@ function blocksparse(given: Params, threads: number): Axis[] {
 export const splits: Readonly<Record<string, Split>> = {
   quantize_f32: (given) => quantized(given, 'x', true),
   dequantize_f32: (given) => quantized(given, 'out', false),
+  quantize_integers_f32: (given) => integers(given, 'x', true),
+  dequantize_integers_f32: (given) => integers(given, 'out', false),
   hadamard_f32: ({ rows, n }) => byRows(rows!, { x: 4 * n!, out: 4 * n! }),
   topk_f32: ({ rows, n, k }) => byRows(rows!, { x: 4 * n!, values: 4 * k!, indices: 4 * k! }),
   softmax_f32: ({ rows, n }) => byRows(rows!, { x: 4 * n!, out: 4 * n! }),

@@ -9,13 +9,38 @@ import {
 import { groupOf } from '../contract/quantize.js';
 import type { Params } from '../contract.js';
 import { shader } from '../generated/gpu/integers.js';
-import { type GpuKernelFactory, gpuKernel } from './runtime.js';
+import { type Definition, type GpuKernelFactory, gpuKernel } from './runtime.js';
 
 export type { IntegerOptions, QuantizeIntegersOptions };
 
 /** What a format fixes: given to `compile`. */
 type Constants = 'bits' | 'groupSize' | 'scheme' | 'axis' | 'scaleType';
 const constants: Constants[] = ['bits', 'groupSize', 'scheme', 'axis', 'scaleType'];
+
+/** One kernel that compiles only those of its entry points that a scheme can use. */
+function byScheme<Options extends IntegerOptions>(
+  definition: Pick<Definition<Options>, 'contract' | 'steps'>,
+): GpuKernelFactory<Options, Constants> {
+  const factoryFor = (scheme?: IntegerOptions['scheme']) =>
+    gpuKernel<Options, Constants>({
+      ...definition,
+      shader: {
+        ...shader,
+        entries: Object.fromEntries(
+          Object.entries(shader.entries).filter(
+            ([entry]) => !/__(search|range)/.test(entry) || entry.endsWith('_scales') === (scheme !== 'affine'),
+          ),
+        ),
+      },
+      constants,
+      checkConstants: (params) => checkFormat(definition.contract.kernel, params),
+    });
+  return {
+    ...factoryFor(),
+    // Words that are none are refused by the factory itself.
+    compile: async (device, options) => factoryFor(options?.scheme).compile(device, options),
+  };
+}
 
 const WORKGROUP = 256;
 
@@ -32,11 +57,8 @@ function lanesFor(params: Params): number {
 const linesOf = ({ rows, n, axis }: Params) => (axis ? [n!, rows!] : [rows!, n!]) as [lines: number, length: number];
 
 /** Codes, scales and (affine) minima of x: `{ x, codes, scales, minima }`, and ranges `{ lows, highs }` where they are given. */
-export const quantize: GpuKernelFactory<QuantizeIntegersOptions, Constants> = gpuKernel({
+export const quantize: GpuKernelFactory<QuantizeIntegersOptions, Constants> = byScheme({
   contract: quantize_integers_f32,
-  shader,
-  constants,
-  checkConstants: (params) => checkFormat(quantize_integers_f32.kernel, params),
   steps({ params, given }) {
     const lanes = lanesFor(params);
     const { x, scales } = quantize_integers_f32.lengths(params);
@@ -59,11 +81,8 @@ export const quantize: GpuKernelFactory<QuantizeIntegersOptions, Constants> = gp
 });
 
 /** Values from codes, scales and (affine) minima: `{ codes, scales, minima, out }`. */
-export const dequantize: GpuKernelFactory<IntegerOptions, Constants> = gpuKernel({
+export const dequantize: GpuKernelFactory<IntegerOptions, Constants> = byScheme({
   contract: dequantize_integers_f32,
-  shader,
-  constants,
-  checkConstants: (params) => checkFormat(dequantize_integers_f32.kernel, params),
   steps({ params }) {
     const [lines, length] = linesOf(params);
     return [
