@@ -1,4 +1,5 @@
-import { AFFINE, isPacked, isSign, loadPart, loadScale, loadScales, runCodes, runWords, signBit, storePart } from './lib/integers';
+import { AFFINE, isPacked, isSign, loadScale, loadScales, runCodes, runWords, signBit } from './lib/integers';
+import { load4, loadPart, store4, storePart } from './lib/part';
 import { held_i32x4, unpack16, value_f32x4 } from './lib/quantize';
 
 /** Sixteen bits as bytes of 0 or 1. */
@@ -70,7 +71,7 @@ function dequantizeIntegerRows(
         for (; at < end; at += 4) {
           let v = i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(v128.load32_splat(codes + (at / 20 << 2))));
           for (let place = at % 20 >> 2; place; place--) v = third_i16x8(v);
-          storePart(out, value_f32x4(i32x4.sub(digit_i16x8(v), one), s, m), end - at);
+          store4(out, value_f32x4(i32x4.sub(digit_i16x8(v), one), s, m), end - at);
           out += 16;
         }
         out -= (at - end) << 2;
@@ -134,10 +135,10 @@ function dequantizeIntegerColumns(
         let word: v128;
         let above = zero;
         if (bits == 3) {
-          word = i32x4.shr_u(loadPart(words + (place >> 4) * stride, lanes, zero), 2 * (place & 15));
-          above = i32x4.shr_u(loadPart(words + 2 * stride, lanes, zero), place);
+          word = i32x4.shr_u(load4(words + (place >> 4) * stride, lanes), 2 * (place & 15));
+          above = i32x4.shr_u(load4(words + 2 * stride, lanes), place);
         } else {
-          word = loadPart(words, lanes, zero);
+          word = load4(words, lanes);
           if (!packed) word = i32x4.shr_u(word, place * bits);
         }
         for (let j: u32 = 0; j < min(4, end - row); j++) {
@@ -149,7 +150,7 @@ function dequantizeIntegerColumns(
             if (bits == 3) code = v128.or(code, i32x4.shl(v128.and(above, i32x4.splat(1)), 2));
             code = i32x4.sub(v128.xor(code, top), top);
           }
-          storePart(p, decoded_f32x4(code, s, m, sign), lanes);
+          store4(p, decoded_f32x4(code, s, m, sign), lanes);
           word = i32x4.shr_u(word, width);
           above = i32x4.shr_u(above, 1);
           p += stride;

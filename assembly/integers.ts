@@ -1,9 +1,9 @@
 import { halves_i32x4, fromHalves_f32x4 } from './lib/half';
 import {
-  AFFINE, code_i32x4, divisor_f32x4, highestOf, isPacked, isSign, loadPart, mixed, nearest_i32x4, runCodes, runWords, storePart, storeScales,
-  usesMean,
+  AFFINE, code_i32x4, divisor_f32x4, highestOf, isPacked, isSign, mixed, nearest_i32x4, runCodes, runWords, storeScales, usesMean,
 } from './lib/integers';
 import { quantizeIntegerColumns } from './lib/integers-columns';
+import { load4, loadPart, storePart } from './lib/part';
 import { held_f32x4, held_i32x4, MAGIC, MAGIC_BITS } from './lib/quantize';
 
 /** The least and the greatest value in lanes 0 and 1, both NaN if there is one. */
@@ -57,7 +57,7 @@ function magnitude(x: usize, length: u32): f32 {
   }
   while (length) {
     const count = min(length, 4);
-    high = i32x4.max_s(high, v128.and(loadPart(x, count, i32x4.splat(0)), absolute));
+    high = i32x4.max_s(high, v128.and(load4(x, count), absolute));
     x += 16;
     length -= count;
   }
@@ -75,7 +75,7 @@ function mean(x: usize, length: u32): f32 {
     left -= block;
     while (block) {
       const count = min(block, 4);
-      sums = f32x4.add(sums, f32x4.abs(loadPart(x, count, i32x4.splat(0))));
+      sums = f32x4.add(sums, f32x4.abs(load4(x, count)));
       x += 16;
       block -= count;
     }
@@ -149,7 +149,7 @@ function encode(
       for (let i: u32 = 0; i < 16; i += 4) {
         let code = i32x4.splat(0);
         if (i < count) {
-          code = code_i32x4(loadPart(x + 4 * i, count - i, i32x4.splat(0)), m, d, low, high, sign, seed, key, index);
+          code = code_i32x4(load4(x + 4 * i, count - i), m, d, low, high, sign, seed, key, index);
           code = v128.and(code, i32x4.splat(0xff));
         }
         code = i16x8.narrow_i32x4_s(code, code);
@@ -183,7 +183,7 @@ function encodePacked(
   do {
     const count = min(4, end - at);
     const index = i32x4.add(i32x4.splat(first + at), i32x4(0, 1, 2, 3));
-    let code = code_i32x4(loadPart(x, count, zero), zero, d, f32x4.neg(one), one, false, seed, key, index);
+    let code = code_i32x4(load4(x, count), zero, d, f32x4.neg(one), one, false, seed, key, index);
     code = i32x4.add(code, i32x4.splat(1));
     code = i16x8.narrow_i32x4_s(code, code);
     let digits: u32 = i32x4.extract_lane(i8x16.narrow_i16x8_u(code, code), 0);

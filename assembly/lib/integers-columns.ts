@@ -1,7 +1,8 @@
 import { fromHalves_f32x4, halves_i32x4 } from './half';
 import {
-  AFFINE, code_i32x4, divisor_f32x4, highestOf, isPacked, isSign, loadPart, mixed, runCodes, runWords, storePart, storeScales, usesMean,
+  AFFINE, code_i32x4, divisor_f32x4, highestOf, isPacked, isSign, mixed, runCodes, runWords, storeScales, usesMean,
 } from './integers';
+import { load4, store4 } from './part';
 
 /** Groups down columns, four columns in the lanes. */
 
@@ -17,10 +18,10 @@ function mean_f32x4(x: usize, stride: usize, length: u32, lanes: u32): v128 {
     const block = min(left, 256);
     left -= block;
     for (let i: u32 = 0; i < block; i += 4) {
-      a = f32x4.add(a, f32x4.abs(loadPart(x, lanes, zero)));
-      if (i + 1 < block) b = f32x4.add(b, f32x4.abs(loadPart(x + stride, lanes, zero)));
-      if (i + 2 < block) c = f32x4.add(c, f32x4.abs(loadPart(x + 2 * stride, lanes, zero)));
-      if (i + 3 < block) d = f32x4.add(d, f32x4.abs(loadPart(x + 3 * stride, lanes, zero)));
+      a = f32x4.add(a, f32x4.abs(load4(x, lanes)));
+      if (i + 1 < block) b = f32x4.add(b, f32x4.abs(load4(x + stride, lanes)));
+      if (i + 2 < block) c = f32x4.add(c, f32x4.abs(load4(x + 2 * stride, lanes)));
+      if (i + 3 < block) d = f32x4.add(d, f32x4.abs(load4(x + 3 * stride, lanes)));
       x += 4 * stride;
     }
     total = f32x4.add(total, f32x4.add(f32x4.add(a, c), f32x4.add(b, d)));
@@ -32,7 +33,7 @@ function mean_f32x4(x: usize, stride: usize, length: u32, lanes: u32): v128 {
 // @ts-ignore: decorator
 @inline
 function put(at: usize, v: v128, fresh: bool, lanes: u32): void {
-  storePart(at, fresh ? v : i32x4.add(v, loadPart(at, lanes, v)), lanes);
+  store4(at, fresh ? v : i32x4.add(v, load4(at, lanes)), lanes);
 }
 
 export function quantizeIntegerColumns(
@@ -62,16 +63,16 @@ export function quantizeIntegerColumns(
       let s = zero;
       let m = zero;
       if (highs) {
-        if (affine) m = loadPart(lows + at, lanes, zero);
-        s = f32x4.div(f32x4.sub(loadPart(highs + at, lanes, zero), m), averaged ? f32x4.splat(1) : high);
+        if (affine) m = load4(lows + at, lanes);
+        s = f32x4.div(f32x4.sub(load4(highs + at, lanes), m), averaged ? f32x4.splat(1) : high);
       } else if (averaged) {
         s = mean_f32x4(x + at, stride, length, lanes);
       } else {
         let odd = zero;
-        m = loadPart(x + at, lanes, zero);
+        m = load4(x + at, lanes);
         s = affine ? m : zero;
         for (let i: u32 = 0, p = x + at; i < length; i++) {
-          const v = loadPart(p, lanes, zero);
+          const v = load4(p, lanes);
           if (affine) {
             m = f32x4.pmin(m, v);
             s = f32x4.pmax(s, v);
@@ -100,7 +101,7 @@ export function quantizeIntegerColumns(
         let joined = zero;
         let above = zero;
         for (let j: u32 = 0; j < min(4, length - i); j++) {
-          let code = code_i32x4(loadPart(p, lanes, zero), m, d, low, high, sign, seed, key, index);
+          let code = code_i32x4(load4(p, lanes), m, d, low, high, sign, seed, key, index);
           if (packed) code = i32x4.add(code, i32x4.splat(1));
           joined = v128.or(joined, i32x4.shl(v128.and(code, mask), j * width));
           if (bits == 3) above = v128.or(above, i32x4.shl(v128.and(i32x4.shr_u(code, 2), i32x4.splat(1)), j));
@@ -114,7 +115,7 @@ export function quantizeIntegerColumns(
           for (let k = place >> 2; k; k--) power *= 3;
           put(words, i32x4.mul(joined, i32x4.splat(power)), place == 0, lanes);
         } else if (bits == 3) {
-          if (place == 0) storePart(words + stride, zero, lanes);
+          if (place == 0) store4(words + stride, zero, lanes);
           put(words + (place >> 4) * stride, i32x4.shl(joined, 2 * (place & 15)), place == 0, lanes);
           put(words + 2 * stride, i32x4.shl(above, place), place == 0, lanes);
         } else {

@@ -1,4 +1,5 @@
 import { fromHalves_f32x4, halves_i32x4, loadHalf } from './half';
+import { loadPart, storePart } from './part';
 import { MAGIC, MAGIC_BITS } from './quantize';
 
 /** What the integer formats' two directions share. Arguments are those of quantize_integers_f32. */
@@ -51,25 +52,6 @@ export function runWords(bits: u32): u32 {
 @inline
 export function signBit(bits: u32, scheme: u32): i32 {
   return scheme && bits > 1 ? 1 << (bits - 1) : 0;
-}
-
-/** Up to four values; missing ones are those of `rest`. */
-export function loadPart(at: usize, count: u32, rest: v128): v128 {
-  if (count >= 4) return v128.load(at);
-  let v = rest;
-  if (count > 2) v = v128.load_lane<i32>(at, v, 2, 8);
-  if (count > 1) v = v128.load_lane<i32>(at, v, 1, 4);
-  if (count > 0) v = v128.load_lane<i32>(at, v, 0);
-  return v;
-}
-
-export function storePart(at: usize, v: v128, count: u32): void {
-  if (count >= 4) v128.store(at, v);
-  else {
-    if (count > 2) v128.store_lane<i32>(at, v, 2, 8);
-    if (count > 1) v128.store_lane<i32>(at, v, 1, 4);
-    if (count > 0) v128.store_lane<i32>(at, v, 0);
-  }
 }
 
 /** Up to four scales or minima, f32 or f16. */
