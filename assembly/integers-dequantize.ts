@@ -121,45 +121,57 @@ function dequantizeIntegerColumns(
   const mask = held_i32x4(packed ? 255 : bits == 3 ? 3 : (1 << bits) - 1);
   const width: u32 = packed ? 8 : bits == 3 ? 2 : bits;
   const top = held_i32x4(signBit(bits, scheme));
-  for (let from: u32 = 0; from < rows; from += groupSize) {
-    const end = min(rows, from + groupSize);
+  const four = held_i32x4(4);
+  for (let row: u32 = 0; row < rows; row += 4) {
+    const group = row / groupSize * n << scaleShift;
+    const place = row % run;
+    const first = codes + row / run * runWords(bits) * stride;
+    const left = min(4, rows - row);
     for (let column: u32 = 0; column < n; column += 4) {
       const lanes = min(4, n - column);
       const at: usize = column << 2;
-      const s = loadScales(scales + (column << scaleShift), lanes, half);
-      const m = scheme == AFFINE ? loadScales(minima + (column << scaleShift), lanes, half) : zero;
+      const words = first + at;
+      const s = loadScales(scales + group + (column << scaleShift), lanes, half);
+      const m = scheme == AFFINE ? loadScales(minima + group + (column << scaleShift), lanes, half) : zero;
       let p = out + at;
-      for (let row = from; row < end; row += 4) {
-        const place = row % run;
-        const words = codes + row / run * runWords(bits) * stride + at;
-        let word: v128;
-        let above = zero;
-        if (bits == 3) {
-          word = i32x4.shr_u(load4(words + (place >> 4) * stride, lanes), 2 * (place & 15));
-          above = i32x4.shr_u(load4(words + 2 * stride, lanes), place);
+      let word: v128;
+      let above = zero;
+      if (bits == 3) {
+        word = i32x4.shr_u(load4(words + (place >> 4) * stride, lanes), 2 * (place & 15));
+        above = i32x4.shr_u(load4(words + 2 * stride, lanes), place);
+      } else {
+        word = load4(words, lanes);
+        if (!packed) word = i32x4.shr_u(word, place * bits);
+      }
+      if (lanes == 4 && !packed && left == 4) {
+        // Third bits in the place of codes' own.
+        const a = v128.or(v128.and(word, mask), v128.and(i32x4.shl(above, 2), four));
+        const b = v128.or(v128.and(i32x4.shr_u(word, width), mask), v128.and(i32x4.shl(above, 1), four));
+        const c = v128.or(v128.and(i32x4.shr_u(word, 2 * width), mask), v128.and(above, four));
+        const d = v128.or(v128.and(i32x4.shr_u(word, 3 * width), mask), v128.and(i32x4.shr_u(above, 1), four));
+        v128.store(p, decoded_f32x4(i32x4.sub(v128.xor(a, top), top), s, m, sign));
+        v128.store(p + stride, decoded_f32x4(i32x4.sub(v128.xor(b, top), top), s, m, sign));
+        p += 2 * stride;
+        v128.store(p, decoded_f32x4(i32x4.sub(v128.xor(c, top), top), s, m, sign));
+        v128.store(p + stride, decoded_f32x4(i32x4.sub(v128.xor(d, top), top), s, m, sign));
+        continue;
+      }
+      for (let j: u32 = 0; j < left; j++) {
+        let code = v128.and(word, mask);
+        if (packed) {
+          for (let k = place >> 2; k; k--) code = third_i16x8(code);
+          code = i32x4.sub(digit_i16x8(code), i32x4.splat(1));
         } else {
-          word = load4(words, lanes);
-          if (!packed) word = i32x4.shr_u(word, place * bits);
+          code = v128.or(code, v128.and(i32x4.shl(above, 2), four));
+          code = i32x4.sub(v128.xor(code, top), top);
         }
-        for (let j: u32 = 0; j < min(4, end - row); j++) {
-          let code = v128.and(word, mask);
-          if (packed) {
-            for (let k = place >> 2; k; k--) code = third_i16x8(code);
-            code = i32x4.sub(digit_i16x8(code), i32x4.splat(1));
-          } else {
-            if (bits == 3) code = v128.or(code, i32x4.shl(v128.and(above, i32x4.splat(1)), 2));
-            code = i32x4.sub(v128.xor(code, top), top);
-          }
-          store4(p, decoded_f32x4(code, s, m, sign), lanes);
-          word = i32x4.shr_u(word, width);
-          above = i32x4.shr_u(above, 1);
-          p += stride;
-        }
+        store4(p, decoded_f32x4(code, s, m, sign), lanes);
+        word = i32x4.shr_u(word, width);
+        above = i32x4.shr_u(above, 1);
+        p += stride;
       }
     }
-    out += (end - from) * stride;
-    scales += n << scaleShift;
-    minima += n << scaleShift;
+    out += 4 * stride;
   }
 }
 

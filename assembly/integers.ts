@@ -1,6 +1,6 @@
 import { halves_i32x4, fromHalves_f32x4 } from './lib/half';
 import {
-  AFFINE, code_i32x4, divisor_f32x4, highestOf, isPacked, isSign, mixed, nearest_i32x4, runCodes, runWords, storeScales, usesMean,
+  AFFINE, code_i32x4, divisor_f32x4, highestOf, isPacked, isSign, mixed, nearest_i32x4, runCodes, runWords, usesMean,
 } from './lib/integers';
 import { quantizeIntegerColumns } from './lib/integers-columns';
 import { load4, loadPart, storePart } from './lib/part';
@@ -116,16 +116,9 @@ function store16(bits: u32, at: usize, above: usize, bytes: v128, count: u32): v
 // @ts-ignore: decorator
 @inline
 function encode(
-  x: usize, at: u32, length: u32, bits: u32, scheme: u32, seed: u32, key: u32, first: u32, scale: f32, minimum: f32, codes: usize,
+  x: usize, at: u32, length: u32, bits: u32, sign: bool, seed: u32, key: u32, first: u32, scale: f32, minimum: f32,
+  low: v128, high: v128, magic: v128, magicBits: v128, byte: v128, mask: v128, codes: usize,
 ): void {
-  const highest = highestOf(bits, scheme);
-  const sign = isSign(bits, scheme);
-  const high = held_f32x4(highest);
-  const low = held_f32x4(scheme == AFFINE || sign ? 0 : -highest);
-  const magic = held_f32x4(MAGIC);
-  const magicBits = held_i32x4(MAGIC_BITS);
-  const mask = held_i32x4(((1 << bits) - 1) * 0x0101_0101);
-  const byte = held_i32x4(0x00ff_00ff);
   const m = f32x4.splat(minimum);
   const d = divisor_f32x4(f32x4.splat(scale));
   const plain = !seed && !sign;
@@ -210,6 +203,13 @@ function quantizeIntegerRows(
   const lineBytes = ((n + run - 1) / run * runWords(bits)) << 2;
   const step: usize = half ? 2 : 4;
   const key = mixed(seed);
+  const sign = isSign(bits, scheme);
+  const high = held_f32x4(highest);
+  const low = held_f32x4(scheme == AFFINE || sign ? 0 : -highest);
+  const magic = held_f32x4(MAGIC);
+  const magicBits = held_i32x4(MAGIC_BITS);
+  const byte = held_i32x4(0x00ff_00ff);
+  const mask = held_i32x4(((1 << bits) - 1) * 0x0101_0101);
   do {
     for (let at: u32 = 0; at < n; at += groupSize) {
       const length = min(groupSize, n - at);
@@ -229,16 +229,26 @@ function quantizeIntegerRows(
       } else {
         s = magnitude(x, length) / highest;
       }
+      let halves = i32x4.splat(0);
       if (half) {
-        const rounded = fromHalves_f32x4(halves_i32x4(f32x4.replace_lane(f32x4.splat(s), 1, m)));
+        halves = halves_i32x4(f32x4.replace_lane(f32x4.splat(s), 1, m));
+        const rounded = fromHalves_f32x4(halves);
         s = f32x4.extract_lane(rounded, 0);
         m = f32x4.extract_lane(rounded, 1);
       }
-      if (!(s >= 0 && s < Infinity && m - m == 0)) s = m = NaN;
-      storeScales(scales, f32x4.splat(s), 1, half);
-      if (scheme == AFFINE) storeScales(minima, f32x4.splat(m), 1, half);
+      if (!(s >= 0 && s < Infinity && m - m == 0)) {
+        s = m = NaN;
+        halves = i32x4.splat(0x7e00);
+      }
+      if (half) {
+        v128.store_lane<u16>(scales, halves, 0);
+        if (scheme == AFFINE) v128.store_lane<u16>(minima, halves, 2);
+      } else {
+        store<f32>(scales, s);
+        if (scheme == AFFINE) store<f32>(minima, m);
+      }
       if (packed) encodePacked(x, at, length, n, seed, key, first, s, codes);
-      else encode(x, at, length, bits, scheme, seed, key, first, s, m, codes);
+      else encode(x, at, length, bits, sign, seed, key, first, s, m, low, high, magic, magicBits, byte, mask, codes);
       x += length << 2;
       scales += step;
       minima += step;

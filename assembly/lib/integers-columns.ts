@@ -1,8 +1,9 @@
 import { fromHalves_f32x4, halves_i32x4 } from './half';
 import {
-  AFFINE, code_i32x4, divisor_f32x4, highestOf, isPacked, isSign, mixed, runCodes, runWords, storeScales, usesMean,
+  AFFINE, code_i32x4, divisor_f32x4, highestOf, isPacked, isSign, mixed, nearest_i32x4, runCodes, runWords, storeScales, usesMean,
 } from './integers';
 import { load4, store4 } from './part';
+import { held_f32x4, held_i32x4, MAGIC, MAGIC_BITS } from './quantize';
 
 /** Groups down columns, four columns in the lanes. */
 
@@ -29,6 +30,13 @@ function mean_f32x4(x: usize, stride: usize, length: u32, lanes: u32): v128 {
   return f32x4.div(total, f32x4.splat(<f32>length));
 }
 
+/** The third bit of codes. */
+// @ts-ignore: decorator
+@inline
+function third(code: v128, one: v128): v128 {
+  return v128.and(i32x4.shr_u(code, 2), one);
+}
+
 /** `v` into the first or further bits of words. */
 // @ts-ignore: decorator
 @inline
@@ -45,16 +53,22 @@ export function quantizeIntegerColumns(
   const averaged = usesMean(bits, scheme);
   const affine = scheme == AFFINE;
   const highest = highestOf(bits, scheme);
-  const high = f32x4.splat(highest);
-  const low = f32x4.splat(affine || sign ? 0 : -highest);
+  const high = held_f32x4(highest);
+  const low = held_f32x4(affine || sign ? 0 : -highest);
+  const magic = held_f32x4(MAGIC);
+  const magicBits = held_i32x4(MAGIC_BITS);
   const run = runCodes(bits, scheme);
   const key = mixed(seed);
   const stride: usize = n << 2;
   const scaleShift: u32 = half ? 1 : 2;
   const zero = i32x4.splat(0);
+  const plain = !seed && !sign;
   /** Bits between the codes of one column that are joined. */
   const width: u32 = packed ? 8 : bits == 3 ? 2 : bits;
-  const mask = i32x4.splat(packed ? 3 : (1 << width) - 1);
+  const mask = held_i32x4(packed ? 3 : (1 << width) - 1);
+  /** Packed codes are kept plus 1. */
+  const plus = held_i32x4(packed ? 1 : 0);
+  const one = held_i32x4(1);
   for (let from: u32 = 0; from < rows; from += groupSize) {
     const length = min(groupSize, rows - from);
     for (let column: u32 = 0; column < n; column += 4) {
@@ -71,7 +85,24 @@ export function quantizeIntegerColumns(
         let odd = zero;
         m = load4(x + at, lanes);
         s = affine ? m : zero;
-        for (let i: u32 = 0, p = x + at; i < length; i++) {
+        let i: u32 = 0;
+        let p = x + at;
+        if (lanes == 4)
+          for (; i + 4 <= length; i += 4) {
+            const a = v128.load(p);
+            const b = v128.load(p + stride);
+            const c = v128.load(p + 2 * stride);
+            const d = v128.load(p + 3 * stride);
+            if (affine) {
+              m = f32x4.pmin(m, f32x4.pmin(f32x4.pmin(a, b), f32x4.pmin(c, d)));
+              s = f32x4.pmax(s, f32x4.pmax(f32x4.pmax(a, b), f32x4.pmax(c, d)));
+              odd = v128.or(v128.or(odd, v128.or(f32x4.ne(a, a), f32x4.ne(b, b))), v128.or(f32x4.ne(c, c), f32x4.ne(d, d)));
+            } else {
+              s = i32x4.max_s(s, i32x4.max_s(i32x4.max_s(f32x4.abs(a), f32x4.abs(b)), i32x4.max_s(f32x4.abs(c), f32x4.abs(d))));
+            }
+            p += 4 * stride;
+          }
+        for (; i < length; i++) {
           const v = load4(p, lanes);
           if (affine) {
             m = f32x4.pmin(m, v);
@@ -100,13 +131,24 @@ export function quantizeIntegerColumns(
         let index = i32x4.add(i32x4.splat(first + row * n + column), i32x4(0, 1, 2, 3));
         let joined = zero;
         let above = zero;
-        for (let j: u32 = 0; j < min(4, length - i); j++) {
-          let code = code_i32x4(load4(p, lanes), m, d, low, high, sign, seed, key, index);
-          if (packed) code = i32x4.add(code, i32x4.splat(1));
-          joined = v128.or(joined, i32x4.shl(v128.and(code, mask), j * width));
-          if (bits == 3) above = v128.or(above, i32x4.shl(v128.and(i32x4.shr_u(code, 2), i32x4.splat(1)), j));
-          p += stride;
-          index = i32x4.add(index, i32x4.splat(n));
+        if (lanes == 4 && plain && i + 4 <= length) {
+          const a = i32x4.add(nearest_i32x4(v128.load(p), m, d, low, high, magic, magicBits), plus);
+          const b = i32x4.add(nearest_i32x4(v128.load(p + stride), m, d, low, high, magic, magicBits), plus);
+          joined = v128.or(v128.and(a, mask), i32x4.shl(v128.and(b, mask), width));
+          if (bits == 3) above = v128.or(third(a, one), i32x4.shl(third(b, one), 1));
+          p += 2 * stride;
+          const c = i32x4.add(nearest_i32x4(v128.load(p), m, d, low, high, magic, magicBits), plus);
+          const e = i32x4.add(nearest_i32x4(v128.load(p + stride), m, d, low, high, magic, magicBits), plus);
+          joined = v128.or(joined, i32x4.shl(v128.or(v128.and(c, mask), i32x4.shl(v128.and(e, mask), width)), 2 * width));
+          if (bits == 3) above = v128.or(above, i32x4.shl(v128.or(third(c, one), i32x4.shl(third(e, one), 1)), 2));
+        } else {
+          for (let j: u32 = 0; j < min(4, length - i); j++) {
+            const code = i32x4.add(code_i32x4(load4(p, lanes), m, d, low, high, sign, seed, key, index), plus);
+            joined = v128.or(joined, i32x4.shl(v128.and(code, mask), j * width));
+            if (bits == 3) above = v128.or(above, i32x4.shl(third(code, one), j));
+            p += stride;
+            index = i32x4.add(index, i32x4.splat(n));
+          }
         }
         const place = row % run;
         const words = codes + row / run * runWords(bits) * stride + at;

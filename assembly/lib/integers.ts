@@ -1,5 +1,5 @@
 import { fromHalves_f32x4, halves_i32x4, loadHalf } from './half';
-import { loadPart, storePart } from './part';
+import { load4, storePart } from './part';
 import { MAGIC, MAGIC_BITS } from './quantize';
 
 /** What the integer formats' two directions share. Arguments are those of quantize_integers_f32. */
@@ -54,14 +54,19 @@ export function signBit(bits: u32, scheme: u32): i32 {
   return scheme && bits > 1 ? 1 << (bits - 1) : 0;
 }
 
-/** Up to four scales or minima, f32 or f16. */
-export function loadScales(at: usize, count: u32, half: u32): v128 {
-  if (!half) return loadPart(at, count, i32x4.splat(0));
-  let v = i32x4.splat(0);
-  if (count > 3) v = v128.load_lane<u16>(at, v, 6, 6);
-  if (count > 2) v = v128.load_lane<u16>(at, v, 4, 4);
+function loadHalves(at: usize, count: u32): v128 {
+  let v = v128.load_lane<u16>(at, i32x4.splat(0), 0);
   if (count > 1) v = v128.load_lane<u16>(at, v, 2, 2);
-  return fromHalves_f32x4(v128.load_lane<u16>(at, v, 0));
+  if (count > 2) v = v128.load_lane<u16>(at, v, 4, 4);
+  return v;
+}
+
+/** Up to four scales or minima, f32 or f16. */
+// @ts-ignore: decorator
+@inline
+export function loadScales(at: usize, count: u32, half: u32): v128 {
+  if (!half) return load4(at, count);
+  return fromHalves_f32x4(count >= 4 ? v128.load_ext<u16>(at) : loadHalves(at, count));
 }
 
 export function storeScales(at: usize, v: v128, count: u32, half: u32): void {
