@@ -8,6 +8,7 @@ import * as code from '../generated/cpu/integers.js';
 import type { QuantizedIntegers, Range } from '../reference/integers.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
+export { type QuantileOptions, quantileRanges } from '../quantiles.js';
 export type { IntegerOptions, QuantizedIntegers, QuantizeIntegersOptions, Range };
 export type IntegersKernels = Instance<code.Kernels>;
 
