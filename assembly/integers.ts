@@ -136,6 +136,11 @@ function encode(
         nearest_i32x4(v128.load(x, 48), m, d, low, high, magic, magicBits),
       );
       bytes = i8x16.narrow_i16x8_u(v128.and(ab, byte), v128.and(cd, byte));
+    } else if (count == 16 && !seed) {
+      const zero = i32x4.splat(0);
+      const ab = i16x8.narrow_i32x4_s(f32x4.lt(v128.load(x), zero), f32x4.lt(v128.load(x, 16), zero));
+      const cd = i16x8.narrow_i32x4_s(f32x4.lt(v128.load(x, 32), zero), f32x4.lt(v128.load(x, 48), zero));
+      bytes = v128.and(i8x16.narrow_i16x8_s(ab, cd), f32x4.eq(d, d));
     } else {
       bytes = i32x4.splat(0);
       let index = i32x4.add(i32x4.splat(first + at), i32x4(0, 1, 2, 3));

@@ -71,6 +71,8 @@ export function quantizeIntegerColumns(
   const one = held_i32x4(1);
   for (let from: u32 = 0; from < rows; from += groupSize) {
     const length = min(groupSize, rows - from);
+    const firstPlace = from % run;
+    const firstWords = codes + from / run * runWords(bits) * stride;
     for (let column: u32 = 0; column < n; column += 4) {
       const lanes = min(4, n - column);
       const at: usize = column << 2;
@@ -125,6 +127,8 @@ export function quantizeIntegerColumns(
       if (affine) storeScales(minima + (column << scaleShift), m, lanes, half);
 
       const d = divisor_f32x4(s);
+      let place = firstPlace;
+      let words = firstWords + at;
       for (let i: u32 = 0; i < length; i += 4) {
         const row = from + i;
         let p = x + at + i * stride;
@@ -150,8 +154,6 @@ export function quantizeIntegerColumns(
             index = i32x4.add(index, i32x4.splat(n));
           }
         }
-        const place = row % run;
-        const words = codes + row / run * runWords(bits) * stride + at;
         if (packed) {
           let power = 1;
           for (let k = place >> 2; k; k--) power *= 3;
@@ -162,6 +164,11 @@ export function quantizeIntegerColumns(
           put(words + 2 * stride, i32x4.shl(above, place), place == 0, lanes);
         } else {
           put(words, i32x4.shl(joined, place * bits), place == 0, lanes);
+        }
+        place += 4;
+        if (place == run) {
+          place = 0;
+          words += runWords(bits) * stride;
         }
       }
     }
