@@ -297,6 +297,10 @@ function quantizeIntegerRows(
  * G. Steele et al., SplitMix (2014), with lowbias32 for the random numbers. A group at a time with its scale in a register,
  * so that the scale's type costs nothing; blocks of sixteen codes are whole in every format but the packed ternary, whose
  * words are added to four digits at a time. Down columns, four columns at a time.
+ *
+ * Not done (one Zen 4 core): groups in chunks through three loops as in quantize_f32, which takes half the time (0.31 ns a
+ * value instead of 0.69 with groups of 32, 4 bits): it keeps f32 extremes where scales go, and f16 ones have no room for
+ * them. Rows of extremes instead of four columns at a time: needs scratch.
  */
 export function quantize_integers_f32(
   x: usize, rows: u32, n: u32, bits: u32, groupSize: u32, scheme: u32, axis: u32,

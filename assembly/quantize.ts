@@ -353,7 +353,9 @@ function quantizeRows(
  * there) through three small loops: extremes of each group, four scales at a time, codes. Adding 1.5·2^23 rounds;
  * neighbours are joined by i32x4.dot_i16x8_s with weights (1, 2^bits). Columns go four rows at a time: codes are joined by
  * multiplications in whole registers. Loops take plain groups for granted; the few that are not (constant, NaN, denormal
- * scale) are found out by their codes or scale and done again by `group`, one value at a time.
+ * scale) are found out by their codes or scale and done again by `group`, one value at a time. Short rows that end within a
+ * block go through the same loops several at a time, passing over their last groups, which have loops of their own: rows of
+ * 33 take 0.60 ns a value instead of 1.09.
  *
  * Not done (16 M values, 4 bits, groups of 32, one Zen 4 core): one pass per group instead of chunks, 7.0 ms instead of
  * 5.8, 5.9 when software-pipelined; chunks of 2, 8, 64 KB, 6.5, 6.8, 8.7 ms; clamping every quotient, +0.5 ms; NaN by x − x

@@ -1,24 +1,21 @@
 // Integer codes of 1, 1.6, 2, 3, 4 or 8 bits with one scale (and, when affine, one minimum) per group of values.
 //
-// x, lows, highs, out: f32; codes: u32; scales, minima: f32, or f16 two to a word. Shapes, layout and meaning are those of
+// x, lows, highs: f32; codes: u32; scales, minima: f32, or f16 two to a word. Shapes, layout and meaning are those of
 // assembly/integers.ts and ts/contract/integers.ts. axis 0: groups along rows; 1: down columns. scheme 0: affine;
 // 1: symmetric; 2: ternary, where bits 1 means five codes to a byte. scaleType 1: f16. seed 0: to nearest. No scratch.
 //
 // Scales and minima are the CPU's bit for bit: divisions by integers, and rounding to f16, are done in integers, and means sum
 // in the CPU's order (WGSL lets a compiler reassociate; none that is tested does). Codes are the CPU's, or one step away
-// where the exact quotient lies within 4 ulp of a rounding boundary: WGSL's division is within 2.5 ulp. Values that come
-// back may differ by the rounding that a fused multiply-add leaves out.
+// where the exact quotient lies within 4 ulp of a rounding boundary: WGSL's division is within 2.5 ulp.
 // NaN and infinity are recognised by bits, and arithmetic sees finite numbers only. Denormals may be taken for 0.
 //
 // quantize is two dispatches. `search` (or `range`, where ranges are given) writes scales and minima: `lanes` invocations (a
 // power of two up to 128, chosen by the host) share a group and meet in workgroup memory; neighbours write one word of two
 // halves. `codes` then reads them back: one invocation for each run of codes that share words, wherever groups end.
-// dequantize: an invocation makes four values.
 //
 // Not done: both in one dispatch, which words that two groups share would forbid.
 
 override bits: u32;
-override groupSize: u32;
 override scheme: u32;
 override axis: u32;
 override scaleType: u32;
@@ -26,6 +23,7 @@ override scaleType: u32;
 struct Params {
   rows: u32,
   n: u32,
+  groupSize: u32,
   lanes: u32,
   seed: u32,
   first: u32,
@@ -42,83 +40,13 @@ struct Params {
 @group(0) @binding(3) var<storage, read> minima__read: array<u32>;
 @group(0) @binding(4) var<storage, read_write> codes: array<u32>;
 
-@group(0) @binding(1) var<storage, read> codes__read: array<u32>;
-@group(0) @binding(4) var<storage, read_write> out: array<f32>;
-
 const WORKGROUP_SIZE: u32 = 256u;
-const AFFINE: u32 = 0u;
-const SYMMETRIC: u32 = 1u;
-const TERNARY: u32 = 2u;
 
 var<workgroup> met_lows: array<f32, WORKGROUP_SIZE>;
 var<workgroup> met_highs: array<f32, WORKGROUP_SIZE>;
 var<workgroup> met_odds: array<u32, WORKGROUP_SIZE>;
 var<workgroup> met_scales: array<u32, WORKGROUP_SIZE>;
 var<workgroup> met_minima: array<u32, WORKGROUP_SIZE>;
-
-fn is_sign() -> bool {
-  return scheme == SYMMETRIC && bits == 1u;
-}
-
-fn is_packed() -> bool {
-  return scheme == TERNARY && bits == 1u;
-}
-
-fn uses_mean() -> bool {
-  return scheme == TERNARY || is_sign();
-}
-
-fn highest_code() -> u32 {
-  if (bits == 1u) {
-    return 1u;
-  }
-  return (1u << (bits - min(scheme, 1u))) - 1u;
-}
-
-// Codes that share words with no others, and their words.
-fn run_codes() -> u32 {
-  if (is_packed()) {
-    return 20u;
-  }
-  return select(32u / bits, 32u, bits == 3u);
-}
-
-fn run_words() -> u32 {
-  return select(1u, 3u, bits == 3u);
-}
-
-fn divided_up(a: u32, b: u32) -> u32 {
-  return a / b + u32(a % b != 0u);
-}
-
-// Length of the axis that groups lie along, and how many lines of it there are.
-fn extent() -> u32 {
-  return select(params.n, params.rows, axis == 1u);
-}
-
-fn lines() -> u32 {
-  return select(params.rows, params.n, axis == 1u);
-}
-
-fn group_length() -> u32 {
-  return select(min(groupSize, extent()), extent(), groupSize == 0u);
-}
-
-// The place in x of value `at` of a line.
-fn value_at(line: u32, at: u32) -> u32 {
-  return select(line * params.n + at, at * params.n + line, axis == 1u);
-}
-
-// The place in scales of the group of value `at` of a line.
-fn group_at(line: u32, at: u32) -> u32 {
-  let group = at / group_length();
-  return select(line * divided_up(extent(), group_length()) + group, group * params.n + line, axis == 1u);
-}
-
-fn word_at(line: u32, word: u32) -> u32 {
-  let words = divided_up(extent(), run_codes()) * run_words();
-  return select(line * words + word, word * params.n + line, axis == 1u);
-}
 
 // ---- Scales and minima
 
@@ -146,11 +74,11 @@ fn group_of(team: u32, local: u32) -> Group {
     g.apart = together;
   }
   g.index = team * together + g.place;
-  let groups = divided_up(extent(), group_length());
-  if (g.index < groups * lines()) {
+  let groups = parts_of(line_length(), group_span());
+  if (g.index < groups * line_count()) {
     g.line = select(g.index / groups, g.index % params.n, axis == 1u);
-    g.start = select(g.index % groups, g.index / params.n, axis == 1u) * group_length();
-    g.count = min(group_length(), extent() - g.start);
+    g.start = select(g.index % groups, g.index / params.n, axis == 1u) * group_span();
+    g.count = min(group_span(), line_length() - g.start);
   }
   return g;
 }
@@ -173,12 +101,12 @@ fn extremes(g: Group, local: u32) -> Range {
   var high = LOWEST_F32;
   var odd = 0u;
   for (var i = g.lane; i < g.count; i += params.lanes) {
-    let value = x[value_at(g.line, g.start + i)];
+    let value = x[value_place(g.line, g.start + i)];
     if (is_odd(value)) {
       odd = 1u;
     } else {
       low = min(low, value);
-      high = max(high, select(abs(value), value, scheme == AFFINE));
+      high = max(high, select(abs(value), value, scheme == INTEGERS_AFFINE));
     }
   }
   met_lows[local] = low;
@@ -194,7 +122,7 @@ fn extremes(g: Group, local: u32) -> Range {
     }
   }
   workgroupBarrier();
-  return Range(select(0.0, met_lows[g.meeting], scheme == AFFINE), met_highs[g.meeting], met_odds[g.meeting]);
+  return Range(select(0.0, met_lows[g.meeting], scheme == INTEGERS_AFFINE), met_highs[g.meeting], met_odds[g.meeting]);
 }
 
 // The sum of |x| of values [begin, end) of a group: value i joins sum i mod 4.
@@ -203,7 +131,7 @@ fn block_sum(g: Group, begin: u32, end: u32, odd: ptr<function, u32>) -> f32 {
   for (var i = begin; i < end; i += 4u) {
     var v = vec4f(0.0);
     for (var j = 0u; j < min(4u, end - i); j++) {
-      v[j] = x[value_at(g.line, g.start + i + j)];
+      v[j] = x[value_place(g.line, g.start + i + j)];
     }
     let magnitudes = bitcast<vec4u>(v) & vec4u(0x7fffffffu);
     if (any(magnitudes >= vec4u(INFINITY_BITS))) {
@@ -219,7 +147,7 @@ fn block_sum(g: Group, begin: u32, end: u32, odd: ptr<function, u32>) -> f32 {
 fn magnitudes(g: Group, local: u32) -> Range {
   var total = 0.0;
   var odd = 0u;
-  for (var base = 0u; base < group_length(); base += 256u * params.lanes) {
+  for (var base = 0u; base < group_span(); base += 256u * params.lanes) {
     let begin = min(base + 256u * g.lane, g.count);
     met_highs[local] = block_sum(g, begin, min(begin + 256u, g.count), &odd);
     met_odds[local] = odd;
@@ -376,18 +304,6 @@ fn quantize_integers_f32__range_scales(
 
 // ---- Codes
 
-// Scale or minimum `index` of an array's word, as f32 bits.
-fn float_bits(word: u32, index: u32) -> u32 {
-  if (scaleType == 0u) {
-    return word;
-  }
-  return float_bits_of_half((word >> (16u * (index % 2u))) & 0xffffu);
-}
-
-fn scale_word(group: u32) -> u32 {
-  return group >> scaleType;
-}
-
 fn mixed_bits(value: u32) -> u32 {
   var v = value;
   v = (v ^ (v >> 16u)) * 0x7feb352du;
@@ -415,7 +331,7 @@ fn code_of(at: u32, scale: f32, minimum: f32) -> i32 {
   let highest = f32(highest_code());
   if (is_sign()) {
     place = 0.5 - 0.5 * place;
-  } else if (scheme != AFFINE) {
+  } else if (scheme != INTEGERS_AFFINE) {
     lowest = -highest;
   }
   place = clamp(place, lowest, highest);
@@ -434,25 +350,25 @@ fn quantize_integers_f32__codes(
   @builtin(local_invocation_index) local: u32,
 ) {
   let unit = (id.x + id.y * count.x) * WORKGROUP_SIZE + local;
-  let runs = divided_up(extent(), run_codes());
+  let runs = parts_of(line_length(), run_codes());
   let line = select(unit / runs, unit % params.n, axis == 1u);
   let run = select(unit % runs, unit / params.n, axis == 1u);
-  if (line >= lines() || run >= runs) {
+  if (line >= line_count() || run >= runs) {
     return;
   }
   var words = vec3u(0u);
   let start = run * run_codes();
   var power = 1u;
-  for (var i = 0u; i < run_codes() && start + i < extent(); i += 4u) {
+  for (var i = 0u; i < run_codes() && start + i < line_length(); i += 4u) {
     // Four values have one group.
     let group = group_at(line, start + i);
     let scale = bitcast<f32>(float_bits(scales__read[scale_word(group)], group));
     var minimum = 0.0;
-    if (scheme == AFFINE) {
+    if (scheme == INTEGERS_AFFINE) {
       minimum = bitcast<f32>(float_bits(minima__read[scale_word(group)], group));
     }
-    for (var j = 0u; j < min(4u, extent() - start - i); j++) {
-      let code = u32(code_of(value_at(line, start + i + j), scale, minimum));
+    for (var j = 0u; j < min(4u, line_length() - start - i); j++) {
+      let code = u32(code_of(value_place(line, start + i + j), scale, minimum));
       let k = i + j;
       if (is_packed()) {
         words.x += ((code + 1u) * power) << (8u * j);
@@ -471,61 +387,5 @@ fn quantize_integers_f32__codes(
   if (bits == 3u) {
     codes[word_at(line, word + 1u)] = words.y;
     codes[word_at(line, word + 2u)] = words.z;
-  }
-}
-
-// ---- Back
-
-// Codes i to i + 3 of a run, i a multiple of 4.
-fn codes_of(line: u32, run: u32, i: u32) -> vec4i {
-  let word = run * run_words();
-  let four = vec4u(0u, 1u, 2u, 3u);
-  if (is_packed()) {
-    var digits = (vec4u(codes__read[word_at(line, word)]) >> (four * 8u)) & vec4u(255u);
-    for (var k = i; k > 0u; k -= 4u) {
-      digits /= vec4u(3u);
-    }
-    return vec4i(digits % vec4u(3u)) - vec4i(1);
-  }
-  var code: vec4u;
-  if (bits == 3u) {
-    let low = codes__read[word_at(line, word + i / 16u)] >> (2u * (i % 16u));
-    let above = codes__read[word_at(line, word + 2u)] >> i;
-    code = ((vec4u(low) >> (four * 2u)) & vec4u(3u)) | (((vec4u(above) >> four) & vec4u(1u)) << vec4u(2u));
-  } else {
-    code = (vec4u(codes__read[word_at(line, word)] >> (i * bits)) >> (four * bits)) & vec4u((1u << bits) - 1u);
-  }
-  let half = select(0u, 1u << (bits - 1u), scheme != AFFINE && bits > 1u);
-  return vec4i(code ^ vec4u(half)) - vec4i(i32(half));
-}
-
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn dequantize_integers_f32(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) local: u32,
-) {
-  let unit = (id.x + id.y * count.x) * WORKGROUP_SIZE + local;
-  let fours = divided_up(extent(), 4u);
-  let line = select(unit / fours, unit % params.n, axis == 1u);
-  let at = 4u * select(unit % fours, unit / params.n, axis == 1u);
-  if (line >= lines() || at >= extent()) {
-    return;
-  }
-  let group = group_at(line, at);
-  let scale_bits = float_bits(scales__read[scale_word(group)], group);
-  let scale = bitcast<f32>(scale_bits);
-  // When not affine, the host binds scales here too.
-  let minimum_bits = select(0u, float_bits(minima__read[scale_word(group)], group), scheme == AFFINE);
-  let code = codes_of(line, at / run_codes(), at % run_codes());
-  var values = vec4f(code) * scale + vec4f(bitcast<f32>(minimum_bits));
-  if (is_sign()) {
-    values = select(vec4f(scale), vec4f(-scale), code == vec4i(1));
-  }
-  if (is_nan_bits(scale_bits) || is_nan_bits(minimum_bits)) {
-    values = vec4f(nan_f32());
-  }
-  for (var i = 0u; i < min(4u, extent() - at); i++) {
-    out[value_at(line, at + i)] = values[i];
   }
 }

@@ -73,13 +73,12 @@ function params(kernel: string, o: IntegerOptions): Params {
   };
 }
 
-/** What does not depend on the axes, and is fixed at compile on a GPU; groupSize only as far as it is known. */
-export function checkFormat(kernel: string, { bits, groupSize, scheme, axis, scaleType }: Params): void {
+/** What does not depend on the axes, and is fixed at compile on a GPU. */
+export function checkFormat(kernel: string, { bits, scheme, axis, scaleType }: Params): void {
   integer(kernel, 'scheme', scheme, 0, 2);
   if (typeof bits !== 'number') throw new TypeError(message(kernel, 'bits', BITS(scheme!), bits));
   if (!(scheme === TERNARY ? [1, 2] : [1, 2, 3, 4, 8]).includes(bits))
     throw new RangeError(message(kernel, 'bits', BITS(scheme!), bits));
-  integer(kernel, 'groupSize', groupSize, 0);
   integer(kernel, 'axis', axis, 0, 1);
   integer(kernel, 'scaleType', scaleType, 0, 1);
 }
@@ -99,7 +98,7 @@ function lengths(kernel: string, p: Params) {
   const rows = integer(kernel, 'rows', p.rows, 0);
   const n = integer(kernel, 'n', p.n, 1);
   const length = p.axis ? rows : n;
-  const size = p.groupSize!;
+  const size = integer(kernel, 'groupSize', p.groupSize, 0);
   if (size !== 0 && size < length && (size % 16 !== 0 || size > 256))
     throw new RangeError(
       message(kernel, 'groupSize', `multiple of 16 in [16, 256], or the whole axis (0, or at least ${length})`, size),

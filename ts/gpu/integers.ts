@@ -9,25 +9,26 @@ import {
 import { groupOf } from '../contract/quantize.js';
 import type { Params } from '../contract.js';
 import { shader } from '../generated/gpu/integers.js';
+import { shader as back } from '../generated/gpu/integers-dequantize.js';
 import { type Definition, type GpuKernelFactory, gpuKernel } from './runtime.js';
 
 export type { IntegerOptions, QuantizeIntegersOptions };
 
 /** What a format fixes: given to `compile`. */
-type Constants = 'bits' | 'groupSize' | 'scheme' | 'axis' | 'scaleType';
-const constants: Constants[] = ['bits', 'groupSize', 'scheme', 'axis', 'scaleType'];
+type Constants = 'bits' | 'scheme' | 'axis' | 'scaleType';
+const constants: Constants[] = ['bits', 'scheme', 'axis', 'scaleType'];
 
 /** One kernel that compiles only those of its entry points that a scheme can use. */
 function byScheme<Options extends IntegerOptions>(
-  definition: Pick<Definition<Options>, 'contract' | 'steps'>,
+  definition: Pick<Definition<Options>, 'contract' | 'shader' | 'steps'>,
 ): GpuKernelFactory<Options, Constants> {
   const factoryFor = (scheme?: IntegerOptions['scheme']) =>
     gpuKernel<Options, Constants>({
       ...definition,
       shader: {
-        ...shader,
+        ...definition.shader,
         entries: Object.fromEntries(
-          Object.entries(shader.entries).filter(
+          Object.entries(definition.shader.entries).filter(
             ([entry]) => !/__(search|range)/.test(entry) || entry.endsWith('_scales') === (scheme !== 'affine'),
           ),
         ),
@@ -59,6 +60,7 @@ const linesOf = ({ rows, n, axis }: Params) => (axis ? [n!, rows!] : [rows!, n!]
 /** Codes, scales and (affine) minima of x: `{ x, codes, scales, minima }`, and ranges `{ lows, highs }` where they are given. */
 export const quantize: GpuKernelFactory<QuantizeIntegersOptions, Constants> = byScheme({
   contract: quantize_integers_f32,
+  shader,
   steps({ params, given }) {
     const lanes = lanesFor(params);
     const { x, scales } = quantize_integers_f32.lengths(params);
@@ -83,6 +85,7 @@ export const quantize: GpuKernelFactory<QuantizeIntegersOptions, Constants> = by
 /** Values from codes, scales and (affine) minima: `{ codes, scales, minima, out }`. */
 export const dequantize: GpuKernelFactory<IntegerOptions, Constants> = byScheme({
   contract: dequantize_integers_f32,
+  shader: back,
   steps({ params }) {
     const [lines, length] = linesOf(params);
     return [
