@@ -1,6 +1,6 @@
-import { halves_i32x4, fromHalves_f32x4 } from './lib/half';
+import { narrow_i32x4 } from './lib/half';
 import {
-  AFFINE, code_i32x4, divisor_f32x4, highestOf, isPacked, isSign, mixed, nearest_i32x4, runCodes, runWords, usesMean,
+  AFFINE, code_i32x4, divisor_f32x4, fromHalves_f32x4, highestOf, isPacked, isSign, mixed, nearest_i32x4, runCodes, runWords, usesMean,
 } from './lib/integers';
 import { quantizeIntegerColumns } from './lib/integers-columns';
 import { load4, loadPart, storePart } from './lib/part';
@@ -236,7 +236,7 @@ function quantizeIntegerRows(
       }
       let halves = i32x4.splat(0);
       if (half) {
-        halves = halves_i32x4(f32x4.replace_lane(f32x4.splat(s), 1, m));
+        halves = narrow_i32x4(f32x4.replace_lane(f32x4.splat(s), 1, m));
         const rounded = fromHalves_f32x4(halves);
         s = f32x4.extract_lane(rounded, 0);
         m = f32x4.extract_lane(rounded, 1);

@@ -1,6 +1,6 @@
-import { fromHalves_f32x4, halves_i32x4 } from './half';
+import { narrow_i32x4 } from './half';
 import {
-  AFFINE, code_i32x4, divisor_f32x4, highestOf, isPacked, isSign, mixed, nearest_i32x4, runCodes, runWords, storeScales, usesMean,
+  AFFINE, code_i32x4, divisor_f32x4, fromHalves_f32x4, highestOf, isPacked, isSign, mixed, nearest_i32x4, runCodes, runWords, storeScales, usesMean,
 } from './integers';
 import { load4, store4 } from './part';
 import { held_f32x4, held_i32x4, MAGIC, MAGIC_BITS } from './quantize';
@@ -117,8 +117,8 @@ export function quantizeIntegerColumns(
         s = v128.or(f32x4.div(f32x4.sub(s, m), high), odd);
       }
       if (half) {
-        s = fromHalves_f32x4(halves_i32x4(s));
-        m = fromHalves_f32x4(halves_i32x4(m));
+        s = fromHalves_f32x4(narrow_i32x4(s));
+        m = fromHalves_f32x4(narrow_i32x4(m));
       }
       const sound = v128.and(f32x4.ge(s, zero), v128.and(f32x4.lt(s, f32x4.splat(Infinity)), f32x4.eq(f32x4.sub(m, m), zero)));
       s = v128.bitselect(s, f32x4.splat(NaN), sound);

@@ -1,4 +1,4 @@
-import { fromHalves_f32x4, halves_i32x4, loadHalf } from './half';
+import { load1, narrow_i32x4, widen_f32x4 } from './half';
 import { load4, storePart } from './part';
 import { MAGIC, MAGIC_BITS } from './quantize';
 
@@ -54,6 +54,13 @@ export function signBit(bits: u32, scheme: u32): i32 {
   return scheme && bits > 1 ? 1 << (bits - 1) : 0;
 }
 
+/** The values of halves in the low 16 bits of lanes. */
+// @ts-ignore: decorator
+@inline
+export function fromHalves_f32x4(halves: v128): v128 {
+  return widen_f32x4(i32x4.shr_s(i32x4.shl(halves, 16), 16));
+}
+
 function loadHalves(at: usize, count: u32): v128 {
   let v = v128.load_lane<u16>(at, i32x4.splat(0), 0);
   if (count > 1) v = v128.load_lane<u16>(at, v, 2, 2);
@@ -66,12 +73,12 @@ function loadHalves(at: usize, count: u32): v128 {
 @inline
 export function loadScales(at: usize, count: u32, half: u32): v128 {
   if (!half) return load4(at, count);
-  return fromHalves_f32x4(count >= 4 ? v128.load_ext<u16>(at) : loadHalves(at, count));
+  return count >= 4 ? widen_f32x4(v128.load_ext<i16>(at)) : fromHalves_f32x4(loadHalves(at, count));
 }
 
 export function storeScales(at: usize, v: v128, count: u32, half: u32): void {
   if (!half) return storePart(at, v, count);
-  v = halves_i32x4(v);
+  v = narrow_i32x4(v);
   if (count > 3) v128.store_lane<u16>(at, v, 6, 6);
   if (count > 2) v128.store_lane<u16>(at, v, 4, 4);
   if (count > 1) v128.store_lane<u16>(at, v, 2, 2);
@@ -82,7 +89,7 @@ export function storeScales(at: usize, v: v128, count: u32, half: u32): void {
 // @ts-ignore: decorator
 @inline
 export function loadScale(at: usize, half: u32): f32 {
-  return half ? loadHalf(at) : load<f32>(at);
+  return half ? load1<u16>(at) : load<f32>(at);
 }
 
 /** C. Wellons' lowbias32. */
