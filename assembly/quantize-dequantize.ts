@@ -1,29 +1,5 @@
-import { codeBytes, halfOf, held_i32x4, stepAhead } from './lib/quantize';
-
-/** Bits in pairs: each byte's lower and upper part as two bytes. */
-// @ts-ignore: decorator
-@inline
-function split_i8x16(v: v128, shift: i32, mask: v128): v128 {
-  const low = v128.and(v, mask);
-  const high = v128.and(i16x8.shr_u(v, shift), mask);
-  return v128.shuffle<i8>(low, high, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-}
-
-/** The sixteen codes in the first bits/2 words, as bytes. */
-// @ts-ignore: decorator
-@inline
-function unpack16(bits: u32, v: v128, by4: v128, by2: v128): v128 {
-  if (bits == 8) return v;
-  const nibbles = split_i8x16(v, 4, by4);
-  return bits == 4 ? nibbles : split_i8x16(nibbles, 2, by2);
-}
-
-/** code · scale + minimum, two roundings. */
-// @ts-ignore: decorator
-@inline
-function value_f32x4(code: v128, scale: v128, minimum: v128): v128 {
-  return f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(code), scale), minimum);
-}
+import { loadPart, storePart } from './lib/part';
+import { codeBytes, halfOf, held_i32x4, stepAhead, unpack16, value_f32x4 } from './lib/quantize';
 
 /** The code at bit `shift` of a word, sign-extended as (u ^ half) − half, and its value. */
 // @ts-ignore: decorator
@@ -32,11 +8,11 @@ function value_f32(word: u32, shift: u32, mask: u32, half: i32, scale: f32, mini
   return <f32>(<i32>(word >> shift & mask ^ half) - half) * scale + minimum;
 }
 
-/** Groups in rows of blocks, as in `extremes`; `more` values follow the last. */
+/** Groups in rows of blocks, as in `extremes`; after each row, bytes of out and codes, and a scale and minimum, are passed over. */
 // @ts-ignore: decorator
 @inline
 function unpack(
-  bits: u32, groups: u32, size: u32, row: u32, more: u32, symmetric: u32,
+  bits: u32, groups: u32, size: u32, row: u32, skip: u32, codeSkip: u32, symmetric: u32,
   codes: usize, scales: usize, minima: usize, out: usize,
 ): void {
   const half = halfOf(bits, symmetric);
@@ -45,6 +21,7 @@ function unpack(
   const sign = held_i32x4(half * 0x0101_0101);
   const offset = held_i32x4(half * 0x0001_0001);
   const used = held_i32x4(symmetric - 1);
+  const slot: u32 = skip ? 4 : 0;
   if (symmetric) minima = scales; // anything readable: `used` makes it 0
   let rest = row;
   do {
@@ -52,52 +29,83 @@ function unpack(
     const minimum = v128.and(v128.load32_splat(minima), used);
     let blocks = min(size, rest);
     rest -= blocks;
-    if (!rest) rest = row;
-    if (blocks) {
-      do {
-        const words = bits == 2 ? v128.load32_splat(codes) : bits == 4 ? v128.load64_splat(codes) : v128.load(codes);
-        const bytes = v128.xor(unpack16(bits, words, by4, by2), sign);
-        const ab = i16x8.sub(i16x8.extend_low_i8x16_u(bytes), offset);
-        const cd = i16x8.sub(i16x8.extend_high_i8x16_u(bytes), offset);
-        v128.store(out, value_f32x4(i32x4.extend_low_i16x8_s(ab), s, minimum));
-        v128.store(out, value_f32x4(i32x4.extend_high_i16x8_s(ab), s, minimum), 16);
-        v128.store(out, value_f32x4(i32x4.extend_low_i16x8_s(cd), s, minimum), 32);
-        v128.store(out, value_f32x4(i32x4.extend_high_i16x8_s(cd), s, minimum), 48);
-        codes += 2 * bits;
-        out += 64;
-      } while (--blocks);
-    }
+    do {
+      const words = bits == 2 ? v128.load32_splat(codes) : bits == 4 ? v128.load64_splat(codes) : v128.load(codes);
+      const bytes = v128.xor(unpack16(bits, words, by4, by2), sign);
+      const ab = i16x8.sub(i16x8.extend_low_i8x16_u(bytes), offset);
+      const cd = i16x8.sub(i16x8.extend_high_i8x16_u(bytes), offset);
+      v128.store(out, value_f32x4(i32x4.extend_low_i16x8_s(ab), s, minimum));
+      v128.store(out, value_f32x4(i32x4.extend_high_i16x8_s(ab), s, minimum), 16);
+      v128.store(out, value_f32x4(i32x4.extend_low_i16x8_s(cd), s, minimum), 32);
+      v128.store(out, value_f32x4(i32x4.extend_high_i16x8_s(cd), s, minimum), 48);
+      codes += 2 * bits;
+      out += 64;
+    } while (--blocks);
     scales += 4;
     minima += 4;
+    if (!rest) {
+      rest = row;
+      out += skip;
+      codes += codeSkip;
+      scales += slot;
+      minima += slot;
+    }
   } while (--groups);
-  if (more) unpackRest(bits, more, symmetric, codes, load<f32>(scales - 4), symmetric ? 0 : load<f32>(minima - 4), out);
 }
 
-function unpackRest(bits: u32, count: u32, symmetric: u32, codes: usize, scale: f32, minimum: f32, out: usize): void {
-  let shift: u32 = 0;
+/** The last groups of rows `stride` bytes of out apart: any number of values. */
+function unpackLast(
+  rows: u32, length: u32, stride: u32, codeStride: u32, slots: u32, bits: u32, symmetric: u32,
+  codes: usize, scales: usize, minima: usize, out: usize,
+): void {
+  const half = halfOf(bits, symmetric);
+  const by4 = held_i32x4(0x0f0f0f0f);
+  const by2 = held_i32x4(0x03030303);
+  const sign = held_i32x4(half * 0x0101_0101);
+  const offset = held_i32x4(half * 0x0001_0001);
   do {
-    store<f32>(out, value_f32(load<u32>(codes), shift, (1 << bits) - 1, halfOf(bits, symmetric), scale, minimum));
-    shift += bits;
-    codes += shift >> 5 << 2;
-    shift &= 31;
-    out += 4;
-  } while (--count);
+    const s = v128.load32_splat(scales);
+    const minimum = symmetric ? i32x4.splat(0) : v128.load32_splat(minima);
+    let from = codes;
+    let to = out;
+    for (let left: i32 = length; left > 0; left -= 16) {
+      const words = bits == 2 ? v128.load32_splat(from)
+        : bits == 4 && left > 8 ? v128.load64_splat(from)
+        : bits == 4 ? v128.load32_splat(from)
+        : loadPart(from, (left + 3) >> 2, by4);
+      const bytes = v128.xor(bits == 2 ? unpack16(2, words, by4, by2) : bits == 4 ? unpack16(4, words, by4, by2) : words, sign);
+      const ab = i16x8.sub(i16x8.extend_low_i8x16_u(bytes), offset);
+      storePart(to, value_f32x4(i32x4.extend_low_i16x8_s(ab), s, minimum), left);
+      if (left > 4) storePart(to + 16, value_f32x4(i32x4.extend_high_i16x8_s(ab), s, minimum), left - 4);
+      if (left > 8) {
+        const cd = i16x8.sub(i16x8.extend_high_i8x16_u(bytes), offset);
+        storePart(to + 32, value_f32x4(i32x4.extend_low_i16x8_s(cd), s, minimum), left - 8);
+        if (left > 12) storePart(to + 48, value_f32x4(i32x4.extend_high_i16x8_s(cd), s, minimum), left - 12);
+      }
+      from += 2 * bits;
+      to += 64;
+    }
+    codes += codeStride;
+    scales += slots;
+    minima += slots;
+    out += stride;
+  } while (--rows);
 }
 
 function unpackGroups(
-  groups: u32, size: u32, row: u32, more: u32, bits: u32, symmetric: u32,
+  groups: u32, size: u32, row: u32, skip: u32, codeSkip: u32, bits: u32, symmetric: u32,
   codes: usize, scales: usize, minima: usize, out: usize,
 ): void {
-  if (bits == 2) unpack(2, groups, size, row, more, symmetric, codes, scales, minima, out);
-  else if (bits == 4) unpack(4, groups, size, row, more, symmetric, codes, scales, minima, out);
-  else unpack(8, groups, size, row, more, symmetric, codes, scales, minima, out);
+  if (bits == 2) unpack(2, groups, size, row, skip, codeSkip, symmetric, codes, scales, minima, out);
+  else if (bits == 4) unpack(4, groups, size, row, skip, codeSkip, symmetric, codes, scales, minima, out);
+  else unpack(8, groups, size, row, skip, codeSkip, symmetric, codes, scales, minima, out);
 }
 
 function dequantizeRows(
   codes: usize, scales: usize, minima: usize, rows: u32, n: u32, bits: u32, groupSize: u32, symmetric: u32, out: usize,
 ): void {
   if (!(n & 15)) {
-    unpackGroups(rows * ((n + groupSize - 1) / groupSize), groupSize >> 4, n >> 4, 0, bits, symmetric, codes, scales, minima, out);
+    unpackGroups(rows * ((n + groupSize - 1) / groupSize), groupSize >> 4, n >> 4, 0, 0, bits, symmetric, codes, scales, minima, out);
     return;
   }
   const groups = groupSize & 15 ? 0 : n / groupSize;
@@ -105,17 +113,28 @@ function dequantizeRows(
   const length = n - whole;
   const wholeBytes = codeBytes(whole, bits);
   const lastBytes = codeBytes(length, bits);
-  while (rows--) {
-    if (groups) unpackGroups(groups, groupSize >> 4, whole >> 4, 0, bits, symmetric, codes, scales, minima, out);
-    codes += wholeBytes;
-    scales += 4 * groups;
-    minima += 4 * groups;
-    out += 4 * whole;
-    unpackGroups(1, length >> 4, length >> 4, length & 15, bits, symmetric, codes, scales, minima, out);
-    codes += lastBytes;
-    scales += 4;
-    minima += 4;
-    out += 4 * length;
+  const slots = 4 * (groups + 1);
+  // Few enough rows that the second loop finds the first one's cache lines.
+  const chunk = length < 64 ? max(1, 1024 / n) : 1;
+  while (rows) {
+    const count = min(rows, chunk);
+    if (groups)
+      unpackGroups(count * groups, groupSize >> 4, whole >> 4, 4 * length, lastBytes, bits, symmetric, codes, scales, minima, out);
+    // Of a long last group, the blocks first.
+    const more = length < 64 ? length : length & 15;
+    const done = length - more;
+    const at = 4 * groups;
+    if (done)
+      unpackGroups(1, done >> 4, done >> 4, 0, 0, bits, symmetric, codes + wholeBytes, scales + at, minima + at, out + 4 * whole);
+    unpackLast(
+      count, more, 4 * n, wholeBytes + lastBytes, slots, bits, symmetric,
+      codes + wholeBytes + codeBytes(done, bits), scales + at, minima + at, out + 4 * (whole + done),
+    );
+    codes += (wholeBytes + lastBytes) * count;
+    scales += slots * count;
+    minima += slots * count;
+    out += 4 * n * count;
+    rows -= count;
   }
 }
 

@@ -1,4 +1,5 @@
-import { MAGIC, MAGIC_BITS, SAFE_SCALE, code_f32x4, codeBytes, foldRest, group, halfOf, held_f32x4, held_i32x4, packRest, scale } from './lib/quantize';
+import { loadFew } from './lib/part';
+import { MAGIC, MAGIC_BITS, SAFE_SCALE, code_f32x4, codeBytes, group, halfOf, held_f32x4, held_i32x4, scale } from './lib/quantize';
 import { quantizeColumns } from './lib/quantize-columns';
 
 /** Blocks of 16 values worked off together: a page. */
@@ -34,17 +35,18 @@ function pack16(bits: u32, a: v128, b: v128, by4: v128, by16: v128): v128 {
 
 /**
  * Groups follow each other without a seam and lie in rows of `row` blocks of 16 values; a group has `size` blocks, or what
- * is left of its row. `rest` blocks are left of the first group's row.
+ * is left of its row. `rest` blocks are left of the first group's row. After each row, `skip` bytes of x are passed over, and
+ * one scale and minimum if there are any.
  *
  * The least value of each group into `minima`, the greatest into `scales`. NaN is passed over.
  */
-function extremes(x: usize, groups: u32, size: u32, row: u32, rest: u32, scales: usize, minima: usize): void {
+function extremes(x: usize, groups: u32, size: u32, row: u32, rest: u32, skip: u32, scales: usize, minima: usize): void {
+  const slot: u32 = skip ? 4 : 0;
   do {
     let low = v128.load(x);
     let high = low;
     let blocks = min(size, rest);
     rest -= blocks;
-    if (!rest) rest = row;
     do {
       const a = v128.load(x);
       const b = v128.load(x, 16);
@@ -62,17 +64,23 @@ function extremes(x: usize, groups: u32, size: u32, row: u32, rest: u32, scales:
     v128.store_lane<f32>(scales, high, 0);
     minima += 4;
     scales += 4;
+    if (!rest) {
+      rest = row;
+      x += skip;
+      minima += slot;
+      scales += slot;
+    }
   } while (--groups);
 }
 
 /** The greatest |x| of each group into `scales`: as integers, so that NaN counts as greater than infinity. */
-function magnitudes(x: usize, groups: u32, size: u32, row: u32, rest: u32, scales: usize): void {
+function magnitudes(x: usize, groups: u32, size: u32, row: u32, rest: u32, skip: u32, scales: usize): void {
   const absolute = held_i32x4(0x7fffffff);
+  const slot: u32 = skip ? 4 : 0;
   do {
     let high = i32x4.splat(0);
     let blocks = min(size, rest);
     rest -= blocks;
-    if (!rest) rest = row;
     do {
       const a = v128.and(v128.load(x), absolute);
       const b = v128.and(v128.load(x, 16), absolute);
@@ -85,17 +93,22 @@ function magnitudes(x: usize, groups: u32, size: u32, row: u32, rest: u32, scale
     high = i32x4.max_s(high, v128.shuffle<i32>(high, high, 1, 0, 3, 2));
     v128.store_lane<f32>(scales, high, 0);
     scales += 4;
+    if (!rest) {
+      rest = row;
+      x += skip;
+      scales += slot;
+    }
   } while (--groups);
 }
 
 /**
- * The codes of groups whose scales are known. Those that are not plain (constant, denormal, NaN) are done again, with the
- * `more` values that follow the blocks.
+ * The codes of groups whose scales are known. Those that are not plain (constant, denormal, NaN) are done again. After each
+ * row, `codeSkip` bytes of codes are passed over too.
  */
 // @ts-ignore: decorator
 @inline
 function pack(
-  bits: u32, x: usize, groups: u32, size: u32, row: u32, rest: u32, more: u32, symmetric: u32,
+  bits: u32, x: usize, groups: u32, size: u32, row: u32, rest: u32, skip: u32, codeSkip: u32, symmetric: u32,
   codes: usize, scales: usize, minima: usize,
 ): void {
   const half = halfOf(bits, symmetric);
@@ -105,13 +118,13 @@ function pack(
   const by16 = held_i32x4(0x0010_0001);
   const flip = i32x4.splat(repeated(bits, half));
   const impossible = held_i32x4(~(((1 << bits) - 1) * 0x0001_0001));
+  const slot: u32 = skip ? 4 : 0;
   do {
     const s = v128.load32_splat(scales);
     const minimum = symmetric ? i32x4.splat(0) : v128.load32_splat(minima);
     let odd = i32x4.splat(0);
     const all = min(size, rest);
     rest -= all;
-    if (!rest) rest = row;
     let blocks = all;
     do {
       const a = i32x4.sub(code_f32x4(v128.load(x), minimum, s, magic), magicBits);
@@ -129,19 +142,123 @@ function pack(
       codes += 2 * bits;
     } while (--blocks);
     if (!(load<f32>(scales) >= SAFE_SCALE) || v128.any_true(v128.and(odd, impossible)))
-      group(x - (all << 6), 4, (all << 4) + more, bits, symmetric, codes - all * 2 * bits, 4, scales, minima);
+      group(x - (all << 6), 4, all << 4, bits, symmetric, codes - all * 2 * bits, 4, scales, minima);
     scales += 4;
     minima += 4;
+    if (!rest) {
+      rest = row;
+      x += skip;
+      codes += codeSkip;
+      scales += slot;
+      minima += slot;
+    }
   } while (--groups);
 }
 
 function packGroups(
-  x: usize, groups: u32, size: u32, row: u32, rest: u32, more: u32, bits: u32, symmetric: u32,
+  x: usize, groups: u32, size: u32, row: u32, rest: u32, skip: u32, codeSkip: u32, bits: u32, symmetric: u32,
   codes: usize, scales: usize, minima: usize,
 ): void {
-  if (bits == 2) pack(2, x, groups, size, row, rest, more, symmetric, codes, scales, minima);
-  else if (bits == 4) pack(4, x, groups, size, row, rest, more, symmetric, codes, scales, minima);
-  else pack(8, x, groups, size, row, rest, more, symmetric, codes, scales, minima);
+  if (bits == 2) pack(2, x, groups, size, row, rest, skip, codeSkip, symmetric, codes, scales, minima);
+  else if (bits == 4) pack(4, x, groups, size, row, rest, skip, codeSkip, symmetric, codes, scales, minima);
+  else pack(8, x, groups, size, row, rest, skip, codeSkip, symmetric, codes, scales, minima);
+}
+
+/** From here on, blocks of a row's last group are worth a call of their own. */
+const LONG: u32 = 64;
+
+/** The extremes of the last groups of rows `stride` bytes apart, which end within a block. */
+function foldLast(
+  x: usize, stride: u32, rows: u32, length: u32, symmetric: u32, scales: usize, minima: usize, slots: u32,
+): void {
+  const absolute = held_i32x4(symmetric ? 0x7fffffff : -1);
+  const blocks = length >= LONG ? length >> 4 : 0;
+  do {
+    let low = v128.and(v128.load32_splat(x), absolute);
+    let high = low;
+    if (blocks) {
+      if (symmetric) magnitudes(x, 1, blocks, blocks, blocks, 0, scales);
+      else extremes(x, 1, blocks, blocks, blocks, 0, scales, minima);
+      high = v128.load32_splat(scales);
+      if (!symmetric) low = v128.load32_splat(minima);
+    }
+    for (let i: u32 = length < 4 ? 1 : blocks << 4; i < length; i += length < 4 ? 1 : 4) {
+      // The last four values, some of them again; of fewer, each one.
+      const v = v128.and(length < 4 ? v128.load32_splat(x + 4 * i) : v128.load(x + 4 * min(i, length - 4)), absolute);
+      if (symmetric) high = i32x4.max_s(high, v);
+      else {
+        low = f32x4.pmin(low, v);
+        high = f32x4.pmax(high, v);
+      }
+    }
+    // NaN as a magnitude is greater than all.
+    const high2 = v128.shuffle<i32>(high, high, 2, 3, 0, 1);
+    high = symmetric ? i32x4.max_s(high, high2) : f32x4.pmax(high, high2);
+    const high1 = v128.shuffle<i32>(high, high, 1, 0, 3, 2);
+    high = symmetric ? i32x4.max_s(high, high1) : f32x4.pmax(high, high1);
+    v128.store_lane<f32>(scales, high, 0);
+    if (!symmetric) {
+      low = f32x4.pmin(low, v128.shuffle<i32>(low, low, 2, 3, 0, 1));
+      low = f32x4.pmin(low, v128.shuffle<i32>(low, low, 1, 0, 3, 2));
+      v128.store_lane<f32>(minima, low, 0);
+    }
+    x += stride;
+    scales += slots;
+    minima += slots;
+  } while (--rows);
+}
+
+/** The codes of those groups, four at a time; what is not plain is done again as in `pack`. */
+function packLast(
+  x: usize, stride: u32, rows: u32, length: u32, bits: u32, symmetric: u32, codes: usize, codeStride: u32,
+  scales: usize, minima: usize, slots: u32,
+): void {
+  const half = halfOf(bits, symmetric);
+  const magic = held_f32x4(MAGIC + <f32>half);
+  const magicBits = held_i32x4(MAGIC_BITS);
+  const impossible = held_i32x4(~((1 << bits) - 1));
+  // Bytes join to pairs, pairs to four codes.
+  const pairs: u32 = ((1 << (2 * bits)) - 1) * 0x0001_0001;
+  const fours = <u32>((<u64>1 << (4 * bits)) - 1);
+  const flip = fours & repeated(bits, half);
+  const blocks = length >= LONG ? length >> 4 : 0;
+  do {
+    const scale = load<f32>(scales);
+    // A constant group: every quotient is 0, or NaN.
+    const s = f32x4.splat(scale == 0 ? 1 : scale);
+    const minimum = symmetric ? i32x4.splat(0) : v128.load32_splat(minima);
+    let odd = i32x4.splat(0);
+    if (blocks) packGroups(x, 1, blocks, blocks, blocks, 0, 0, bits, symmetric, codes, scales, minima);
+    let at = codes + blocks * 2 * bits;
+    let word: u32 = 0;
+    let shift: u32 = 0;
+    for (let i = blocks << 4; i < length; i += 4) {
+      const left = length - i;
+      // Missing ones get code 0.
+      const v = left < 4 ? loadFew(x + 4 * i, left, minimum) : v128.load(x + 4 * i);
+      const code = i32x4.sub(code_f32x4(v, minimum, s, magic), magicBits);
+      odd = v128.or(odd, code);
+      const narrow = i16x8.narrow_i32x4_s(code, code);
+      const bytes: u32 = i32x4.extract_lane(i8x16.narrow_i16x8_u(narrow, narrow), 0);
+      const pair = (bytes | (bytes >> (8 - bits))) & pairs;
+      word |= ((pair | (pair >> (16 - 2 * bits))) & fours ^ flip) << shift;
+      shift += 4 * bits;
+      if (shift == 32 || left <= 4) {
+        store<u32>(at, word);
+        at += 4;
+        word = 0;
+        shift = 0;
+      }
+    }
+    // Blocks that were not plain were done for themselves, and left a scale of NaN or one too small to be safe.
+    const now = load<f32>(scales);
+    if (!(now >= SAFE_SCALE || (now == 0 && !blocks)) || v128.any_true(v128.and(odd, impossible)))
+      group(x, 4, length, bits, symmetric, codes, 4, scales, minima);
+    x += stride;
+    codes += codeStride;
+    scales += slots;
+    minima += slots;
+  } while (--rows);
 }
 
 /** Whole blocks of 16 in rows of `row` blocks. */
@@ -153,10 +270,10 @@ function quantizeBlocks(
   let rest = row;
   for (let left = rows * perRow; left; ) {
     const groups = min(left, chunk);
-    if (symmetric) magnitudes(x, groups, size, row, rest, scales);
-    else extremes(x, groups, size, row, rest, scales, minima);
+    if (symmetric) magnitudes(x, groups, size, row, rest, 0, scales);
+    else extremes(x, groups, size, row, rest, 0, scales, minima);
     scale(groups, bits, symmetric, scales, minima);
-    packGroups(x, groups, size, row, rest, 0, bits, symmetric, codes, scales, minima);
+    packGroups(x, groups, size, row, rest, 0, 0, bits, symmetric, codes, scales, minima);
     // Blocks done: whole rows, and what the first and the last of them hold of this chunk.
     const before = (row - rest) / size;
     const after = before + groups;
@@ -181,29 +298,33 @@ function quantizeRows(
   const groups = groupSize & 15 ? 0 : n / groupSize;
   const whole = groups * groupSize;
   const length = n - whole;
-  const blocks = length >> 4;
   const wholeBytes = codeBytes(whole, bits);
   const lastBytes = codeBytes(length, bits);
-  while (rows--) {
-    if (groups) quantizeBlocks(x, 1, whole >> 4, groupSize >> 4, bits, symmetric, codes, scales, minima);
-    x += 4 * whole;
-    codes += wholeBytes;
-    scales += 4 * groups;
-    minima += 4 * groups;
-    if (blocks) {
-      if (symmetric) magnitudes(x, 1, blocks, blocks, blocks, scales);
-      else extremes(x, 1, blocks, blocks, blocks, scales, minima);
-      foldRest(x, 4, blocks << 4, length, symmetric, scales, minima);
-      scale(1, bits, symmetric, scales, minima);
-      packGroups(x, 1, blocks, blocks, blocks, length & 15, bits, symmetric, codes, scales, minima);
-      packRest(x, 4, blocks << 4, length, bits, symmetric, codes + blocks * 2 * bits, 4, scales, minima);
-    } else {
-      group(x, 4, length, bits, symmetric, codes, 4, scales, minima);
-    }
-    x += 4 * length;
-    codes += lastBytes;
-    scales += 4;
-    minima += 4;
+  const row = whole >> 4;
+  const size = groupSize >> 4;
+  // Short rows go several at a time through the same loops, long ones by themselves through many rounds of them.
+  const chunk = max(1, (CHUNK << 4) / n);
+  while (rows) {
+    const count = min(rows, chunk);
+    const last = x + 4 * whole;
+    const slot = 4 * groups;
+    if (chunk > 1 && groups) {
+      if (symmetric) magnitudes(x, count * groups, size, row, row, 4 * length, scales);
+      else extremes(x, count * groups, size, row, row, 4 * length, scales, minima);
+    } else if (groups) quantizeBlocks(x, 1, row, size, bits, symmetric, codes, scales, minima);
+    foldLast(last, 4 * n, count, length, symmetric, scales + slot, minima + slot, slot + 4);
+    if (chunk > 1) scale(count * (groups + 1), bits, symmetric, scales, minima);
+    else scale(1, bits, symmetric, scales + slot, minima + slot);
+    if (chunk > 1 && groups)
+      packGroups(x, count * groups, size, row, row, 4 * length, lastBytes, bits, symmetric, codes, scales, minima);
+    packLast(
+      last, 4 * n, count, length, bits, symmetric, codes + wholeBytes, wholeBytes + lastBytes, scales + slot, minima + slot, slot + 4,
+    );
+    x += 4 * n * count;
+    codes += (wholeBytes + lastBytes) * count;
+    scales += (slot + 4) * count;
+    minima += (slot + 4) * count;
+    rows -= count;
   }
 }
 
@@ -232,7 +353,9 @@ function quantizeRows(
  * there) through three small loops: extremes of each group, four scales at a time, codes. Adding 1.5·2^23 rounds;
  * neighbours are joined by i32x4.dot_i16x8_s with weights (1, 2^bits). Columns go four rows at a time: codes are joined by
  * multiplications in whole registers. Loops take plain groups for granted; the few that are not (constant, NaN, denormal
- * scale) are found out by their codes or scale and done again by `group`, one value at a time.
+ * scale) are found out by their codes or scale and done again by `group`, one value at a time. Short rows that end within a
+ * block go through the same loops several at a time, passing over their last groups, which have loops of their own: rows of
+ * 33 take 0.60 ns a value instead of 1.09.
  *
  * Not done (16 M values, 4 bits, groups of 32, one Zen 4 core): one pass per group instead of chunks, 7.0 ms instead of
  * 5.8, 5.9 when software-pipelined; chunks of 2, 8, 64 KB, 6.5, 6.8, 8.7 ms; clamping every quotient, +0.5 ms; NaN by x − x

@@ -37,11 +37,14 @@ function page(kernel: string, { summary, source, axes, arrays, contract, toleran
     '| array | dtype | shape | meaning |',
     '|---|---|---|---|',
   ];
-  for (const [name, { dtype, role, optional, inPlace }] of Object.entries(contract.arrays)) {
+  for (const [name, { dtype, dtypeIf, role, optional, inPlace }] of Object.entries(contract.arrays)) {
     const described = arrays[name];
     if (!described) throw new Error(`the spec of ${kernel} does not describe the array "${name}"`);
     const notes = [role, optional && 'optional', inPlace && `may be ${inPlace}`].filter(Boolean).join(', ');
-    lines.push(`| \`${name}\` | ${dtype} | ${cell(described.shape)} | ${notes}: ${cell(described.meaning)} |`);
+    const others = Object.entries(dtypeIf ?? {}).map(([option, other]) => `, or ${other} (\`${option}\`)`);
+    lines.push(
+      `| \`${name}\` | ${dtype}${others.join('')} | ${cell(described.shape)} | ${notes}: ${cell(described.meaning)} |`,
+    );
   }
   lines.push('', '| option | meaning |', '|---|---|');
   for (const [name, meaning] of Object.entries(axes)) lines.push(`| \`${name}\` | ${cell(meaning)} |`);

@@ -9,7 +9,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { contracts, root } from '../scripts/house.js';
 import { codebook } from '../ts/codebook-tables.js';
 import { splits } from '../ts/contract/split.js';
-import { ARRAY_OF, type Contract } from '../ts/contract.js';
+import { ARRAY_OF, type Contract, dtypeOf, type Params } from '../ts/contract.js';
 import * as attention from '../ts/cpu/attention.js';
 import { createPool, LanewisePoolError, type Pool } from '../ts/cpu/pool.js';
 import { type Instance, supports } from '../ts/cpu/runtime.js';
@@ -17,6 +17,7 @@ import * as softmax from '../ts/cpu/softmax.js';
 import * as topk from '../ts/cpu/topk.js';
 import { LanewiseUnsupportedError } from '../ts/errors.js';
 import { hadamardMatrix, hadamardOrder } from '../ts/hadamard-matrices.js';
+import * as integersReference from '../ts/reference/integers.js';
 import { code, cpu, specs } from './generated/registry.js';
 import { type Random, random } from './lib/random.js';
 import type { Arrays, KernelSpec } from './lib/spec.js';
@@ -62,7 +63,7 @@ function place(
         offsets[name] = offsets[array.inPlace]!;
         continue;
       }
-      const bytes = lengths[name]! * ARRAY_OF[array.dtype].BYTES_PER_ELEMENT;
+      const bytes = lengths[name]! * ARRAY_OF[dtypeOf(array, params)].BYTES_PER_ELEMENT;
       offsets[name] = end;
       end = 64 * Math.ceil((end + (role === 'scratch' && how.scratchBytes ? how.scratchBytes(bytes) : bytes)) / 64 + 1);
     }
@@ -70,7 +71,7 @@ function place(
   const args = codes[familyOf(kernel)]!.parameters[kernel]!.split(' ').map(
     (name) => offsets[name] ?? params[name] ?? 0,
   );
-  return { args, offsets, scratch, end };
+  return { args, params: params as Params, offsets, scratch, end };
 }
 
 /** Runs a call alone and on the pool, from the same content of memory; answers with what differs outside scratch. */
@@ -84,14 +85,17 @@ function differs(
   inPlace = false,
 ): string | undefined {
   const { memory, scratchBytes } = pool;
-  const { args, offsets, scratch, end } = place(contract, options, inputs, 64, { inPlace, scratchBytes });
+  const { args, params, offsets, scratch, end } = place(contract, options, inputs, 64, { inPlace, scratchBytes });
   if (memory.buffer.byteLength < end) memory.grow(Math.ceil((end - memory.buffer.byteLength) / 65536));
   const [alone, together] = [one, many].map((kernels) => {
     new Int32Array(memory.buffer, 0, end >> 2).fill(0x7fc0dead);
     for (const [name, array] of Object.entries(inputs)) {
-      const { dtype } = contract.arrays[name]!;
       if (array && offsets[name] !== undefined)
-        new ARRAY_OF[dtype](memory.buffer as ArrayBuffer, offsets[name], array.length).set(array);
+        new ARRAY_OF[dtypeOf(contract.arrays[name]!, params)](
+          memory.buffer as ArrayBuffer,
+          offsets[name],
+          array.length,
+        ).set(array);
     }
     kernels[contract.kernel]!(...args);
     return new Uint8Array(memory.buffer, 0, scratch).slice();
@@ -117,6 +121,23 @@ const formats = each([2, 4, 8], (bits) =>
     ),
   ),
 );
+const integerFormats = each(
+  [
+    [1, 'affine'],
+    [1.6, 'ternary'],
+    [3, 'symmetric'],
+    [4, 'affine'],
+  ] as const,
+  ([bits, scheme]) =>
+    each(['row', 'column'], (axis) =>
+      each([0, 16, 48], (groupSize) =>
+        (['f32', 'f16'] as const).map((scaleType) => ({ bits, scheme, axis, groupSize, scaleType, n: 37 })),
+      ),
+    ),
+);
+const storedIntegers = (o: any, r: Random) => ({
+  ...integersReference.quantize(r.normals(o.rows * o.n), { ...o, seed: 0 }),
+});
 function stored(o: any, r: Random): Arrays {
   const { codes, scales, minima } = lengthsOf('dequantize_f32', o);
   const words = Uint32Array.from({ length: codes! }, () => r.int(0, 0x7fff_ffff) * 2);
@@ -202,6 +223,11 @@ const shapes: Shapes[] = [
       indices: Uint32Array.from({ length: rows * k }, (_, i) => ((i % k) * 31 + i) % n),
     }),
   ],
+    'quantize_integers_f32',
+    each(ROWS, (rows) => integerFormats.map((o, i) => ({ ...o, rows, seed: i % 3, first: i }))),
+    x,
+  ],
+  ['dequantize_integers_f32', each(ROWS, (rows) => integerFormats.map((o) => ({ ...o, rows }))), storedIntegers],
   [
     'hadamard_f32',
     each(ROWS, (rows) => [1, 2, 8, 16, 128].map((n) => ({ rows, n }))),

@@ -22,6 +22,8 @@ export type Params = Readonly<Record<string, number>>;
 
 export interface ArrayContract {
   readonly dtype: DType;
+  /** The array is of this dtype instead where the named number is not 0: `{ scaleType: 'f16' }`. See `dtypeOf`. */
+  readonly dtypeIf?: Readonly<Record<string, DType>>;
   /** `scratch` is written and read by the kernel; its content means nothing before or after. */
   readonly role: 'in' | 'out' | 'scratch';
   /** May be left out: byte offset 0, or no array. */
@@ -43,4 +45,10 @@ export interface Contract<Options = never> {
   lengths(params: Params): Readonly<Record<string, number>>;
   /** Faults in the data that only reading it shows (an index out of range): throws RangeError with the position. */
   checkData?(params: Params, arrays: Readonly<Record<string, TypedArray | undefined>>): void;
+}
+
+/** The dtype of an array in a call with these numbers. */
+export function dtypeOf({ dtype, dtypeIf }: ArrayContract, params: Params): DType {
+  for (const name in dtypeIf) if (params[name]) return dtypeIf[name]!;
+  return dtype;
 }

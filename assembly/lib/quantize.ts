@@ -140,3 +140,28 @@ export function group(
 export function stepAhead(n: u32): usize {
   return n >= 96 && n <= 512 ? 64 : 0;
 }
+
+/** Bits in pairs: each byte's lower and upper part as two bytes. */
+// @ts-ignore: decorator
+@inline
+function split_i8x16(v: v128, shift: i32, mask: v128): v128 {
+  const low = v128.and(v, mask);
+  const high = v128.and(i16x8.shr_u(v, shift), mask);
+  return v128.shuffle<i8>(low, high, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+
+/** The sixteen codes in the first bits/2 words, as bytes. */
+// @ts-ignore: decorator
+@inline
+export function unpack16(bits: u32, v: v128, by4: v128, by2: v128): v128 {
+  if (bits == 8) return v;
+  const nibbles = split_i8x16(v, 4, by4);
+  return bits == 4 ? nibbles : split_i8x16(nibbles, 2, by2);
+}
+
+/** code · scale + minimum, two roundings. */
+// @ts-ignore: decorator
+@inline
+export function value_f32x4(code: v128, scale: v128, minimum: v128): v128 {
+  return f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(code), scale), minimum);
+}

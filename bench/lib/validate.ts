@@ -5,7 +5,7 @@ import { judge } from '../../test/lib/check.js';
 import type { Implementation } from '../../test/lib/implementations.js';
 import type { Arrays, KernelSpec, ReferenceArrays } from '../../test/lib/spec.js';
 import { readTensor, type Tensor } from '../../test/lib/tensors.js';
-import { ARRAY_OF, type DType, type TypedArray } from '../../ts/contract.js';
+import { ARRAY_OF, type DType, dtypeOf, type TypedArray } from '../../ts/contract.js';
 import { toHalves } from '../../ts/half.js';
 import { allSpecs } from './table.js';
 
@@ -52,9 +52,10 @@ function load(spec: KernelSpec, flag: 'input' | 'expected', items: string[]): Ma
       throw new Error(`--${flag} ${path}: ${(error as Error).message}`);
     }
     const read = readTensor(bytes, path, tensor);
-    const { dtype } = spec.contract.arrays[name]!;
-    if (!ACCEPTED[dtype][flag].includes(read.dtype))
-      throw new Error(`${path}: "${name}" expected dtype ${ACCEPTED[dtype][flag].join(' or ')}, got ${read.dtype}`);
+    const { dtype, dtypeIf } = spec.contract.arrays[name]!;
+    const accepted = [dtype, ...Object.values(dtypeIf ?? {})].flatMap((d) => ACCEPTED[d][flag]);
+    if (!accepted.includes(read.dtype))
+      throw new Error(`${path}: "${name}" expected dtype ${accepted.join(' or ')}, got ${read.dtype}`);
     found.set(name, read);
   }
   return found;
@@ -106,10 +107,11 @@ export async function validate({
   } catch (error) {
     throw new Error(`--options is not JSON: ${(error as Error).message}`);
   }
-  const arrays: Arrays = Object.fromEntries(
-    [...inputs].map(([name, tensor]) => [name, arrayOf(spec.contract.arrays[name]!.dtype, tensor)]),
-  );
   const all: any = { ...axes(spec, new Map([...inputs, ...wanted])), ...given };
+  const { arrays: declared, params } = spec.contract;
+  const arrays: Arrays = Object.fromEntries(
+    [...inputs].map(([name, tensor]) => [name, arrayOf(dtypeOf(declared[name]!, params(all as never)), tensor)]),
+  );
   // The options object of a sparse mask holds arrays itself.
   if (arrays.indptr && arrays.indices)
     all.blocks = { ...(all.blocks as object), indptr: arrays.indptr, indices: arrays.indices };

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { benches, code, cpu, specs } from '../../test/generated/registry.js';
 import { cpuImplementation } from '../../test/lib/implementations.js';
 import type { Arrays, KernelSpec } from '../../test/lib/spec.js';
-import { ARRAY_OF, type Contract } from '../../ts/contract.js';
+import { ARRAY_OF, type Contract, dtypeOf } from '../../ts/contract.js';
 import { bestLevel } from '../../ts/cpu/runtime.js';
 import { type Contender, load, type Peer } from './contender.js';
 
@@ -33,16 +33,17 @@ async function pooled(kernel: string, options: any, inputs: Arrays, threads: num
   const memory: WebAssembly.Memory = pool.memory;
   const offsets: Record<string, number> = {};
   let end = 64;
-  for (const [name, { dtype, role, optional }] of Object.entries(contract.arrays)) {
+  for (const [name, declared] of Object.entries(contract.arrays)) {
+    const { role, optional } = declared;
     if (role === 'in' ? !inputs[name] : optional && lengths[name] === 0) continue;
     offsets[name] = end;
-    const bytes = lengths[name]! * ARRAY_OF[dtype].BYTES_PER_ELEMENT;
+    const bytes = lengths[name]! * ARRAY_OF[dtypeOf(declared, params)].BYTES_PER_ELEMENT;
     end += Math.ceil((role === 'scratch' ? pool.scratchBytes(bytes) : bytes) / 64) * 64 + 64;
   }
   const missing = Math.ceil(end / 65536) - memory.buffer.byteLength / 65536;
   if (missing > 0) memory.grow(missing);
   const view = (name: string) =>
-    new ARRAY_OF[contract.arrays[name]!.dtype](memory.buffer as ArrayBuffer, offsets[name]!, lengths[name]!);
+    new ARRAY_OF[dtypeOf(contract.arrays[name]!, params)](memory.buffer as ArrayBuffer, offsets[name]!, lengths[name]!);
   for (const [name, array] of Object.entries(inputs)) if (offsets[name] !== undefined) view(name).set(array);
   const [family, { parameters }] = Object.entries(
     code as unknown as Record<string, { parameters: Record<string, string> }>,

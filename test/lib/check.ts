@@ -1,4 +1,5 @@
 /** Runs one case of a spec on one implementation and judges every output array. */
+import { dtypeOf, type Params } from '../../ts/contract.js';
 import { fromHalves } from '../../ts/half.js';
 import type { How, Implementation } from './implementations.js';
 import { random } from './random.js';
@@ -21,8 +22,8 @@ const toleranceOf = (spec: KernelSpec, array: string, kind: 'cpu' | 'gpu'): Tole
 };
 
 /** Halves are judged as the numbers they stand for. */
-const valuesOf = (spec: KernelSpec, array: string, given: any) =>
-  spec.contract.arrays[array]?.dtype === 'f16' && given instanceof Uint16Array ? fromHalves(given) : given;
+const valuesOf = ({ contract: { arrays } }: KernelSpec, array: string, params: Params, given: any) =>
+  arrays[array] && dtypeOf(arrays[array], params) === 'f16' && given instanceof Uint16Array ? fromHalves(given) : given;
 
 /** How far `outputs` are from the reference. */
 export function judge(
@@ -39,7 +40,7 @@ export function judge(
   const faults: string[] = [];
   for (const array of Object.keys(want)) {
     const tolerance = toleranceOf(spec, array, kind);
-    const values = (given: any) => valuesOf(spec, array, given);
+    const values = (given: any) => valuesOf(spec, array, params, given);
     const error = outputs[array]
       ? tolerance.error(values(outputs[array]), values(want[array]), inputs, params)
       : Infinity;

@@ -1,6 +1,6 @@
 /** Everything that can run a kernel here, behind one face: conformance tests, `npm start` and the page all use it. */
 import type { Contract, Params } from '../../ts/contract.js';
-import { ARRAY_OF } from '../../ts/contract.js';
+import { ARRAY_OF, dtypeOf } from '../../ts/contract.js';
 import type { CpuLevel, Instance, InstantiateOptions } from '../../ts/cpu/runtime.js';
 import { supports } from '../../ts/cpu/runtime.js';
 import type { Call, GpuKernel, GpuKernelFactory, GpuLevel } from '../../ts/gpu/runtime.js';
@@ -64,6 +64,7 @@ interface Place {
 /** Where each array lies: guards before and after, in one image. */
 function layout(
   contract: Contract<any>,
+  params: Params,
   lengths: Readonly<Record<string, number>>,
   inputs: Arrays,
   alignment: number,
@@ -71,7 +72,9 @@ function layout(
 ) {
   const places: Place[] = [];
   let end = GUARD_BYTES;
-  for (const [name, { dtype, role, optional, inPlace: target }] of Object.entries(contract.arrays)) {
+  for (const [name, declared] of Object.entries(contract.arrays)) {
+    const { role, optional, inPlace: target } = declared;
+    const dtype = dtypeOf(declared, params);
     const length = lengths[name]!;
     const shared = inPlace && target && places.find((p) => p.name === target);
     if (shared) {
@@ -155,7 +158,7 @@ export function cpuImplementation(level: CpuLevel, { shared = false } = {}): Imp
     kernels,
     async prepare(contract, options, inputs, how = {}) {
       const params = contract.params(options);
-      const { places, bytes } = layout(contract, contract.lengths(params), inputs, 64, how);
+      const { places, bytes } = layout(contract, params, contract.lengths(params), inputs, 64, how);
       reserve(bytes);
       const mine = memory;
       const [family, { parameters }] = cpuFamilyOf(contract.kernel)!;
@@ -274,7 +277,7 @@ export function gpuImplementation(device: GPUDevice, label: string, level: GpuLe
       const lengths = { ...contract.lengths(params), ...factory.lengths?.(params) };
       // Every array in a buffer of its own, at an offset, guards on both sides: WebGPU refuses to bind one buffer as input and output.
       const { minStorageBufferOffsetAlignment } = device.limits;
-      const { places } = layout(contract, lengths, inputs, 4, { ...how, shifted: false });
+      const { places } = layout(contract, params, lengths, inputs, 4, { ...how, shifted: false });
       const alone = places.map((place) => ({
         ...place,
         offset: minStorageBufferOffsetAlignment * (how.shifted ? 2 : 1),

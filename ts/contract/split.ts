@@ -2,6 +2,8 @@ import type { Params } from '../contract.js';
 import { codeBytes, groupOf, UNSCALED } from './codebook.js';
 import { blockOf, widthOf } from './mx.js';
 import { formatOf, groupSizeOf, wordsOf } from './qattention.js';
+import { runOf } from './integers.js';
+import { groupOf } from './quantize.js';
 
 /**
  * How a kernel's work divides: pieces that write apart and read nothing another writes, so that any number of threads
@@ -69,6 +71,32 @@ function codebook(given: Params, values: string): Axis[] {
       units: Math.ceil(n / size),
       bytes: { [values]: 4 * size, codes: codeBytes({ n: size, bits }), scales },
       counts: { n: [size, n] },
+/** As above; what a seed counts goes on from part to part. */
+function integers(given: Params, values: string, alone: boolean): Axis[] {
+  const { rows, n, axis, groupSize, scaleType } = given as Record<
+    'rows' | 'n' | 'axis' | 'groupSize' | 'scaleType',
+    number
+  >;
+  const { codes, words } = runOf(given);
+  const scale = scaleType ? 2 : 4;
+  const bytesOf = (lines: number, length: number, groups: number) => ({
+    [values]: 4 * lines * length,
+    codes: 4 * lines * Math.ceil(length / codes) * words,
+    scales: scale * lines * groups,
+    minima: scale * lines * groups,
+    ...(alone && { lows: 4 * lines * groups, highs: 4 * lines * groups, first: lines * length }),
+  });
+  if (!axis) return byRows(rows, bytesOf(1, n, Math.ceil(n / groupOf(given))));
+  const whole = !groupSize || groupSize >= rows;
+  if (whole && alone) return [];
+  // Whole groups and whole runs of codes.
+  let unit = whole ? codes : groupSize;
+  while (unit % codes) unit += groupSize;
+  return [
+    {
+      units: Math.ceil(rows / unit),
+      bytes: bytesOf(n, unit, whole ? 0 : unit / groupSize),
+      counts: { rows: [unit, rows] },
     },
   ];
 }
@@ -179,6 +207,8 @@ export const splits: Readonly<Record<string, Split>> = {
   outliers_extract_f32: ({ rows, n, k }) => byRows(rows!, { x: 4 * n!, values: 4 * k!, indices: 4 * k!, rest: 4 * n! }),
   outliers_restore_f32: ({ rows, n, k }) =>
     byRows(rows!, { rest: 4 * n!, values: 4 * k!, indices: 4 * k!, out: 4 * n! }),
+  quantize_integers_f32: (given) => integers(given, 'x', true),
+  dequantize_integers_f32: (given) => integers(given, 'out', false),
   hadamard_f32: ({ rows, n }) => byRows(rows!, { x: 4 * n!, out: 4 * n! }),
   hadamard_mixed_f32: ({ rows, n, inner }) => byRows(rows!, { x: 4 * n! * inner!, out: 4 * n! * inner! }),
   rotate_f32: ({ rows, n }) => byRows(rows!, { x: 4 * n!, out: 4 * n! }),

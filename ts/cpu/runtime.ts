@@ -1,4 +1,4 @@
-import { ARRAY_OF, type Contract, type TypedArray } from '../contract.js';
+import { ARRAY_OF, type Contract, dtypeOf, type Params, type TypedArray } from '../contract.js';
 import { LanewiseUnsupportedError, message } from '../errors.js';
 import { parts } from '../parts.js';
 import { integer, MAX_U32 } from '../validate.js';
@@ -188,8 +188,9 @@ export function family<Kernels extends object>(
     const offsets: Record<string, number> = {};
     const placed: [name: string, offset: number, given: TypedArray | undefined][] = [];
     let end = align(top);
-    for (const [name, { dtype, role, optional }] of Object.entries(contract.arrays)) {
-      const type = ARRAY_OF[dtype];
+    for (const [name, declared] of Object.entries(contract.arrays)) {
+      const { role, optional } = declared;
+      const type = ARRAY_OF[dtypeOf(declared, params)];
       const length = lengths[name]!;
       const given = arrays[name];
       if (given === undefined) {
@@ -211,12 +212,13 @@ export function family<Kernels extends object>(
       end = align(end + length * type.BYTES_PER_ELEMENT);
       if (end > MAX_U32) throw new RangeError(message(kernel, name, 'arrays that fit 4 GiB of memory together', end));
     }
-    checkOverlap(contract, offsets, lengths);
+    checkOverlap(contract, params, offsets, lengths);
     contract.checkData?.(params, arrays);
     instance ??= instantiate(memory());
     reserve(end - align(top));
     const now = memory().buffer as ArrayBuffer;
-    const view = (name: string) => new ARRAY_OF[contract.arrays[name]!.dtype](now, offsets[name]!, lengths[name]!);
+    const view = (name: string) =>
+      new ARRAY_OF[dtypeOf(contract.arrays[name]!, params)](now, offsets[name]!, lengths[name]!);
     for (const [name, offset, given] of placed)
       if (offset >= 0 && given && contract.arrays[name]!.role === 'in') view(name).set(given);
     const list = code.parameters[kernel]!.split(' ');
@@ -248,10 +250,10 @@ function checkPointers(
   const lengths = contract.lengths(given);
   const views: Record<string, TypedArray> = {};
   const offsets: Record<string, number> = {};
-  for (const [name, { dtype, optional }] of Object.entries(contract.arrays)) {
+  for (const [name, declared] of Object.entries(contract.arrays)) {
     const offset = given[name]!;
-    if (offset === 0 && (optional || lengths[name] === 0)) continue;
-    const type = ARRAY_OF[dtype];
+    if (offset === 0 && (declared.optional || lengths[name] === 0)) continue;
+    const type = ARRAY_OF[dtypeOf(declared, given)];
     integer(contract.kernel, name, offset, 0);
     if (offset % type.BYTES_PER_ELEMENT)
       throw new RangeError(
@@ -265,18 +267,19 @@ function checkPointers(
     views[name] = new type(buffer as ArrayBuffer, offset, lengths[name]!);
     offsets[name] = offset;
   }
-  checkOverlap(contract, offsets, lengths);
+  checkOverlap(contract, given, offsets, lengths);
   contract.checkData?.(given, views);
 }
 
 /** What a kernel writes must not lie in what it reads, save where the contract says in place. */
 function checkOverlap(
   contract: Contract<any>,
+  params: Params,
   offsets: Readonly<Record<string, number>>,
   lengths: Readonly<Record<string, number>>,
 ): void {
   const end = (name: string) =>
-    offsets[name]! + lengths[name]! * ARRAY_OF[contract.arrays[name]!.dtype].BYTES_PER_ELEMENT;
+    offsets[name]! + lengths[name]! * ARRAY_OF[dtypeOf(contract.arrays[name]!, params)].BYTES_PER_ELEMENT;
   const named = Object.keys(contract.arrays).filter((name) => offsets[name] !== undefined && lengths[name]);
   for (const name of named) {
     const { role, inPlace } = contract.arrays[name]!;

@@ -1,4 +1,4 @@
-import { ARRAY_OF, type Contract, type Params } from '../contract.js';
+import { ARRAY_OF, type Contract, dtypeOf, type Params } from '../contract.js';
 import { LanewiseDeviceLostError, LanewiseUnsupportedError, message } from '../errors.js';
 import { finite, integer } from '../validate.js';
 
@@ -117,7 +117,8 @@ export interface GpuKernelFactory<Options, Constants extends keyof Options> {
 }
 
 /** Bytes per element as they lie in a GPU buffer. */
-const bytesOf = (contract: Contract<any>, array: string) => ARRAY_OF[contract.arrays[array]!.dtype].BYTES_PER_ELEMENT;
+const bytesOf = (contract: Contract<any>, array: string, params: Params) =>
+  ARRAY_OF[dtypeOf(contract.arrays[array]!, params)].BYTES_PER_ELEMENT;
 
 /** Devices we have seen lost: WebGPU only tells asynchronously. */
 const lost = new WeakMap<GPUDevice, { reason?: string }>();
@@ -295,7 +296,7 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
           throw new TypeError(message(name, array, 'GPUBuffer or { buffer, offset, size }', value));
         }
         // WebGPU binds whole 4-byte words and no empty range.
-        const bytes = Math.max(4, Math.ceil((lengths[array]! * bytesOf(contract, array)) / 4) * 4);
+        const bytes = Math.max(4, Math.ceil((lengths[array]! * bytesOf(contract, array, params)) / 4) * 4);
         resolved[array] = resolve(
           name,
           array,

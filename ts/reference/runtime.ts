@@ -1,4 +1,4 @@
-import { ARRAY_OF, type Contract, type Params, type TypedArray } from '../contract.js';
+import { ARRAY_OF, type Contract, dtypeOf, type Params, type TypedArray } from '../contract.js';
 import { message } from '../errors.js';
 
 /** The contract's numbers, after it has checked them, the arrays' kinds and lengths, and the data. */
@@ -9,10 +9,11 @@ export function checked<O>(
 ): Params {
   const params = contract.params(options);
   const lengths = contract.lengths(params);
-  for (const [name, { dtype, role, optional }] of Object.entries(contract.arrays)) {
+  for (const [name, declared] of Object.entries(contract.arrays)) {
+    const { role, optional } = declared;
     const array = arrays[name];
     if (array === undefined && (role !== 'in' || optional || lengths[name] === 0)) continue;
-    const type = ARRAY_OF[dtype];
+    const type = ARRAY_OF[dtypeOf(declared, params)];
     const expected = `${type.name} of length ${lengths[name]}`;
     if (!(array instanceof type)) throw new TypeError(message(contract.kernel, name, expected, array));
     if (array.length !== lengths[name]) throw new RangeError(message(contract.kernel, name, expected, array));

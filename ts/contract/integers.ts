@@ -1,0 +1,167 @@
+import type { Contract, Params, TypedArray } from '../contract.js';
+import { message } from '../errors.js';
+import { elements, integer, options, word } from '../validate.js';
+import { AXES, groupOf } from './quantize.js';
+
+/**
+ * Every integer format a cache is kept in. 2, 4 and 8 bits are those of `quantize_f32` (ts/contract/quantize.ts), bit for
+ * bit; the others lie along their group likewise, in 32-bit words, and each line (row, or column) starts a word:
+ *
+ *     1 bit       a word holds 32 codes, the first in bit 0
+ *     3 bits      32 codes take three words          bit 31 ............... bit 0
+ *                 word 0: their low two bits          15 15 14 14 ... 1 1 0 0
+ *                 word 1                              31 31 30 30 ... 17 17 16 16
+ *                 word 2: their third bits            31 30 29 ........... 2 1 0
+ *                 a line takes 3·ceil(length/32) words
+ *     1.6 bits    ternary codes plus 1 as digits 0, 1, 2; a word holds 20, five to a byte in base 3:
+ *                 byte b = d[b] + 3·d[4+b] + 9·d[8+b] + 27·d[12+b] + 81·d[16+b]
+ *                 so that four neighbours are one digit of all four bytes. A line takes ceil(length/20) words.
+ *
+ * Bits, and digits, past the last code are 0.
+ */
+export interface IntegerOptions {
+  /** Rows of x (tokens). */
+  rows: number;
+  /** Values per row (channels). */
+  n: number;
+  /** Bits per code: 1, 2, 3, 4 or 8; ternary: 2, or 1.6 for five to a byte. */
+  bits: number;
+  /** Consecutive values that share a scale: a multiple of 16 from 16 to 256, or the whole axis (0, or at least its length). */
+  groupSize: number;
+  /**
+   * `affine`: a scale and a minimum for each group. `symmetric`: a scale, codes around 0 (1 bit: a sign, and the mean of |x|
+   * as scale). `ternary`: codes −1, 0, 1, and the mean of |x| as scale (BitNet b1.58).
+   */
+  scheme: 'affine' | 'symmetric' | 'ternary';
+  /** `row`: a group runs along a row (per token). `column`: down a column (per channel). */
+  axis: 'row' | 'column';
+  /** What scales and minima are stored in. Default `f32`. Codes belong to the stored, rounded ones. */
+  scaleType?: 'f32' | 'f16';
+}
+
+export interface RoundingOptions {
+  /** Rounds at random: up with the probability that the fraction says. 1 to 2^32 − 1; left out or 0: to nearest. */
+  seed?: number;
+  /** Number of x's first value in the random sequence (modulo 2^32). Default 0: a later call goes on where this one ended. */
+  first?: number;
+}
+
+export type QuantizeIntegersOptions = IntegerOptions & RoundingOptions;
+
+export const SCHEMES = ['affine', 'symmetric', 'ternary'] as const;
+export const SCALE_TYPES = ['f32', 'f16'] as const;
+const TERNARY = 2;
+
+const QUANTIZE = 'quantize_integers_f32';
+const DEQUANTIZE = 'dequantize_integers_f32';
+
+const BITS = (scheme: number) => (scheme === TERNARY ? '1.6 or 2' : '1, 2, 3, 4 or 8');
+
+/** In a kernel's arguments, 1.6 bits are `bits` 1 and the ternary scheme, which has no other use for 1. */
+function params(kernel: string, o: IntegerOptions): Params {
+  const { rows, n, bits, groupSize, scheme: name, axis, scaleType = 'f32' } = options(kernel, o);
+  const scheme = word(kernel, 'scheme', name, SCHEMES);
+  if (scheme === TERNARY && bits === 1) throw new RangeError(message(kernel, 'bits', BITS(scheme), bits));
+  return {
+    rows,
+    n,
+    bits: scheme === TERNARY && bits === 1.6 ? 1 : bits,
+    groupSize,
+    scheme,
+    axis: word(kernel, 'axis', axis, AXES),
+    scaleType: word(kernel, 'scaleType', scaleType, SCALE_TYPES),
+  };
+}
+
+/** What does not depend on the axes, and is fixed at compile on a GPU. */
+export function checkFormat(kernel: string, { bits, scheme, axis, scaleType }: Params): void {
+  integer(kernel, 'scheme', scheme, 0, 2);
+  if (typeof bits !== 'number') throw new TypeError(message(kernel, 'bits', BITS(scheme!), bits));
+  if (!(scheme === TERNARY ? [1, 2] : [1, 2, 3, 4, 8]).includes(bits))
+    throw new RangeError(message(kernel, 'bits', BITS(scheme!), bits));
+  integer(kernel, 'axis', axis, 0, 1);
+  integer(kernel, 'scaleType', scaleType, 0, 1);
+}
+
+/** Codes that share words with no others, and the words they take. */
+export function runOf({ bits, scheme }: Params): { codes: number; words: number } {
+  if (scheme === TERNARY && bits === 1) return { codes: 20, words: 1 };
+  if (bits === 3) return { codes: 32, words: 3 };
+  return { codes: 32 / bits!, words: 1 };
+}
+
+/** Groups of affine formats have minima; the rest is told by scales. */
+const isAffine = ({ scheme }: Params) => scheme === 0;
+
+function lengths(kernel: string, p: Params) {
+  checkFormat(kernel, p);
+  const rows = integer(kernel, 'rows', p.rows, 0);
+  const n = integer(kernel, 'n', p.n, 1);
+  const length = p.axis ? rows : n;
+  const size = integer(kernel, 'groupSize', p.groupSize, 0);
+  if (size !== 0 && size < length && (size % 16 !== 0 || size > 256))
+    throw new RangeError(
+      message(kernel, 'groupSize', `multiple of 16 in [16, 256], or the whole axis (0, or at least ${length})`, size),
+    );
+  const x = elements(kernel, 'x', rows, n);
+  if (x === 0) return { x, codes: 0, scales: 0, minima: 0 };
+  const { codes, words } = runOf(p);
+  const lines = p.axis ? n : rows;
+  const scales = Math.ceil(length / groupOf(p)) * lines;
+  return { x, codes: Math.ceil(length / codes) * words * lines, scales, minima: isAffine(p) ? scales : 0 };
+}
+
+type Arrays = Readonly<Record<string, TypedArray | undefined>>;
+
+/** An affine group is nothing without its minimum; only others may leave the array out. */
+function checkMinima(kernel: string, p: Params, { minima }: Arrays): void {
+  const length = lengths(kernel, p).minima;
+  const type = p.scaleType ? 'Uint16Array' : 'Float32Array';
+  if (length && !minima) throw new TypeError(message(kernel, 'minima', `${type} of length ${length}`, minima));
+}
+
+const stored = (role: 'in' | 'out') =>
+  ({
+    scales: { dtype: 'f32', dtypeIf: { scaleType: 'f16' }, role },
+    minima: { dtype: 'f32', dtypeIf: { scaleType: 'f16' }, role, optional: true },
+  }) as const;
+
+export const quantize_integers_f32: Contract<QuantizeIntegersOptions> = {
+  kernel: QUANTIZE,
+  arrays: {
+    x: { dtype: 'f32', role: 'in' },
+    codes: { dtype: 'u32', role: 'out' },
+    ...stored('out'),
+    lows: { dtype: 'f32', role: 'in', optional: true },
+    highs: { dtype: 'f32', role: 'in', optional: true },
+  },
+  params(o) {
+    const { seed = 0, first = 0 } = options(QUANTIZE, o);
+    return { ...params(QUANTIZE, o), seed, first };
+  },
+  lengths(p) {
+    const all = lengths(QUANTIZE, p);
+    integer(QUANTIZE, 'seed', p.seed, 0);
+    integer(QUANTIZE, 'first', p.first, 0);
+    return { ...all, lows: all.minima, highs: all.scales };
+  },
+  checkData(p, arrays) {
+    checkMinima(QUANTIZE, p, arrays);
+    const { lows, highs } = arrays;
+    const { scales } = lengths(QUANTIZE, p);
+    const expected = `Float32Array of length ${scales}`;
+    if (lows?.length && !highs) throw new TypeError(message(QUANTIZE, 'highs', expected, highs));
+    if (highs?.length && isAffine(p) && !lows) throw new TypeError(message(QUANTIZE, 'lows', expected, lows));
+  },
+};
+
+export const dequantize_integers_f32: Contract<IntegerOptions> = {
+  kernel: DEQUANTIZE,
+  arrays: { codes: { dtype: 'u32', role: 'in' }, ...stored('in'), out: { dtype: 'f32', role: 'out' } },
+  params: (o) => params(DEQUANTIZE, o),
+  lengths(p) {
+    const { x, ...rest } = lengths(DEQUANTIZE, p);
+    return { ...rest, out: x };
+  },
+  checkData: (p, arrays) => checkMinima(DEQUANTIZE, p, arrays),
+};

@@ -1,0 +1,47 @@
+import {
+  dequantize_integers_f32,
+  type IntegerOptions,
+  type QuantizeIntegersOptions,
+  quantize_integers_f32,
+} from '../contract/integers.js';
+import * as code from '../generated/cpu/integers.js';
+import type { QuantizedIntegers, Range } from '../reference/integers.js';
+import { family, type Instance, type InstantiateOptions } from './runtime.js';
+
+export { type QuantileOptions, quantileRanges } from '../quantiles.js';
+export type { IntegerOptions, QuantizedIntegers, QuantizeIntegersOptions, Range };
+export type IntegersKernels = Instance<code.Kernels>;
+
+const integersFamily = family<code.Kernels>(code, { quantize_integers_f32, dequantize_integers_f32 });
+
+/** The kernels inside your own memory: byte offsets, no copy, no allocation by us. */
+export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => IntegersKernels =
+  integersFamily.instantiate;
+
+/** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
+export const preload = integersFamily.preload;
+
+/**
+ * x as integer codes of any format, with a scale (and, when affine, a minimum) for each group: searched, or made of a given
+ * `range`. f16 scales are bits in a Uint16Array.
+ */
+export function quantize(
+  x: Float32Array,
+  { range, out, ...options }: QuantizeIntegersOptions & { range?: Range; out?: Partial<QuantizedIntegers> },
+): QuantizedIntegers {
+  const lengths = quantize_integers_f32.lengths(quantize_integers_f32.params(options));
+  const minima =
+    options.scheme === 'affine' && !out?.minima
+      ? { minima: new (options.scaleType === 'f16' ? Uint16Array : Float32Array)(lengths.minima!) }
+      : {};
+  const arrays = { x, ...minima, ...out, ...range };
+  return integersFamily.run(quantize_integers_f32, arrays, options) as unknown as QuantizedIntegers;
+}
+
+/** code · scale + minimum (not affine: code · scale; 1 bit symmetric: ±scale). */
+export function dequantize(
+  { codes, scales, minima }: QuantizedIntegers,
+  { out, ...options }: IntegerOptions & { out?: Float32Array },
+): Float32Array {
+  return integersFamily.run(dequantize_integers_f32, { codes, scales, minima, out }, options).out as Float32Array;
+}
