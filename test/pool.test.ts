@@ -223,6 +223,7 @@ const shapes: Shapes[] = [
       indices: Uint32Array.from({ length: rows * k }, (_, i) => ((i % k) * 31 + i) % n),
     }),
   ],
+  [
     'quantize_integers_f32',
     each(ROWS, (rows) => integerFormats.map((o, i) => ({ ...o, rows, seed: i % 3, first: i }))),
     x,

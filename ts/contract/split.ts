@@ -1,8 +1,8 @@
 import type { Params } from '../contract.js';
-import { codeBytes, groupOf, UNSCALED } from './codebook.js';
+import { codeBytes, groupOf as codebookGroupOf, UNSCALED } from './codebook.js';
+import { runOf } from './integers.js';
 import { blockOf, widthOf } from './mx.js';
 import { formatOf, groupSizeOf, wordsOf } from './qattention.js';
-import { runOf } from './integers.js';
 import { groupOf } from './quantize.js';
 
 /**
@@ -57,10 +57,11 @@ const microscaled = (given: Params, values: string): Axis[] => {
   const codes = Math.ceil((n * widthOf(given)) / 8);
   return byRows(rows, { [values]: 4 * n, codes, scales: Math.ceil(n / blockOf(given)) });
 };
+
 /** By rows; a single row (blocks in flattened order) by its groups, which are whole bytes of codes. */
 function codebook(given: Params, values: string): Axis[] {
   const { rows, n, bits, scale, tables } = given as Record<'rows' | 'n' | 'bits' | 'scale' | 'tables', number>;
-  const size = groupOf(given);
+  const size = codebookGroupOf(given);
   const scales = scale === UNSCALED ? 0 : 4;
   if (rows !== 1)
     return byRows(rows, { [values]: 4 * n, codes: codeBytes(given), scales: scales * Math.ceil(n / size) });
@@ -71,6 +72,10 @@ function codebook(given: Params, values: string): Axis[] {
       units: Math.ceil(n / size),
       bytes: { [values]: 4 * size, codes: codeBytes({ n: size, bits }), scales },
       counts: { n: [size, n] },
+    },
+  ];
+}
+
 /** As above; what a seed counts goes on from part to part. */
 function integers(given: Params, values: string, alone: boolean): Axis[] {
   const { rows, n, axis, groupSize, scaleType } = given as Record<
