@@ -2,17 +2,22 @@
 import { attentionScratchBytes } from '../../ts/contract/attention.js';
 import { quantizedAttentionScratchBytes, STORED_SCHEMES } from '../../ts/contract/qattention.js';
 import { instantiate } from '../../ts/cpu/attention.js';
+import { codebookQuantize, lloydMax, NF4 } from '../../ts/cpu/codebook.js';
 import { hadamard } from '../../ts/cpu/hadamard.js';
+import { quantize } from '../../ts/cpu/integers.js';
 import { mxQuantize } from '../../ts/cpu/mx.js';
-import { instantiate as instantiateQuantized, type Stored } from '../../ts/cpu/qattention.js';
-import { quantize } from '../../ts/cpu/quantize.js';
+import { instantiate as instantiateQuantized, type Stored, type StoredScheme } from '../../ts/cpu/qattention.js';
+
 import { parameters } from '../../ts/generated/cpu/qattention.js';
 import { type Attention, SHAPE } from './model.js';
 
 /** How keys, or values, are kept. */
 export interface Side {
-  scheme: 'affine' | 'symmetric' | 'mxfp4';
+  scheme: StoredScheme;
   bits: number;
+  /** The values of a codebook's codes; they are scaled by `absmax`, or by `rms`. */
+  table?: Float32Array;
+  scale?: 'absmax' | 'rms';
   /** `column`: per channel, in runs of groupSize positions. */
   axis?: 'row' | 'column';
   groupSize: number;
@@ -45,11 +50,21 @@ function byHead(x: Float32Array, count: number): Float32Array {
   return out;
 }
 
-function encode(x: Float32Array, { scheme, bits, axis = 'row', groupSize }: Side): Stored {
+/** Rows of whole words, as words. */
+const words = (codes: Uint8Array) => new Uint32Array(codes.buffer, codes.byteOffset, codes.length / 4);
+
+function encode(x: Float32Array, { scheme, bits, axis = 'row', groupSize, table, scale }: Side): Stored {
   const shape = { rows: kvHeads * context, n: headDim };
-  if (scheme !== 'mxfp4') return quantize(x, { ...shape, bits, groupSize, scheme, axis });
-  const { codes, scales } = mxQuantize(x, { ...shape, format: 'mxfp4' });
-  return { codes: new Uint32Array(codes.buffer, codes.byteOffset, codes.length / 4), exponents: scales };
+  if (scheme === 'mxfp4') {
+    const { codes, scales } = mxQuantize(x, { ...shape, format: 'mxfp4' });
+    return { codes: words(codes), exponents: scales };
+  }
+  if (scheme === 'codebook') {
+    const { codes, scales } = codebookQuantize(x, table!, { ...shape, bits, groupSize, scale });
+    return { codes: words(codes), scales, table };
+  }
+  const { codes, scales, minima } = quantize(x, { ...shape, bits, groupSize, scheme, axis });
+  return { codes, scales: scales as Float32Array, minima: minima as Float32Array | undefined };
 }
 
 export interface Measured {
@@ -107,15 +122,16 @@ export function measured({ keys, values, recent = 0, rotated = false }: CacheFor
     let attend: (position: number) => void;
     if (keys && values) {
       const stored = { k: encode(K, keys), v: encode(V, values) };
-      const bytes = Object.values(stored).flatMap((side) => Object.values(side) as Uint8Array[]);
+      const bytes = Object.values(stored).flatMap((side) => Object.values(side).filter(Boolean) as Uint8Array[]);
       bits = (8 * bytes.reduce((sum, { byteLength }) => sum + byteLength, 0)) / (K.length + V.length);
       const given: Record<string, number> = { heads, kvHeads, headDim, valueDim: headDim, scale, lse, scratch };
       for (const [side, { scheme, bits: width, axis = 'row', groupSize }] of Object.entries({ k: keys, v: values })) {
-        const { codes, scales, minima, exponents } = stored[side as 'k' | 'v'];
+        const { codes, scales, minima, exponents, table } = stored[side as 'k' | 'v'];
         given[`${side}Codes`] = arena.place(codes);
         given[`${side}Scales`] = arena.place(scales);
         given[`${side}Minima`] = arena.place(minima);
         given[`${side}Exponents`] = arena.place(exponents);
+        given[`${side}Table`] = arena.place(table);
         given[`${side}Scheme`] = STORED_SCHEMES.indexOf(scheme);
         given[`${side}Bits`] = width;
         given[`${side}Axis`] = Number(axis === 'column');
@@ -167,6 +183,10 @@ const perToken = (bits: number, scheme: 'affine' | 'symmetric' = 'affine', group
   groupSize,
 });
 const perChannel = (bits: number): Side => ({ scheme: 'affine', bits, axis: 'column', groupSize: RUN });
+const both = (side: Side) => ({ keys: side, values: side });
+const nf4: Side = { scheme: 'codebook', bits: 4, table: NF4, groupSize: 64 };
+const lloyd: Side = { scheme: 'codebook', bits: 4, table: lloydMax(4), scale: 'rms', groupSize: 64 };
+const mxfp4: Side = { scheme: 'mxfp4', bits: 4, groupSize: 32 };
 /** Values that cost nothing, beside keys under test. */
 const values8 = perToken(8, 'symmetric', 64);
 
@@ -185,25 +205,20 @@ export const cacheFormats: CacheFormat[] = [
   { name: 'K 4 bit per channel, V 8', keys: perChannel(4), values: values8, yardstick: 0.0009 },
   { name: 'KIVI 4/4', keys: perChannel(4), values: perToken(4), yardstick: 0.0022 },
   { name: 'KIVI 4/4, 64 recent in f32', keys: perChannel(4), values: perToken(4), recent: 64 },
+  { name: 'KIVI 3/3', keys: perChannel(3), values: perToken(3) },
   { name: 'KIVI 2/2', keys: perChannel(2), values: perToken(2), yardstick: 0.05 },
   { name: 'KIVI 2/2, 64 recent in f32', keys: perChannel(2), values: perToken(2), recent: 64 },
   { name: 'KIVI 2/2, 128 recent in f32', keys: perChannel(2), values: perToken(2), recent: 128 },
+  { name: 'MXFP4', ...both(mxfp4) },
+  { name: 'MXFP4, rotated', ...both(mxfp4), rotated: true },
+  { name: 'NF4', ...both(nf4) },
+  { name: 'Lloyd-Max 4 bit, rotated (TurboQuant style)', ...both(lloyd), rotated: true },
+  { name: '4/4 symmetric, rotated (llama.cpp style)', ...both(perToken(4, 'symmetric', 32)), rotated: true },
   {
-    name: 'MXFP4',
-    keys: { scheme: 'mxfp4', bits: 4, groupSize: 32 },
-    values: { scheme: 'mxfp4', bits: 4, groupSize: 32 },
-  },
-  {
-    name: 'MXFP4, rotated',
-    keys: { scheme: 'mxfp4', bits: 4, groupSize: 32 },
-    values: { scheme: 'mxfp4', bits: 4, groupSize: 32 },
+    name: '3/3 bit per token symmetric, rotated',
+    ...both(perToken(3, 'symmetric', 64)),
     rotated: true,
-  },
-  {
-    name: '4/4 symmetric, rotated (llama.cpp style)',
-    keys: perToken(4, 'symmetric', 32),
-    values: perToken(4, 'symmetric', 32),
-    rotated: true,
+    yardstick: 0.031,
   },
   {
     name: '2/2 bit per token symmetric, rotated',
