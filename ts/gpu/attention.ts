@@ -113,7 +113,18 @@ function decodeSteps({ params }: { params: Params }): Step[] {
  * `attentionDecode.lengths(...)` says how much scratch (f32) that takes: nothing, and no buffer, up to 128 keys.
  */
 export const attentionDecode: GpuKernelFactory<AttentionDecodeOptions, Dimensions> = byDimension(
-  { contract: attention_decode_f32, lengths: decodeLengths, steps: decodeSteps },
+  {
+    contract: attention_decode_f32,
+    lengths: decodeLengths,
+    steps: decodeSteps,
+    // A split past the last key gives the empty state.
+    dynamic: {
+      from: { field: 'fromKey', most: 'to' },
+      to: { field: 'toKey', least: 'from' },
+      scale: { field: 'scale' },
+      softcap: { field: 'softcap' },
+    },
+  },
   decodeScalar,
   decodeVec4,
 );
