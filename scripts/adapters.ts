@@ -75,7 +75,9 @@ function take(host: string, result: Result): void {
 await Promise.all(
   Array.from({ length: 2 }, async () => {
     for (let task = tasks.shift(); task; task = tasks.shift()) {
+      const began = performance.now();
       for (const result of await task.run()) take(task.host, result);
+      console.log(`${task.host}, ${task.title}: ${((performance.now() - began) / 1000).toFixed(0)} s`);
     }
   }),
 );
