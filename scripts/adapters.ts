@@ -1,122 +1,96 @@
-/** `npm run test:adapters`: the conformance suite on every WebGPU implementation this machine can have; prints the matrix. */
-import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+/**
+ * `npm run test:adapters`: conformance on every WebGPU implementation this machine can have: Dawn (Tint) in Node and wgpu (Naga)
+ * in Deno, on SwiftShader and Mesa's lavapipe. Prints kernel × implementation × level. Chromium: test/browser.test.ts.
+ */
+import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
-import { build } from 'esbuild';
-import type { Conformance } from '../test/adapters/conform.js';
-import { vulkanEnvironment } from '../test/lib/vulkan.js';
-import { root } from './house.js';
+import type { Result } from '../test/adapters/conform.js';
+import { specs } from '../test/generated/registry.js';
+import { allHosts, start } from '../test/lib/hosts.js';
 
-interface Host {
-  name: string;
-  /** Why it cannot be had here, if it cannot. */
-  missing?: string;
-  command: string;
-  args: string[];
-  env?: Record<string, string>;
+const hosts = await allHosts();
+
+/** `--quick`: every shader through both compilers and few cases; else `--cases N` of each kernel (12; 0: all). */
+const { values } = parseArgs({
+  options: { quick: { type: 'boolean' }, cases: { type: 'string', default: '12' }, kernels: { type: 'string' } },
+});
+const most = values.quick ? '3' : values.cases;
+const kernels = Object.values(specs as Record<string, { default: object }>)
+  .flatMap((file) => Object.keys(file.default))
+  .filter((kernel) => !values.kernels || values.kernels.split(',').includes(kernel));
+
+interface Task {
+  host: string;
+  title: string;
+  run: () => Promise<Result[]>;
 }
 
-const script = join(root, 'build/conform.js');
-
-await build({
-  absWorkingDir: root,
-  entryPoints: ['test/adapters/conform.ts'],
-  outfile: script,
-  bundle: true,
-  format: 'esm',
-  platform: 'node',
-  external: ['webgpu'],
-  banner: { js: "import process from 'node:process';" },
-  logLevel: 'warning',
-});
-
-const environment = await vulkanEnvironment();
-const folder = join(root, 'test/adapters');
-if (!existsSync(join(folder, 'node_modules')))
-  execFileSync('npm', ['ci', '--prefix', folder, '--no-audit', '--no-fund'], { stdio: 'inherit' });
-const deno = join(folder, 'node_modules/@deno/linux-x64-glibc/deno');
-const lavapipe = join(root, '../shared/tools/lavapipe');
-// wgpu takes Debian 12's lavapipe, which Dawn refuses.
-const debianLavapipe = '/usr/share/vulkan/icd.d/lvp_icd.x86_64.json';
-
-const denoArgs = ['run', '--allow-all', '--no-config', '--unstable-webgpu', script];
-const hosts: Host[] = [
-  {
-    name: "Dawn in Node, the system's drivers and SwiftShader",
-    command: process.execPath,
-    args: [script],
-    env: environment,
-  },
-  {
-    name: 'Dawn in Node, lavapipe (Mesa 25)',
-    command: lavapipe,
-    args: ['node', script],
-    missing: existsSync(lavapipe) ? undefined : `no ${lavapipe}`,
-  },
-  {
-    name: 'wgpu and Naga in Deno, SwiftShader',
-    command: deno,
-    args: denoArgs,
-    env: { ...environment, VK_DRIVER_FILES: environment.VK_ADD_DRIVER_FILES ?? '' },
-  },
-  {
-    name: "wgpu and Naga in Deno, lavapipe (Debian's Mesa)",
-    command: deno,
-    args: denoArgs,
-    env: { ...environment, VK_DRIVER_FILES: debianLavapipe },
-    missing: existsSync(debianLavapipe) ? undefined : `no ${debianLavapipe} (apt-get install mesa-vulkan-drivers)`,
-  },
-];
-
-const table = new Table({
-  head: ['host', 'implementation', 'kernels', 'result'],
-  style: { head: [], border: [], compact: true },
-});
+// Short processes for both cores: per host the compile check, then the kernels in shards.
+const SHARDS = 4;
+const tasks: Task[] = [];
 let failed = 0;
-for (const { name, missing, command, args, env } of hosts) {
-  if (missing) {
-    table.push([name, '', '', `not here: ${missing}`]);
+for (const host of hosts) {
+  if (host.missing) {
+    console.log(`${host.name}: not here: ${host.missing}`);
     continue;
   }
-  console.log(`${name} ...`);
-  const { stdout, stderr, status } = spawnSync(command, args, {
-    encoding: 'utf8',
-    cwd: root,
-    env: { ...process.env, ...env },
-    maxBuffer: 1 << 26,
-  });
-  const lines = stdout.split('\n').filter((line) => line.startsWith('{'));
-  if (!lines.length || status !== 0) {
-    failed++;
-    table.push([
-      name,
-      '',
-      '',
-      `FAILED to run: ${(stderr || stdout).trim().split('\n').slice(-3).join(' ').slice(0, 300)}`,
-    ]);
-  }
-  for (const line of lines) {
-    const result = JSON.parse(line) as Conformance & { reason?: string };
-    if (result.reason) {
-      table.push([name, '', '', `not here: ${result.reason}`]);
-      continue;
-    }
-    const wrong = Object.entries(result.faults);
-    for (const [kernel, faults] of wrong)
-      console.log(`${name}, ${result.implementation}, ${kernel}:\n  ${faults.slice(0, 5).join('\n  ')}`);
-    for (const error of new Set(result.errors))
-      console.log(`${name}, ${result.implementation}: uncaptured error: ${error}`);
-    if (wrong.length || result.errors.length) failed++;
-    table.push([
-      name,
-      result.implementation,
-      result.kernels,
-      wrong.length || result.errors.length
-        ? `WRONG: ${wrong.map(([kernel]) => kernel).join(', ') || 'errors'}`
-        : 'all right',
-    ]);
+  if (!values.kernels) tasks.push({ host: host.name, title: 'every shader', run: () => start(host, ['--compile']) });
+  for (let shard = 0; shard < SHARDS; shard++) {
+    const own = kernels.filter((_, i) => i % SHARDS === shard);
+    if (!own.length) continue;
+    const args = ['--kernels', own.join(), ...(most === '0' ? [] : ['--cases', most])];
+    tasks.push({ host: host.name, title: own.join(', '), run: () => start(host, args) });
   }
 }
+
+/** Kernel → implementation → what its cell says. */
+const matrix = new Map<string, Map<string, string>>(kernels.map((kernel) => [kernel, new Map()]));
+const columns: string[] = [];
+
+function take(host: string, result: Result): void {
+  if ('reason' in result) {
+    console.log(`${host}: not here: ${result.reason}`);
+    return;
+  }
+  if ('compiled' in result) {
+    const { compiled, absent, faults } = result;
+    if (faults.length) failed++;
+    console.log(`${host}: ${compiled} entry points compile${absent.length ? `; without ${absent.join(', ')}` : ''}`);
+    for (const fault of faults) console.log(`  WRONG ${fault}`);
+    return;
+  }
+  const column = `${host}: ${result.implementation.replace(/^gpu /, '')}`;
+  if ('errors' in result) {
+    if (result.errors.length) failed++;
+    for (const error of new Set(result.errors)) console.log(`${column}: uncaptured error: ${error}`);
+    return;
+  }
+  const { kernel, absent, faults, seconds } = result;
+  if (!columns.includes(column)) columns.push(column);
+  if (faults.length) failed++;
+  if (faults.length) console.log(`${column}, ${kernel}:\n  ${faults.slice(0, 5).join('\n  ')}`);
+  matrix.get(kernel)!.set(column, absent ? `no ${absent}` : faults.length ? 'WRONG' : `right, ${seconds.toFixed(0)} s`);
+}
+
+await Promise.all(
+  Array.from({ length: 2 }, async () => {
+    for (let task = tasks.shift(); task; task = tasks.shift()) {
+      const began = performance.now();
+      for (const result of await task.run()) take(task.host, result);
+      console.log(`${task.host}, ${task.title}: ${((performance.now() - began) / 1000).toFixed(0)} s`);
+    }
+  }),
+);
+
+const table = new Table({
+  head: ['kernel', ...columns.map((_, i) => String(i + 1))],
+  style: { head: [], border: [], compact: true },
+});
+// A kernel whose shader is the same at both levels runs at base alone.
+for (const [kernel, cells] of matrix) table.push([kernel, ...columns.map((column) => cells.get(column) ?? 'as base')]);
+console.log(columns.map((column, i) => `${i + 1}  ${column}`).join('\n'));
 console.log(table.toString());
+console.log(
+  failed ? `${failed} WRONG` : `all right (${most === '0' ? 'every case' : `at most ${most} cases`} of each kernel)`,
+);
 process.exit(failed ? 1 : 0);

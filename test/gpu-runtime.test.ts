@@ -1,10 +1,15 @@
 /** The GPU runtime: the caller's pass, buffers and device; errors before the device is touched. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { LanewiseDeviceLostError, LanewiseUnsupportedError } from '../ts/errors.js';
+import { attentionDecode } from '../ts/gpu/attention.js';
 import { hadamard } from '../ts/gpu/hadamard.js';
+import { type BindOptions, createUniformRing } from '../ts/gpu/runtime.js';
 import { softmax } from '../ts/gpu/softmax.js';
 import { softmax as softmaxHalf } from '../ts/gpu/softmax-f16.js';
+import { topk, topkScratchBytes } from '../ts/gpu/topk.js';
+import * as reference from '../ts/reference/attention.js';
 import { adapters, deviceOf } from './lib/adapters.js';
+import { random } from './lib/random.js';
 
 const { found, reason } = await adapters();
 if (reason) console.log(`GPU runtime tests skipped: ${reason}`);
@@ -136,6 +141,234 @@ describe.runIf(found.length)('WebGPU', () => {
     });
   });
 
+  describe('a call used for every token', () => {
+    const HEADS = { heads: 4, kvHeads: 2, headDim: 8 };
+
+    /** Decode attention with room for `keys`, and its answer so far. */
+    async function decoder(keys: number, extra: BindOptions = {}) {
+      const r = random(3);
+      const [q, k, v] = [r.normals(32), r.normals(2 * keys * 8), r.normals(2 * keys * 8)] as const;
+      const kernel = await attentionDecode.compile(device, { headDim: 8 });
+      const params = attentionDecode.contract.params({ ...HEADS, keys });
+      const scratch = storage(4 * Math.max(1, attentionDecode.lengths!(params).scratch!));
+      const [output, lse] = [storage(128), storage(16)];
+      const buffers = { q: storage(q), k: storage(k), v: storage(v), output, lse, scratch };
+      const call = kernel.bind(buffers, { ...HEADS, keys }, extra);
+      const want = (from: number, to: number) => reference.attentionDecode({ q, k, v }, { ...HEADS, keys, from, to });
+      return {
+        kernel,
+        call,
+        buffers,
+        async expectKeys(from: number, to: number) {
+          const { output: o, lse: l } = want(from, to);
+          const got = await readBack(output);
+          expect(Math.max(...got.map((value, i) => Math.abs(value - o[i]!)))).toBeLessThan(1e-5);
+          const gotLse = await readBack(lse);
+          expect(gotLse.every((value, i) => value === l[i] || Math.abs(value - l[i]!) < 1e-5)).toBe(true);
+        },
+      };
+    }
+
+    test('set(): any range within what was bound, without a new plan', async () => {
+      const { call, kernel, expectKeys } = await decoder(1000);
+      expect(kernel.dynamic).toEqual(['from', 'to', 'scale', 'softcap']);
+      for (const to of [1, 128, 129, 700, 0, 1000]) {
+        call.set('to', to);
+        encode(call);
+        await expectKeys(0, to);
+      }
+      call.set('from', 901);
+      encode(call);
+      await expectKeys(901, 1000);
+      expect(() => call.set('to', 1001)).toThrow(
+        /^attention_decode_f32: "to" expected integer in \[901, 1000\], got 1001$/,
+      );
+      expect(() => call.set('to', 900)).toThrow(RangeError);
+      expect(() => call.set('from', 1001)).toThrow(RangeError);
+      expect(() => call.set('heads', 2)).toThrow(/"set" expected from or to or scale or softcap/);
+      call.destroy();
+    });
+
+    test('update(): plans anew within the bound buffers, and refuses more', async () => {
+      const { call, expectKeys } = await decoder(1000);
+      for (const to of [1000, 100, 0, 999]) {
+        call.update({ to });
+        encode(call);
+        await expectKeys(0, to);
+      }
+      expect(() => call.update({ keys: 1001 })).toThrow(
+        /^attention_decode_f32: "k" expected at most the 64000 bytes that were bound, got 64064$/,
+      );
+      expect(() => call.update({ to: 1001 })).toThrow(/"to" expected integer/);
+      expect(() => call.update({ headDim: 4 })).toThrow(/"headDim" expected 8, as compiled/);
+      encode(call); // a refused update leaves the call as it was
+      await expectKeys(0, 999);
+      call.destroy();
+    });
+
+    test.each([300, 1000])('a length that only the GPU knows, room for %i keys', async (keys) => {
+      const { call, kernel, expectKeys } = await decoder(keys);
+      const { buffer, offset } = call.uniformBinding;
+      for (const to of [77, 0, 299, keys]) {
+        const length = storage(Float32Array.of(0));
+        device.queue.writeBuffer(length, 0, Uint32Array.of(to));
+        const encoder = device.createCommandEncoder();
+        for (const at of call.offsetsOf('to')) encoder.copyBufferToBuffer(length, 0, buffer, offset + at, 4);
+        const pass = encoder.beginComputePass();
+        call.encode(pass);
+        pass.end();
+        device.queue.submit([encoder.finish()]);
+        await expectKeys(0, to);
+      }
+      expect(call.offsetsOf('to').length).toBe(2); // of the splits and of their merge
+      expect(call.offsetsOf('to')[0]).toBe(kernel.fieldOffset('attention_decode_f32__split', 'toKey'));
+      call.destroy();
+    });
+
+    test('a ring: one call encoded with several lengths in one submit, one write', async () => {
+      const ring = createUniformRing(device, { bytes: 2048 });
+      const kernel = await softmax.compile(device);
+      const x = storage(Float32Array.of(1, 1, 1, 1));
+      const results = [1, 2, 4].map(() => storage(16));
+      const calls = results.map((out) => kernel.bind({ x, out }, { rows: 1, n: 4 }, { uniform: ring }));
+      const encoder = device.createCommandEncoder();
+      const pass = encoder.beginComputePass();
+      for (const [i, n] of [1, 2, 4].entries()) {
+        calls[i]!.set('n', n);
+        calls[i]!.encode(pass);
+      }
+      calls[0]!.set('n', 4); // no recorded encode sees it
+      pass.end();
+      expect(ring.used).toBe(3 * 256);
+      ring.flush();
+      device.queue.submit([encoder.finish()]);
+      expect(ring.used).toBe(0);
+      expect([...(await readBack(results[0]!))]).toEqual([1, 0, 0, 0]);
+      expect([...(await readBack(results[1]!))]).toEqual([0.5, 0.5, 0, 0]);
+      expect([...(await readBack(results[2]!))]).toEqual([0.25, 0.25, 0.25, 0.25]);
+      const unused = device.createCommandEncoder().beginComputePass();
+      expect(() => {
+        for (let i = 0; i < 9; i++) calls[0]!.encode(unused);
+      }).toThrow(
+        /^createUniformRing: "bytes" expected room for every encode between two flushes \(2048 bytes are taken\)/,
+      );
+      unused.end();
+      ring.destroy();
+    });
+
+    test('binding the same buffers again makes no bind group', async () => {
+      const ring = createUniformRing(device);
+      const kernel = await softmax.compile(device);
+      const [x, out, other] = [storage(32), storage(32), storage(32)];
+      kernel.bind({ x, out }, { rows: 2, n: 4 }, { uniform: ring });
+      const spy = vi.spyOn(device, 'createBindGroup');
+      kernel.bind({ x, out }, { rows: 2, n: 4 }, { uniform: ring });
+      expect(spy).toHaveBeenCalledTimes(0);
+      kernel.bind({ x, out: other }, { rows: 2, n: 4 }, { uniform: ring });
+      expect(spy).toHaveBeenCalledTimes(1);
+      spy.mockRestore();
+    });
+
+    test('encodeIndirect: the GPU decides how many rows', async () => {
+      const kernel = await softmax.compile(device);
+      const rows = 1024;
+      const x = storage(new Float32Array(rows * 4).fill(1));
+      const out = storage(rows * 16);
+      const call = kernel.bind({ x, out }, { rows, n: 4 });
+      expect(call.rowsPerWorkgroup).toBe(256);
+      const count = storage(12 + 4, GPUBufferUsage.INDIRECT | GPUBufferUsage.COPY_DST);
+      device.queue.writeBuffer(count, 4, Uint32Array.of(Math.ceil(300 / 256), 1, 1));
+      const encoder = device.createCommandEncoder();
+      const pass = encoder.beginComputePass();
+      call.encodeIndirect(pass, count, 4);
+      pass.end();
+      device.queue.submit([encoder.finish()]);
+      const got = await readBack(out);
+      expect(got.findIndex((value) => value !== 0.25)).toBe(512 * 4); // two whole workgroups
+      expect(() => call.encodeIndirect(pass, x, 0)).toThrow(/"indirect" expected buffer with usage INDIRECT/);
+      expect(() => call.encodeIndirect(pass, count, 2)).toThrow(/"indirect.offset" expected multiple of 4/);
+      expect(() => call.encodeIndirect(pass, count, 8)).toThrow(/"indirect" expected at least 12 bytes, got 8/);
+      const { call: split } = await decoder(1000);
+      expect(split.rowsPerWorkgroup).toBeUndefined();
+      expect(() => split.encodeIndirect(pass, count, 4)).toThrow(/expected a call of one dispatch, got 2/);
+    });
+  });
+
+  describe('bind({ validate: true }) asks the device', () => {
+    const size = { rows: 2, n: 4 };
+    test('nothing wrong', async () => {
+      const kernel = await softmax.compile(device);
+      await kernel.bind({ x: storage(32), out: storage(32) }, size, { validate: true }).validated;
+    });
+    test("another device's buffer", async () => {
+      const kernel = await softmax.compile(device);
+      const { device: other } = await deviceOf((await adapters()).found[0]!, { plain: true });
+      const x = other.createBuffer({ size: 32, usage: GPUBufferUsage.STORAGE });
+      const { validated } = kernel.bind({ x, out: storage(32) }, size, { validate: true });
+      await expect(validated).rejects.toThrow(/^softmax_f32: "buffers" expected buffers of this device/);
+    });
+    test('a destroyed buffer', async () => {
+      const kernel = await softmax.compile(device);
+      const x = storage(32);
+      x.destroy();
+      const { validated } = kernel.bind({ x, out: storage(32) }, size, { validate: true });
+      await expect(validated).rejects.toThrow(/^softmax_f32: "buffers" expected buffers of this device, not destroyed/);
+    });
+  });
+
+  describe('sizes at the edges', () => {
+    test('rows of one element', async () => {
+      const rows = 1003;
+      const kernel = await softmax.compile(device);
+      const out = storage(rows * 4);
+      encode(kernel.bind({ x: storage(rows * 4), out }, { rows, n: 1 }));
+      expect((await readBack(out)).findIndex((value) => value !== 1)).toBe(-1);
+    });
+
+    test('more than 65,535 workgroups', async () => {
+      const heads = 65_535 + 1000;
+      const kernel = await attentionDecode.compile(device, { headDim: 1 });
+      const [output, lse] = [storage(new Float32Array(heads).fill(7)), storage(heads * 4)];
+      const [q, k, v] = [storage(heads * 4), storage(4), storage(4)];
+      encode(kernel.bind({ q, k, v, output, lse }, { heads, kvHeads: 1, keys: 0, headDim: 1 }));
+      expect((await readBack(output)).findIndex((value) => value !== 0)).toBe(-1);
+      expect((await readBack(lse)).findIndex((value) => value !== -Infinity)).toBe(-1);
+    });
+
+    // 2^24 values take SwiftShader 20 s: LANEWISE_LARGE=1.
+    const n = process.env.LANEWISE_LARGE ? 2 ** 24 : 2 ** 20;
+    test(`top-k of ${n} values`, async () => {
+      const kernel = await topk.compile(device);
+      const x = new Float32Array(n);
+      x[n - 1] = 3;
+      x[n - 54_321] = 5;
+      x[77] = 4;
+      const options = { rows: 1, n, k: 4 };
+      const [values, indices] = [storage(16), storage(16)];
+      encode(kernel.bind({ x: storage(x), values, indices, scratch: storage(topkScratchBytes(options)) }, options));
+      expect([...(await readBack(values))]).toEqual([5, 4, 3, 0]);
+      expect([...new Uint32Array((await readBack(indices)).buffer)]).toEqual([n - 54_321, 77, n - 1, 0]);
+    });
+
+    test('decode over 131,072 keys', async () => {
+      const keys = 131_072;
+      const kernel = await attentionDecode.compile(device, { headDim: 4 });
+      const options = { heads: 1, kvHeads: 1, headDim: 4, keys };
+      const scratch = attentionDecode.lengths!(attentionDecode.contract.params(options)).scratch!;
+      const v = Float32Array.from({ length: keys * 4 }, (_, i) => (i >> 2) / keys);
+      const [output, lse] = [storage(16), storage(4)];
+      encode(
+        kernel.bind(
+          { q: storage(16), k: storage(keys * 16), v: storage(v), output, lse, scratch: storage(4 * scratch) },
+          options,
+        ),
+      );
+      // Every key weighs the same.
+      expect((await readBack(lse))[0]).toBeCloseTo(Math.log(keys), 5);
+      expect((await readBack(output))[0]).toBeCloseTo((keys - 1) / 2 / keys, 5);
+    });
+  });
+
   test('a level the device lacks', async () => {
     await expect(softmax.compile(device, { level: 'subgroups' })).rejects.toThrow(LanewiseUnsupportedError);
     await expect(softmax.compile(device, { level: 'fast' as never })).rejects.toThrow(RangeError);
@@ -160,5 +393,12 @@ describe.runIf(found.length)('WebGPU', () => {
     await expect(softmax.compile(doomed)).rejects.toThrow(LanewiseDeviceLostError);
     const again = await deviceOf((await adapters()).found[0]!);
     await expect(softmax.compile(again.device)).resolves.toBeDefined();
+  });
+
+  test('a device lost during compile', async () => {
+    const { device: doomed } = await deviceOf((await adapters()).found[0]!, { plain: true });
+    const compiling = softmax.compile(doomed);
+    doomed.destroy();
+    await expect(compiling).rejects.toThrow(LanewiseDeviceLostError);
   });
 });

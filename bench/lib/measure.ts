@@ -74,3 +74,20 @@ export async function inTurn<Name extends string>(
     names.map((name) => [name, { medianMs: 1e3 * median(samples[name]), samples: samples[name].length }]),
   ) as Record<Name, Timing>;
 }
+
+/** The same with times that each thing takes of itself (a device's own clock), as many as fit the effort. */
+export async function inTurnTimed<Name extends string>(
+  things: Record<Name, () => Promise<number>>,
+  { seconds, turns }: Effort,
+): Promise<Record<Name, Timing>> {
+  const names = Object.keys(things) as Name[];
+  const samples = Object.fromEntries(names.map((name) => [name, [] as number[]])) as Record<Name, number[]>;
+  const until = performance.now() + 1000 * seconds * names.length;
+  // The first of each warms up.
+  for (const name of names) await things[name]();
+  for (let turn = 0; turn < turns || (turn < 100 && performance.now() < until); turn++)
+    for (const name of names) samples[name].push(await things[name]());
+  return Object.fromEntries(
+    names.map((name) => [name, { medianMs: median(samples[name]), samples: samples[name].length }]),
+  ) as Record<Name, Timing>;
+}

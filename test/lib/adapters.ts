@@ -64,7 +64,7 @@ export async function adapters(): Promise<{ found: Adapter[]; reason?: string }>
 
 const OPTIONAL_FEATURES = ['subgroups', 'shader-f16', 'timestamp-query'] as GPUFeatureName[];
 
-/** A device with the adapter's features; `plain` asks for none but `shader-f16` (the base level's promise) and default limits. Uncaptured errors are collected in `errors`. */
+/** A device with the adapter's features; `plain` asks for all but `subgroups` (the base level's promise) and default limits. Uncaptured errors are collected in `errors`. */
 export async function deviceOf(
   { adapter }: Adapter,
   { plain = false, features = OPTIONAL_FEATURES }: { plain?: boolean; features?: GPUFeatureName[] } = {},
@@ -73,7 +73,7 @@ export async function deviceOf(
   const wanted = features.filter((f) => adapter.features.has(f));
   const device = await adapter.requestDevice(
     plain
-      ? { requiredFeatures: wanted.filter((f) => f === 'shader-f16') }
+      ? { requiredFeatures: wanted.filter((f) => f !== 'subgroups') }
       : {
           requiredFeatures: wanted,
           requiredLimits: { maxBufferSize, maxStorageBufferBindingSize },

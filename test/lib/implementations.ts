@@ -13,6 +13,8 @@ export interface Prepared {
   run(): void | Promise<void>;
   /** `count` runs, submitted together where that makes sense. */
   runMany(count: number): void | Promise<void>;
+  /** Milliseconds that `count` runs took by the device's own clock, where it has one (`timestamp-query`). */
+  timeMany?(count: number): Promise<number>;
   /** The output arrays as they are now. */
   outputs(): Promise<Arrays>;
   /** What was written that must not be: a guard word, an input. Undefined: nothing. */
@@ -263,6 +265,26 @@ export function gpuImplementation(device: GPUDevice, label: string, level: GpuLe
     await device.queue.onSubmittedWorkDone();
   }
 
+  /** Between timestamps: the device's milliseconds for what is recorded, without the submission's own cost. */
+  async function timed(record: (encoder: GPUCommandEncoder) => void): Promise<number> {
+    const querySet = device.createQuerySet({ type: 'timestamp', count: 2 });
+    const resolved = buffer(16, GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC);
+    try {
+      await submit((encoder) => {
+        encoder.beginComputePass({ timestampWrites: { querySet, endOfPassWriteIndex: 0 } }).end();
+        record(encoder);
+        encoder.beginComputePass({ timestampWrites: { querySet, beginningOfPassWriteIndex: 1 } }).end();
+        encoder.resolveQuerySet(querySet, 0, 2, resolved, 0);
+      });
+      const [begin, end] = new BigUint64Array(await readBack(resolved, 16));
+      return Number(end! - begin!) / 1e6;
+    } finally {
+      querySet.destroy();
+      resolved.destroy();
+    }
+  }
+  const clock = device.features.has('timestamp-query');
+
   return {
     name: `gpu ${label} ${level}`,
     kind: 'gpu',
@@ -306,16 +328,17 @@ export function gpuImplementation(device: GPUDevice, label: string, level: GpuLe
         ),
         options,
       );
-      const runMany = (count: number) =>
-        submit((encoder) => {
-          const pass = encoder.beginComputePass();
-          for (let i = 0; i < count; i++) call.encode(pass);
-          pass.end();
-        });
+      const record = (count: number) => (encoder: GPUCommandEncoder) => {
+        const pass = encoder.beginComputePass();
+        for (let i = 0; i < count; i++) call.encode(pass);
+        pass.end();
+      };
+      const runMany = (count: number) => submit(record(count));
       const now = () => Promise.all(buffers.map((b, i) => readBack(b, images[i]!.byteLength)));
       return {
         run: () => runMany(1),
         runMany,
+        ...(clock ? { timeMany: (count: number) => timed(record(count)) } : {}),
         async outputs() {
           const after = await now();
           return Object.assign({}, ...alone.map((place, i) => outputsOf(after[i]!, [place]))) as Arrays;
@@ -340,13 +363,14 @@ export function gpuImplementation(device: GPUDevice, label: string, level: GpuLe
         GPUBuffer,
         GPUBuffer,
       ];
-      const runMany = (count: number) =>
-        submit((encoder) => {
-          for (let i = 0; i < count; i++) encoder.copyBufferToBuffer(from, 0, to, 0, half);
-        });
+      const record = (count: number) => (encoder: GPUCommandEncoder) => {
+        for (let i = 0; i < count; i++) encoder.copyBufferToBuffer(from, 0, to, 0, half);
+      };
+      const runMany = (count: number) => submit(record(count));
       return {
         run: () => runMany(1),
         runMany,
+        ...(clock ? { timeMany: (count: number) => timed(record(count)) } : {}),
         outputs: async () => ({}),
         damage: async () => undefined,
         destroy() {

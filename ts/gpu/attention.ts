@@ -108,7 +108,18 @@ export const decodeOf = (
   vec4: Shader,
 ): GpuKernelFactory<AttentionDecodeOptions, Dimensions> =>
   byDimension(
-    { contract, lengths: decodeLengths, steps: ({ params }) => decodeSteps(contract.kernel, params) },
+    {
+      contract,
+      lengths: decodeLengths,
+      steps: ({ params }) => decodeSteps(contract.kernel, params),
+      // A split past the last key gives the empty state.
+      dynamic: {
+        from: { field: 'fromKey', most: 'to' },
+        to: { field: 'toKey', least: 'from' },
+        scale: { field: 'scale' },
+        softcap: { field: 'softcap' },
+      },
+    },
     any,
     vec4,
   );

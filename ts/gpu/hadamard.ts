@@ -14,6 +14,7 @@ const TILE = 4096;
 export const hadamard = gpuKernel<HadamardOptions>({
   contract: hadamard_f32,
   shader,
+  dynamic: { rows: { field: 'rows' }, scale: { field: 'scale' } },
   steps({ params, given, same }) {
     const { rows, n, inverse } = params as Record<'rows' | 'n' | 'inverse', number>;
     const long = n > TILE;

@@ -55,6 +55,18 @@ export interface Definition<Options> {
   steps(plan: Plan): Step[];
   /** Array lengths that differ on the GPU (scratch). */
   lengths?(params: Params): Readonly<Record<string, number>>;
+  /** Options that may change between dispatches without a new plan: see `Call.set`. */
+  dynamic?: Readonly<Record<string, Dynamic>>;
+}
+
+/** An option that the shader reads from its uniform alone: the dispatch planned for the largest value serves all. */
+export interface Dynamic {
+  /** Its uniform field. */
+  field: string;
+  /** It is at least this dynamic option. */
+  least?: string;
+  /** It is at most this dynamic option; without: at most what it was bound (or updated) with, if it is a size. */
+  most?: string;
 }
 
 /** A buffer, whole or a part of it (offset and size in bytes; offset aligned to minStorageBufferOffsetAlignment). */
@@ -68,18 +80,106 @@ export interface CompileOptions {
 }
 
 export interface BindOptions {
-  /** Your own uniform buffer (usage UNIFORM, at least `kernel.uniformBytes(...)`): we then create and free nothing, and you write `call.uniform` into it. */
-  uniform?: Binding;
+  /**
+   * Your own uniform buffer (usage UNIFORM), into which you write `call.uniform`, or a ring that many calls share
+   * (`createUniformRing`). We then create and free nothing.
+   */
+  uniform?: Binding | UniformRing;
+  /**
+   * Ask the device too, in an error scope of ours: `call.validated` then rejects where a buffer belongs to another device
+   * or is destroyed. WebGPU tells neither at once. (Destroyed: of buffers with usage COPY_DST, by writing no bytes to them.)
+   */
+  validate?: boolean;
 }
 
 /** A kernel bound to buffers. */
 export interface Call {
   /** Records the kernel's dispatches into your pass. Allocates nothing. */
   encode(pass: GPUComputePassEncoder): void;
+  /**
+   * The same with the workgroup count read from your buffer (usage INDIRECT, three u32), for kernels of one dispatch; the
+   * uniform stays that of bind, whose sizes the count must not exceed. See `rowsPerWorkgroup`.
+   */
+  encodeIndirect(pass: GPUComputePassEncoder, buffer: GPUBuffer, offset: number): void;
+  /**
+   * Other options on the same buffers, which must have been bound for at least as much: plans anew and packs the uniform in
+   * place. Makes no GPU object, unless other sizes take an entry point that none has taken before.
+   * Our own uniform buffer is written through the queue at once, so that recorded dispatches not yet submitted see it too;
+   * with a ring every `encode` has the values of its own moment.
+   */
+  update(options: Readonly<Record<string, unknown>>): void;
+  /**
+   * One of `kernel.dynamic`'s options alone: the dispatch stays as planned, surplus workgroups exit. Allocates nothing.
+   * Sizes are at most those of bind. Written as by `update`.
+   */
+  set(option: string, value: number): void;
+  /** Where an option or uniform field lies in `uniform`, in bytes: once for each dispatch that reads it. */
+  offsetsOf(name: string): readonly number[];
+  /** workgroups = ceil(rows / rowsPerWorkgroup), for kernels of one dispatch over `rows`; otherwise undefined. */
+  readonly rowsPerWorkgroup: number | undefined;
   /** What the uniform buffer holds (or has to hold, when it is yours). */
   readonly uniform: ArrayBuffer;
+  /** Where it is held: for lengths that the GPU writes there itself (usage COPY_DST where it is ours). */
+  readonly uniformBinding: { readonly buffer: GPUBuffer; readonly offset: number; readonly size: number };
+  /** With `validate`: rejects with what the device found wrong. */
+  readonly validated: Promise<void>;
   /** Frees the uniform buffer, if it is ours. The call must not be encoded afterwards. */
   destroy(): void;
+}
+
+/** One uniform buffer for any number of calls, a slot for each encode. */
+export interface UniformRing {
+  readonly device: GPUDevice;
+  readonly buffer: GPUBuffer;
+  /** Bytes taken since the last flush. */
+  readonly used: number;
+  /**
+   * Writes what encodes since the last flush have packed, in one `queue.writeBuffer`, and starts again. Call it once before
+   * you submit what they were recorded into, and submit that before the next flush: the queue keeps that order.
+   */
+  flush(): void;
+  destroy(): void;
+  /** Takes a slot and fills it; answers with its offset. */
+  take(words: Uint32Array): number;
+}
+
+/** A ring with room for `bytes` between two flushes: each dispatch takes `minUniformBufferOffsetAlignment` (256, as a rule). */
+export function createUniformRing(device: GPUDevice, { bytes = 65536 }: { bytes?: number } = {}): UniformRing {
+  const name = 'createUniformRing';
+  requireAlive(name, device);
+  const alignment = device.limits.minUniformBufferOffsetAlignment;
+  integer(name, 'bytes', bytes, alignment, device.limits.maxBufferSize);
+  const size = Math.ceil(bytes / alignment) * alignment;
+  const buffer = device.createBuffer({ label: 'lanewise params', size, usage: USAGE.UNIFORM | USAGE.COPY_DST });
+  const shadow = new Uint32Array(size / 4);
+  let used = 0;
+  return {
+    device,
+    buffer,
+    get used() {
+      return used;
+    },
+    take(words) {
+      const at = used;
+      if (at + words.byteLength > size)
+        throw new RangeError(
+          message(
+            name,
+            'bytes',
+            `room for every encode between two flushes (${size} bytes are taken)`,
+            at + words.byteLength,
+          ),
+        );
+      shadow.set(words, at >> 2);
+      used = at + words.byteLength;
+      return at;
+    },
+    flush() {
+      if (used) device.queue.writeBuffer(buffer, 0, shadow, 0, used >> 2);
+      used = 0;
+    },
+    destroy: () => buffer.destroy(),
+  };
 }
 
 export interface GpuKernel<Options, Constants extends keyof Options> {
@@ -90,8 +190,12 @@ export interface GpuKernel<Options, Constants extends keyof Options> {
   readonly wgsl: string;
   /** By entry point: bindings and uniform fields, as reflected from the WGSL. */
   readonly bindings: Readonly<Record<string, Entry>>;
+  /** Options that `call.set` takes, or that the GPU may write itself (`call.offsetsOf`). */
+  readonly dynamic: readonly string[];
   /** One entry point's uniform bytes from named numbers. */
   packParams(entry: string, params: Params): ArrayBuffer;
+  /** Byte offset of a field in an entry point's uniform. */
+  fieldOffset(entry: string, field: string): number;
   bind(
     buffers: Readonly<Record<string, Binding | undefined>>,
     options: Omit<Options, Constants> & Partial<Pick<Options, Constants>>,
@@ -167,14 +271,7 @@ function resolve(
   const size = (part as { size?: number }).size ?? buffer.size - offset;
   integer(kernel, `${name}.size`, size, 0, buffer.size - offset);
   if ((buffer.usage & usage) !== usage)
-    throw new RangeError(
-      message(
-        kernel,
-        name,
-        `buffer with usage ${usage === USAGE.STORAGE ? 'STORAGE' : 'UNIFORM'} (${usage})`,
-        buffer.usage,
-      ),
-    );
+    throw new RangeError(message(kernel, name, `buffer with usage ${USAGE_NAME[usage]} (${usage})`, buffer.usage));
   if (size < bytes) throw new RangeError(message(kernel, name, `at least ${bytes} bytes`, size));
   if (bytes > maximum)
     throw new RangeError(message(kernel, name, `at most ${maximum} bytes (the device's limit)`, bytes));
@@ -182,7 +279,8 @@ function resolve(
 }
 
 /** The numbers of GPUBufferUsage we need (the global exists only where WebGPU does). */
-const USAGE = { COPY_DST: 8, UNIFORM: 64, STORAGE: 128 } as const;
+const USAGE = { COPY_DST: 8, UNIFORM: 64, STORAGE: 128, INDIRECT: 256 } as const;
+const USAGE_NAME: Record<number, string> = { 64: 'UNIFORM', 128: 'STORAGE', 256: 'INDIRECT' };
 
 const WRITERS: Record<string, (view: DataView, at: number, value: number) => void> = {
   u32: (view, at, value) => view.setUint32(at, value, true),
@@ -190,8 +288,12 @@ const WRITERS: Record<string, (view: DataView, at: number, value: number) => voi
   f32: (view, at, value) => view.setFloat32(at, value, true),
 };
 
-function pack(entry: Entry, params: Params, view: DataView, at: number): void {
-  for (const [i, [name, type]] of entry.params.entries()) WRITERS[type]!(view, at + 4 * i, params[name] ?? 0);
+/** An entry's uniform; a step's own numbers come first. */
+function pack({ params: fields }: Entry, params: Params, own: Params | undefined, view: DataView, at: number): void {
+  for (let i = 0; i < fields.length; i++) {
+    const field = fields[i]!;
+    WRITERS[field[1]]!(view, at + 4 * i, own?.[field[0]] ?? params[field[0]] ?? 0);
+  }
 }
 
 /** Uniform structs are bound at a size rounded up to 16 bytes. */
@@ -204,6 +306,31 @@ function spread(count: number, limit: number): [number, number] {
   return [Math.ceil(count / y), y];
 }
 
+/** Names for buffers, to know them again. */
+const ids = new WeakMap<GPUBuffer, number>();
+let lastId = 0;
+function idOf(buffer: GPUBuffer): number {
+  let id = ids.get(buffer);
+  if (id === undefined) ids.set(buffer, (id = ++lastId));
+  return id;
+}
+
+/** A number of rows that divides by any workgroup's. */
+const ROWS = 2 ** 16;
+
+/** Bind groups kept per entry point: as many sets of buffers as one kernel is likely to serve. */
+const MOST_GROUPS = 128;
+
+const renamed = ({ rename }: Step) => (rename ? Object.entries(rename).join() : '');
+
+/** One dispatch, ready to be recorded. */
+interface Dispatch {
+  pipeline: GPUComputePipeline;
+  group: GPUBindGroup;
+  x: number;
+  y: number;
+}
+
 /** Makes the public object of one kernel: `compile` → `bind` → `encode`. */
 export function gpuKernel<Options, Constants extends keyof Options & string = never>(
   definition: Definition<Options>,
@@ -213,6 +340,16 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
   const entryNames = Object.keys(shader.entries).filter((entry) => entry.split('__')[0] === name);
   const fixed = definition.constants ?? [];
   const features = shader.features ?? [];
+  const dynamic = definition.dynamic ?? {};
+  const dynamicNames = Object.keys(dynamic);
+  /** Those that are sizes or positions. */
+  const sizes = new Set(
+    dynamicNames.filter((option) =>
+      entryNames.some((entry) =>
+        shader.entries[entry]!.params.some(([field, type]) => field === dynamic[option]!.field && type === 'u32'),
+      ),
+    ),
+  );
 
   async function compile(
     device: GPUDevice,
@@ -251,7 +388,7 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
               visibility: 4,
               buffer: { type: type as GPUBufferBindingType },
             })),
-            { binding: uniform, visibility: 4, buffer: { type: 'uniform' as const } },
+            { binding: uniform, visibility: 4, buffer: { type: 'uniform' as const, hasDynamicOffset: true } },
           ],
         });
         try {
@@ -260,21 +397,26 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
             layout: device.createPipelineLayout({ label: entry, bindGroupLayouts: [layout] }),
             compute: { module, entryPoint: entry, constants: overrides },
           });
-          return [entry, { layout, pipeline }] as const;
+          return [entry, { layout, pipeline, groups: new Map<string, GPUBindGroup>() }] as const;
         } catch (error) {
           requireAlive(name, device);
           throw error;
         }
       }),
     );
+    // A device lost meanwhile may still hand out pipelines.
+    requireAlive(name, device);
     const pipelines = Object.fromEntries(compiled);
 
-    function bind(
-      buffers: Readonly<Record<string, Binding | undefined>>,
-      given: Record<string, unknown>,
-      extra: BindOptions = {},
-    ): Call {
-      requireAlive(name, device);
+    const alignment = device.limits.minUniformBufferOffsetAlignment;
+    /** Bytes from one dispatch's uniform to the next one's. */
+    const strides = Object.fromEntries(
+      entryNames.map((entry) => [entry, Math.ceil(uniformBytes(shader.entries[entry]!) / alignment) * alignment]),
+    );
+    const arrays = Object.entries(contract.arrays);
+
+    /** bind's and update's options as the contract's numbers, those fixed at compile among them. */
+    function numbersOf(given: Record<string, unknown>): Params {
       for (const [key, value] of Object.entries(constantOptions))
         if (given[key] !== undefined && given[key] !== value)
           throw new RangeError(message(name, key, `${String(value)}, as compiled`, given[key]));
@@ -283,6 +425,16 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
       for (const key of fixed)
         if (params[key] !== numbers[key])
           throw new RangeError(message(name, key, `${numbers[key]}, as compiled`, params[key]));
+      return params;
+    }
+
+    function bind(
+      buffers: Readonly<Record<string, Binding | undefined>>,
+      given: Record<string, unknown>,
+      extra: BindOptions = {},
+    ): Call {
+      requireAlive(name, device);
+      const params = numbersOf(given);
       const lengths = { ...contract.lengths(params), ...definition.lengths?.(params) };
       for (const key of Object.keys(buffers))
         if (!(key in contract.arrays))
@@ -327,31 +479,30 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
             );
         }
       }
-      const steps = definition
-        .steps({ params, given: new Set(Object.keys(resolved)), same, limits })
-        .filter((step) => step.workgroups > 0);
-      const stride = (bytes: number) =>
-        Math.ceil(bytes / limits.minUniformBufferOffsetAlignment) * limits.minUniformBufferOffsetAlignment;
-      const offsets: number[] = [];
-      let size = 0;
-      for (const step of steps) {
-        offsets.push(size);
-        size += stride(uniformBytes(shader.entries[step.entry]!));
-      }
-      const uniform = new ArrayBuffer(Math.max(size, 16));
-      const view = new DataView(uniform);
-      for (const [i, step] of steps.entries())
-        pack(shader.entries[step.entry]!, { ...params, ...step.params }, view, offsets[i]!);
+      const names = new Set(Object.keys(resolved));
+      const stepsFor = (params: Params) =>
+        definition.steps({ params, given: names, same, limits }).filter((step) => step.workgroups > 0);
+      const bytesFor = (steps: Step[]) => steps.reduce((sum, step) => sum + strides[step.entry]!, 0);
+      const ring = extra.uniform && 'take' in extra.uniform ? extra.uniform : undefined;
+      if (ring && ring.device !== device)
+        throw new RangeError(message(name, 'uniform', "ring of the kernel's device", 'a ring of another device'));
+      let current = params;
+      let steps = stepsFor(params);
+      let uniform = new ArrayBuffer(Math.max(bytesFor(steps), alignment));
+      let view = new DataView(uniform);
+      let words = new Uint32Array(uniform);
       let base: Resolved;
       let owned: GPUBuffer | undefined;
-      if (extra.uniform) {
+      if (ring) {
+        base = { buffer: ring.buffer, offset: 0, size: ring.buffer.size };
+      } else if (extra.uniform) {
         base = resolve(
           name,
           'uniform',
-          extra.uniform,
-          uniform.byteLength,
+          extra.uniform as Binding,
+          bytesFor(steps),
           USAGE.UNIFORM,
-          limits.minUniformBufferOffsetAlignment,
+          alignment,
           limits.maxBufferSize,
         );
       } else {
@@ -361,41 +512,177 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
           usage: USAGE.UNIFORM | USAGE.COPY_DST,
           mappedAtCreation: true,
         });
-        new Uint8Array(owned.getMappedRange()).set(new Uint8Array(uniform));
-        owned.unmap();
         base = { buffer: owned, offset: 0, size: uniform.byteLength };
       }
-      const dispatches = steps.map((step, i) => {
-        const entry = shader.entries[step.entry]!;
-        const { layout, pipeline } = pipelines[step.entry]!;
-        const group = device.createBindGroup({
-          label: step.entry,
-          layout,
-          entries: [
-            ...Object.entries(entry.bindings).map(([array, [binding]]) => {
-              const target = step.rename?.[array] ?? array;
-              const resource = resolved[target];
-              if (!resource)
-                throw new TypeError(message(name, target, 'GPUBuffer or { buffer, offset, size }', undefined));
-              return { binding, resource };
-            }),
-            {
-              binding: entry.uniform,
-              resource: { buffer: base.buffer, offset: base.offset + offsets[i]!, size: uniformBytes(entry) },
-            },
-          ],
+
+      function groupFor({ entry, rename }: Step): Pick<Dispatch, 'pipeline' | 'group'> {
+        const { bindings, uniform: at } = shader.entries[entry]!;
+        const { layout, pipeline, groups } = pipelines[entry]!;
+        const entries: GPUBindGroupEntry[] = [];
+        let key = `${idOf(base.buffer)}+${base.offset}`;
+        for (const [array, [binding]] of Object.entries(bindings)) {
+          const target = rename?.[array] ?? array;
+          const resource = resolved[target];
+          if (!resource) throw new TypeError(message(name, target, 'GPUBuffer or { buffer, offset, size }', undefined));
+          entries.push({ binding, resource });
+          key += ` ${idOf(resource.buffer)}+${resource.offset}:${resource.size}`;
+        }
+        let group = groups.get(key);
+        if (!group) {
+          const size = uniformBytes(shader.entries[entry]!);
+          entries.push({ binding: at, resource: { buffer: base.buffer, offset: base.offset, size } });
+          group = device.createBindGroup({ label: entry, layout, entries });
+          // A uniform buffer of our own is never bound again.
+          if (!owned) {
+            if (groups.size === MOST_GROUPS) groups.delete(groups.keys().next().value!);
+            groups.set(key, group);
+          }
+        }
+        return { pipeline, group };
+      }
+
+      const dispatches: Dispatch[] = [];
+      /** Bytes from the uniform's start, by dispatch; and with the ring's slot added, as setBindGroup takes them. */
+      const offsets: number[] = [];
+      const dynamicOffset = new Uint32Array(1);
+
+      /** Dispatches and uniform of `steps` in place; what is as in `old` keeps its bind group. */
+      function arrange(old: readonly Step[]): void {
+        let at = 0;
+        for (let i = 0; i < steps.length; i++) {
+          const step = steps[i]!;
+          const dispatch = (dispatches[i] ??= { pipeline: undefined!, group: undefined!, x: 0, y: 0 });
+          if (!old[i] || old[i]!.entry !== step.entry || renamed(old[i]!) !== renamed(step))
+            Object.assign(dispatch, groupFor(step));
+          [dispatch.x, dispatch.y] = spread(step.workgroups, limits.maxComputeWorkgroupsPerDimension);
+          offsets[i] = at;
+          pack(shader.entries[step.entry]!, current, step.params, view, at);
+          at += strides[step.entry]!;
+        }
+        dispatches.length = offsets.length = steps.length;
+      }
+
+      const scope = extra.validate === true;
+      if (scope) device.pushErrorScope('validation');
+      arrange([]);
+      let validated = Promise.resolve();
+      if (scope) {
+        for (const { buffer } of Object.values(resolved))
+          if (buffer.usage & USAGE.COPY_DST) device.queue.writeBuffer(buffer, 0, new Uint8Array(0));
+        validated = device.popErrorScope().then((error) => {
+          if (error)
+            throw new RangeError(message(name, 'buffers', 'buffers of this device, not destroyed', error.message));
         });
-        const [x, y] = spread(step.workgroups, limits.maxComputeWorkgroupsPerDimension);
-        return { pipeline, group, x, y };
-      });
+      }
+      if (owned) {
+        new Uint8Array(owned.getMappedRange()).set(new Uint8Array(uniform));
+        owned.unmap();
+      }
+
+      /** After a change of `uniform`: where it is ours, the device's copy too. */
+      const written = (): void => {
+        if (owned) device.queue.writeBuffer(owned, 0, words);
+      };
+
+      const fieldOffsets = new Map<string, number[]>();
+      function offsetsOf(option: string): number[] {
+        let found = fieldOffsets.get(option);
+        if (!found) {
+          const field = dynamic[option]?.field ?? option;
+          found = steps.flatMap((step, i) => {
+            const at = shader.entries[step.entry]!.params.findIndex(([other]) => other === field);
+            return at < 0 ? [] : [offsets[i]! + 4 * at];
+          });
+          fieldOffsets.set(option, found);
+        }
+        return found;
+      }
+
+      /** Dynamic options as they are now, and as planned for. */
+      const now: Record<string, number> = {};
+      const planned: Record<string, number> = {};
+      function plan(): void {
+        fieldOffsets.clear();
+        for (const option of dynamicNames) now[option] = planned[option] = current[option]!;
+      }
+      plan();
       return {
-        uniform,
+        get uniform() {
+          return uniform;
+        },
+        uniformBinding: base,
+        validated,
         encode(pass) {
-          for (const { pipeline, group, x, y } of dispatches) {
+          const from = ring ? ring.take(words) : 0;
+          for (let i = 0; i < dispatches.length; i++) {
+            const { pipeline, group, x, y } = dispatches[i]!;
+            dynamicOffset[0] = from + offsets[i]!;
             pass.setPipeline(pipeline);
-            pass.setBindGroup(0, group);
+            pass.setBindGroup(0, group, dynamicOffset, 0, 1);
             pass.dispatchWorkgroups(x, y);
           }
+        },
+        encodeIndirect(pass, buffer, offset) {
+          if (dispatches.length !== 1)
+            throw new RangeError(message(name, 'encodeIndirect', 'a call of one dispatch', dispatches.length));
+          resolve(name, 'indirect', { buffer, offset }, 12, USAGE.INDIRECT, 4, limits.maxBufferSize);
+          dynamicOffset[0] = (ring ? ring.take(words) : 0) + offsets[0]!;
+          pass.setPipeline(dispatches[0]!.pipeline);
+          pass.setBindGroup(0, dispatches[0]!.group, dynamicOffset, 0, 1);
+          pass.dispatchWorkgroupsIndirect(buffer, offset);
+        },
+        update(changes) {
+          const options = { ...given, ...changes };
+          const next = numbersOf(options);
+          const lengths = { ...contract.lengths(next), ...definition.lengths?.(next) };
+          for (const [array, { optional }] of arrays) {
+            const bytes = Math.ceil((lengths[array]! * bytesOf(contract, array)) / 4) * 4;
+            const room = resolved[array]?.size ?? (optional ? Infinity : 0);
+            if (bytes > room)
+              throw new RangeError(message(name, array, `at most the ${room} bytes that were bound`, bytes));
+          }
+          const old = steps;
+          const planned = stepsFor(next);
+          const size = bytesFor(planned);
+          if (size > uniform.byteLength) {
+            if (!ring && size > base.size)
+              throw new RangeError(
+                message(name, 'uniform', `options that take at most ${base.size} bytes of uniform, as bound`, size),
+              );
+            uniform = new ArrayBuffer(size);
+            view = new DataView(uniform);
+            words = new Uint32Array(uniform);
+          }
+          given = options;
+          current = next;
+          steps = planned;
+          arrange(old);
+          plan();
+          written();
+        },
+        set(option, value) {
+          const known = dynamic[option];
+          if (!known)
+            throw new RangeError(
+              message(name, 'set', dynamicNames.join(' or ') || 'nothing: update() takes every option', option),
+            );
+          const { least, most } = known;
+          const size = sizes.has(option);
+          if (size) integer(name, option, value, least ? now[least]! : 0, most ? now[most]! : planned[option]!);
+          else finite(name, option, value);
+          const at = offsetsOf(option);
+          for (let i = 0; i < at.length; i++) {
+            if (size) view.setUint32(at[i]!, value, true);
+            else view.setFloat32(at[i]!, value, true);
+          }
+          now[option] = value;
+          written();
+        },
+        offsetsOf,
+        get rowsPerWorkgroup() {
+          if (steps.length !== 1 || current.rows === undefined) return undefined;
+          const many = stepsFor({ ...current, rows: ROWS });
+          return many.length === 1 ? ROWS / many[0]!.workgroups : undefined;
         },
         destroy: () => owned?.destroy(),
       };
@@ -411,9 +698,15 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
         const known = shader.entries[entry];
         if (!known) throw new RangeError(message(name, 'entry', entryNames.map((e) => `"${e}"`).join(' or '), entry));
         const buffer = new ArrayBuffer(uniformBytes(known));
-        pack(known, params, new DataView(buffer), 0);
+        pack(known, params, undefined, new DataView(buffer), 0);
         return buffer;
       },
+      fieldOffset(entry, field) {
+        const at = shader.entries[entry]?.params.findIndex(([other]) => other === field) ?? -1;
+        if (at < 0) throw new RangeError(message(name, 'field', `uniform field of ${entryNames.join(' or ')}`, field));
+        return 4 * at;
+      },
+      dynamic: dynamicNames,
       bind: bind as GpuKernel<Options, Constants>['bind'],
     };
   }

@@ -21,6 +21,9 @@ function widthFor(n: number): number {
   return width;
 }
 
+/** The width chosen for rows of n serves shorter ones. */
+const ROWS = { rows: { field: 'rows' }, n: { field: 'n' }, scale: { field: 'scale' } };
+
 function rowStep(entry: string, { rows, n }: Params) {
   const width = widthFor(n!);
   return [{ entry, workgroups: Math.ceil(rows! / (WORKGROUP / width)), params: { width } }];
@@ -34,6 +37,7 @@ export const softmaxOf = (
   gpuKernel({
     contract,
     shader,
+    dynamic: ROWS,
     steps: ({ params, same }) => rowStep(`${contract.kernel}${same('x', 'out') ? '__inplace' : ''}`, params),
   });
 
@@ -41,7 +45,7 @@ export const rowStateOf = (
   contract: Contract<SoftmaxOptions>,
   shader: Shader,
 ): GpuKernelFactory<SoftmaxOptions, never> =>
-  gpuKernel({ contract, shader, steps: ({ params }) => rowStep(contract.kernel, params) });
+  gpuKernel({ contract, shader, dynamic: ROWS, steps: ({ params }) => rowStep(contract.kernel, params) });
 
 export const softmaxMergeOf = (
   contract: Contract<SoftmaxMergeOptions>,
