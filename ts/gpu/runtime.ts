@@ -636,7 +636,7 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
           const next = numbersOf(options);
           const lengths = { ...contract.lengths(next), ...definition.lengths?.(next) };
           for (const [array, { optional }] of arrays) {
-            const bytes = Math.ceil((lengths[array]! * bytesOf(contract, array)) / 4) * 4;
+            const bytes = Math.ceil((lengths[array]! * bytesOf(contract, array, next)) / 4) * 4;
             const room = resolved[array]?.size ?? (optional ? Infinity : 0);
             if (bytes > room)
               throw new RangeError(message(name, array, `at most the ${room} bytes that were bound`, bytes));
