@@ -33,6 +33,8 @@ function multiply<T, W>(
 ): void {
   const bits: u32 = sizeof<W>() == 1 ? 8 : 4;
   const block = groupSize == 0 || groupSize >= k ? WHOLE : groupSize;
+  // Fewer rows that are left go one by one, as fast or faster; three take a fourth along, the last again.
+  const least: u32 = kind == PAIRS ? 4 : 3;
   const half: i32 = scheme ? 1 << (bits - 1) : 0;
   const blocks = (k + block - 1) / block;
   const panelBytes: usize = blocks * (scheme ? 32 : 64) + ((k + 31) & ~31) * bits;
@@ -42,9 +44,8 @@ function multiply<T, W>(
   while (m) {
     const rows = min(m, PASS_ROWS);
     let a = scratch + RESULT_BYTES;
-    // One or two rows that are left go alone; three take a fourth along, the last again.
     for (let row: u32 = 0; row < rows; ) {
-      if (rows - row < 3) {
+      if (rows - row < least) {
         prepare(x + (row * k << 2), k, block, kind, 1, highest, half, a);
         a += oneBytes;
         row++;
@@ -62,7 +63,7 @@ function multiply<T, W>(
       a = scratch + RESULT_BYTES;
       for (let row: u32 = 0; row < rows; ) {
         let count = rows - row;
-        if (count < 3) {
+        if (count < least) {
           count = 1;
           one<T, W>(a, w, k, block, scheme ^ 1, scratch);
           a += oneBytes;

@@ -1,4 +1,6 @@
 /**
+ * Generic in what activations are (T: f32 FLOATS, i16 PAIRS, i8 BYTES) and in the width of codes (W: u16 four bits, u8 eight).
+ *
  * Products of prepared activations (lib/gemm-activations.ts) with one panel of packed weights: eight rows of the weights
  * by one row or four rows of activations. The lanes of a vector are four rows of the panel, so nothing is reduced across
  * lanes; an activation is broadcast.
@@ -33,13 +35,14 @@ function madd<T>(codes: v128, mask: v128, a: v128, to: v128): v128 {
   return addProduct<T>(number<T>(v128.and(codes, mask)), a, to);
 }
 
+/** Where the sum that holds upper halves starts: at 17 (16) times what they start from, see `upper`. */
 // @ts-ignore: decorator
 @inline
-function times<T>(a: v128, b: v128): v128 {
-  return isFloat<T>() ? f32x4.mul(a, b) : i32x4.mul(a, b);
+function widened<T>(a: v128): v128 {
+  return isFloat<T>() ? f32x4.mul(a, f32x4.splat(16)) : i32x4.add(a, i32x4.shl(a, 4));
 }
 
-/** The sum with upper halves of bytes, from that of the lower ones and one that holds both (PAIRS) or it times 16 (FLOATS). */
+/** The sum of upper halves of bytes: b holds it times 16, and when of integers that of the lower halves, a, as well. */
 // @ts-ignore: decorator
 @inline
 function upper<T>(a: v128, b: v128): v128 {
@@ -78,7 +81,7 @@ export function one<T, W>(a: usize, w: usize, k: u32, block: u32, affine: u32, o
     let a0 = v128.load32_splat(given, 8), b0 = a0;
     let a1 = f32x4.splat(0), a2 = a1, a3 = a1, b1 = a1, b2 = a1, b3 = a1;
     if (isFloat<T>()) {
-      if (sizeof<W>() != 1) b0 = f32x4.mul(b0, f32x4.splat(16));
+      if (sizeof<W>() != 1) b0 = widened<T>(b0);
       do {
         let v = v128.load(w);
         let s = v128.load32_splat(a);
@@ -108,7 +111,7 @@ export function one<T, W>(a: usize, w: usize, k: u32, block: u32, affine: u32, o
       } while (w < end);
       a0 = f32x4.add(f32x4.add(a0, a1), f32x4.add(a2, a3));
       b0 = f32x4.add(f32x4.add(b0, b1), f32x4.add(b2, b3));
-      if (sizeof<W>() != 1) b0 = f32x4.mul(b0, f32x4.splat(1.0 / 16));
+      if (sizeof<W>() != 1) b0 = upper<T>(a0, b0);
     } else if (sizeof<T>() == 1) {
       do {
         let v = v128.load(w);
@@ -125,7 +128,7 @@ export function one<T, W>(a: usize, w: usize, k: u32, block: u32, affine: u32, o
       a0 = i32x4.add(i32x4.add(a0, a1), i32x4.add(a2, a3));
       b0 = i32x4.add(i32x4.add(b0, b1), i32x4.add(b2, b3));
     } else {
-      if (sizeof<W>() != 1) b0 = i32x4.add(b0, i32x4.shl(b0, 4));
+      if (sizeof<W>() != 1) b0 = widened<T>(b0);
       do {
         let v = v128.load(w), u = v128.load(w, 16);
         let s = v128.load32_splat(a), t = v128.load32_splat(a, 4);
@@ -151,7 +154,7 @@ export function one<T, W>(a: usize, w: usize, k: u32, block: u32, affine: u32, o
       } while (w < end);
       a0 = i32x4.add(a0, a1);
       b0 = i32x4.add(b0, b1);
-      if (sizeof<W>() != 1) b0 = i32x4.shr_s(i32x4.sub(b0, a0), 4);
+      if (sizeof<W>() != 1) b0 = upper<T>(a0, b0);
     }
     let scalesA = v128.load(header), scalesB = v128.load(header, 16);
     if (!isFloat<T>()) {
@@ -203,8 +206,7 @@ export function four<T, W>(a: usize, w: usize, k: u32, block: u32, affine: u32, 
     let a0 = v128.load32_splat(given, 32), a1 = v128.load32_splat(given, 36), a2 = v128.load32_splat(given, 40), a3 = v128.load32_splat(given, 44);
     let b0 = a0, b1 = a1, b2 = a2, b3 = a3;
     if (sizeof<W>() != 1 && sizeof<T>() != 1) {
-      const factor = isFloat<T>() ? f32x4.splat(16) : i32x4.splat(17);
-      b0 = times<T>(b0, factor); b1 = times<T>(b1, factor); b2 = times<T>(b2, factor); b3 = times<T>(b3, factor);
+      b0 = widened<T>(a0); b1 = widened<T>(a1); b2 = widened<T>(a2); b3 = widened<T>(a3);
     }
     do {
       let v = v128.load(w), u = v;

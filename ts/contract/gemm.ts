@@ -115,6 +115,16 @@ export const gemm_quantized_i16: Contract<GemmOptions> = gemm('gemm_quantized_i1
 /** Activations as integers of 8 bits (held in 16 where there is no dot product of bytes). */
 export const gemm_quantized_i8: Contract<GemmOptions> = gemm('gemm_quantized_i8', 2);
 
+/** Activations as they are, or rounded on the way to integers of 16 or 8 bits with a scale for each block. */
+export type Activations = 'f32' | 'i16' | 'i8';
+
+/** The contract that computes with such activations. */
+export const contractOf: Readonly<Record<Activations, Contract<GemmOptions>>> = {
+  f32: gemm_quantized_f32,
+  i16: gemm_quantized_i16,
+  i8: gemm_quantized_i8,
+};
+
 const PACK = 'gemm_pack_u32';
 
 function packLengths(p: Params) {
