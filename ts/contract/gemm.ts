@@ -34,7 +34,8 @@ const WHOLE = 128;
 const roundUp = (value: number, unit: number) => Math.ceil(value / unit) * unit;
 
 /** Inputs that share a scale in packed weights and in quantised activations: a group; of a group that is the whole row, 128. */
-export const blockOf = ({ k, groupSize }: Params): number => (groupSize === 0 || groupSize! >= k! ? WHOLE : groupSize!);
+export const blockOf = ({ k, groupSize }: { k?: number; groupSize?: number }): number =>
+  groupSize === 0 || groupSize! >= k! ? WHOLE : groupSize!;
 
 /** Where packed weights lie: see docs/gemm.md. Sizes in 32-bit words. */
 export function packedLayout(p: Params) {
@@ -54,7 +55,7 @@ export function packedLayout(p: Params) {
 
 /** What is fixed at compile on a GPU; groupSize only as far as it is known without k. */
 export function checkGemmFormat(kernel: string, { bits, groupSize, scheme }: Params): void {
-  integer(kernel, 'bits', bits, 4, 8);
+  integer(kernel, 'bits', bits, 1);
   if (bits !== 4 && bits !== 8) throw new RangeError(message(kernel, 'bits', '4 or 8', bits));
   integer(kernel, 'groupSize', groupSize, 0);
   integer(kernel, 'scheme', scheme, 0, 1);

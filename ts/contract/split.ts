@@ -1,4 +1,5 @@
 import type { Params } from '../contract.js';
+import { PANEL, packedLayout } from './gemm.js';
 
 /**
  * How a kernel's work divides: pieces that write apart and read nothing another writes, so that any number of threads
@@ -114,6 +115,16 @@ function blocksparse(given: Params, threads: number): Axis[] {
   ];
 }
 
+/** Panels of eight outputs; `bytes` of each other array per panel. Parts of rows of out have to be told how long those are. */
+function byPanels(given: Params, bytes: Record<string, number>): Axis[] {
+  const { panels, panelWords } = packedLayout(given);
+  const n = given.n!;
+  const ends: NonNullable<Axis['ends']> = given.m === undefined ? {} : { outStride: [0, 0, given.outStride || n] };
+  return [{ units: panels, bytes: { packed: 4 * panelWords, ...bytes }, counts: { n: [PANEL, n] }, ends }];
+}
+
+const gemm: Split = (given) => byPanels(given, { out: 4 * PANEL });
+
 export const splits: Readonly<Record<string, Split>> = {
   quantize_f32: (given) => quantized(given, 'x', true),
   dequantize_f32: (given) => quantized(given, 'out', false),
@@ -127,4 +138,12 @@ export const splits: Readonly<Record<string, Split>> = {
     states === 1 ? byRows(rows!, { outputs: 4 * n!, lses: 4, output: 4 * n!, lse: 4 }) : [],
   attention_blocksparse_f32: blocksparse,
   attention_decode_f32: (given) => [byKvHeads(given)],
+  gemm_quantized_f32: gemm,
+  gemm_quantized_i16: gemm,
+  gemm_quantized_i8: gemm,
+  gemm_pack_u32(given) {
+    const { k, bits, groupSize } = given;
+    const scales = 4 * PANEL * Math.ceil(k! / Math.min(groupSize || k!, k!));
+    return byPanels(given, { codes: 4 * PANEL * Math.ceil((k! * bits!) / 32), scales, minima: scales });
+  },
 };
