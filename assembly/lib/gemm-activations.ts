@@ -1,5 +1,5 @@
 /**
- * Activations as the products of lib/gemm.ts read them: per tile of T rows (1 or 4), in blocks that match the weights'.
+ * Activations as the products of lib/gemm.ts read them: per tile of T rows (1, 2 or 4), in blocks that match the weights'.
  *
  * A block is a header, then words; words of the T rows lie next to each other. The header is three words (T = 1: padded
  * to four): the scale s of quantised values q (unused for f32); what a block's minimum is multiplied by (Σx or s·Σq);

@@ -2,7 +2,7 @@
  * Generic in what activations are (T: f32 FLOATS, i16 PAIRS, i8 BYTES) and in the width of codes (W: u16 four bits, u8 eight).
  *
  * Products of prepared activations (lib/gemm-activations.ts) with one panel of packed weights: eight rows of the weights
- * by one row or four rows of activations. The lanes of a vector are four rows of the panel, so nothing is reduced across
+ * by one, two or four rows of activations. The lanes of a vector are four rows of the panel, so nothing is reduced across
  * lanes; an activation is broadcast.
  *
  * Codes of a panel, four inputs at a time: 4 bits, 16 bytes: byte 4·r + i has input i of row r in its low bits and of row
@@ -11,7 +11,6 @@
 import { headerBytes } from './gemm-activations';
 import { madd_f32x4 } from './exp';
 import { held_i32x4 } from './quantize';
-
 
 /** Codes as the numbers that addProduct takes. */
 // @ts-ignore: decorator
@@ -175,38 +174,44 @@ export function one<T, W>(a: usize, w: usize, k: u32, block: u32, affine: u32, o
 /** What a tile's row has to show for a block: its sums times the scales, its part of the minima, added to `out`. */
 // @ts-ignore: decorator
 @inline
-function settle<T>(a: v128, b: v128, header: usize, given: usize, affine: u32, out: usize): void {
-  let scalesA = v128.load(header), scalesB = v128.load(header, 16);
+function settle<T, R>(a: v128, b: v128, scalesA: v128, scalesB: v128, minima: usize, given: usize, affine: u32, out: usize): void {
   if (!isFloat<T>()) {
     const scale = v128.load32_splat(given);
     scalesA = f32x4.mul(scalesA, scale); scalesB = f32x4.mul(scalesB, scale);
   }
   let outA = scaled<T>(a, scalesA, v128.load(out)), outB = scaled<T>(b, scalesB, v128.load(out, 16));
   if (affine) {
-    const sum = v128.load32_splat(given, 16);
-    outA = addMinima<T>(v128.load(header, 32), sum, outA); outB = addMinima<T>(v128.load(header, 48), sum, outB);
+    const sum = v128.load32_splat(given, sizeof<R>() << 2);
+    outA = addMinima<T>(v128.load(minima), sum, outA); outB = addMinima<T>(v128.load(minima, 16), sum, outB);
   }
   v128.store(out, outA);
   v128.store(out, outB, 16);
 }
 
-/** A panel by four rows; their eight results each to `out`. */
+/** A panel by several rows, four (R: u32) or two (R: u16); their eight results each to `out`. */
 // @ts-ignore: decorator
 @inline
-export function four<T, W>(a: usize, w: usize, k: u32, block: u32, affine: u32, out: usize): void {
+export function several<T, W, R>(a: usize, w: usize, k: u32, block: u32, affine: u32, out: usize): void {
   const mask0 = held_i32x4(sizeof<W>() == 1 ? (isFloat<T>() ? 0xff : 0x00ff00ff) : isFloat<T>() ? 0xf : sizeof<T>() == 1 ? 0x0f0f0f0f : 0x000f000f);
   const mask1 = held_i32x4(isFloat<T>() ? 0xf0 : 0x00ff00ff);
-  for (let i: usize = 0; i < 128; i += 16) v128.store(out + i, i32x4.splat(0));
+  for (let i: usize = 0; i < sizeof<R>() << 5; i += 16) v128.store(out + i, i32x4.splat(0));
   do {
     const count = min(block, k);
     const end = w + (affine ? 64 : 32) + ((count + 31) & ~31) * (sizeof<W>() == 1 ? 8 : 4);
     const header = w, given = a;
     w += affine ? 64 : 32;
-    a += 4 * headerBytes(4);
-    let a0 = v128.load32_splat(given, 32), a1 = v128.load32_splat(given, 36), a2 = v128.load32_splat(given, 40), a3 = v128.load32_splat(given, 44);
+    a += sizeof<R>() * headerBytes(sizeof<R>());
+    const start = given + (sizeof<R>() << 3);
+    let a0 = v128.load32_splat(start), a1 = v128.load32_splat(start, 4), a2 = a0, a3 = a0;
+    if (sizeof<R>() == 4) {
+      a2 = v128.load32_splat(start, 8); a3 = v128.load32_splat(start, 12);
+    }
     let b0 = a0, b1 = a1, b2 = a2, b3 = a3;
     if (sizeof<W>() != 1 && sizeof<T>() != 1) {
-      b0 = widened<T>(a0); b1 = widened<T>(a1); b2 = widened<T>(a2); b3 = widened<T>(a3);
+      b0 = widened<T>(a0); b1 = widened<T>(a1);
+      if (sizeof<R>() == 4) {
+        b2 = widened<T>(a2); b3 = widened<T>(a3);
+      }
     }
     do {
       let v = v128.load(w), u = v;
@@ -223,23 +228,31 @@ export function four<T, W>(a: usize, w: usize, k: u32, block: u32, affine: u32, 
         a0 = addProduct<T>(c, s, a0); b0 = addProduct<T>(d, s, b0);
         s = v128.load32_splat(a, 4);
         a1 = addProduct<T>(c, s, a1); b1 = addProduct<T>(d, s, b1);
-        s = v128.load32_splat(a, 8);
-        a2 = addProduct<T>(c, s, a2); b2 = addProduct<T>(d, s, b2);
-        s = v128.load32_splat(a, 12);
-        a3 = addProduct<T>(c, s, a3); b3 = addProduct<T>(d, s, b3);
-        a += 16;
+        if (sizeof<R>() == 4) {
+          s = v128.load32_splat(a, 8);
+          a2 = addProduct<T>(c, s, a2); b2 = addProduct<T>(d, s, b2);
+          s = v128.load32_splat(a, 12);
+          a3 = addProduct<T>(c, s, a3); b3 = addProduct<T>(d, s, b3);
+        }
+        a += sizeof<R>() << 2;
         if (sizeof<T>() == 1) break;
         v = isFloat<T>() ? i32x4.shr_u(v, 8) : i16x8.shr_u(v, 8);
         if (sizeof<W>() == 1) u = isFloat<T>() ? i32x4.shr_u(u, 8) : i16x8.shr_u(u, 8);
       } while (--steps);
     } while (w < end);
     if (sizeof<W>() != 1 && sizeof<T>() != 1) {
-      b0 = upper<T>(a0, b0); b1 = upper<T>(a1, b1); b2 = upper<T>(a2, b2); b3 = upper<T>(a3, b3);
+      b0 = upper<T>(a0, b0); b1 = upper<T>(a1, b1);
+      if (sizeof<R>() == 4) {
+        b2 = upper<T>(a2, b2); b3 = upper<T>(a3, b3);
+      }
     }
-    settle<T>(a0, b0, header, given, affine, out);
-    settle<T>(a1, b1, header, given + 4, affine, out + 32);
-    settle<T>(a2, b2, header, given + 8, affine, out + 64);
-    settle<T>(a3, b3, header, given + 12, affine, out + 96);
+    const scalesA = v128.load(header), scalesB = v128.load(header, 16), minima = header + 32;
+    settle<T, R>(a0, b0, scalesA, scalesB, minima, given, affine, out);
+    settle<T, R>(a1, b1, scalesA, scalesB, minima, given + 4, affine, out + 32);
+    if (sizeof<R>() == 4) {
+      settle<T, R>(a2, b2, scalesA, scalesB, minima, given + 8, affine, out + 64);
+      settle<T, R>(a3, b3, scalesA, scalesB, minima, given + 12, affine, out + 96);
+    }
     k -= count;
   } while (k);
 }
