@@ -280,6 +280,15 @@ const shapes: Shapes[] = [
     each(ROWS, (rows) => [1, 3].map((states) => ({ rows, n: 5, states }))),
     ({ rows, n, states }, r) => ({ outputs: r.normals(states * rows * n), lses: r.normals(states * rows) }),
   ],
+  ...['gemm_quantized_f32', 'gemm_quantized_i16', 'gemm_quantized_i8'].map(
+    (kernel): Shapes => [
+      kernel,
+      each([1, 3, 5], (m) =>
+        [1, 8, 9, 61, 257].map((n) => ({ m, n, k: 70, bits: 4, groupSize: 32, scheme: 'symmetric' })),
+      ),
+      (o, r) => ({ x: r.normals(o.m * o.k), packed: r.words(lengthsOf(kernel, o).packed!).fill(0x3f8f1f2f) }),
+    ],
+  ),
   [
     'attention_decode_f32',
     each([1, 2, 3, 5, 7], (kvHeads) => [1, 3].map((group) => ({ ...dims, kvHeads, heads: kvHeads * group }))),

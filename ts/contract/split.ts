@@ -4,6 +4,7 @@ import { runOf } from './integers.js';
 import { blockOf, widthOf } from './mx.js';
 import { formatOf, groupSizeOf, wordsOf } from './qattention.js';
 import { groupOf } from './quantize.js';
+import { PANEL, packedLayout } from './gemm.js';
 
 /**
  * How a kernel's work divides: pieces that write apart and read nothing another writes, so that any number of threads
@@ -203,6 +204,15 @@ const halved =
         Object.entries(axis.bytes).map(([name, bytes]) => [name, arrays.includes(name) ? bytes / 2 : bytes]),
       ),
     }));
+/** Panels of eight outputs; `bytes` of each other array per panel. Parts of rows of out have to be told how long those are. */
+function byPanels(given: Params, bytes: Record<string, number>): Axis[] {
+  const { panels, panelWords } = packedLayout(given);
+  const n = given.n!;
+  const ends: NonNullable<Axis['ends']> = given.m === undefined ? {} : { outStride: [0, 0, given.outStride || n] };
+  return [{ units: panels, bytes: { packed: 4 * panelWords, ...bytes }, counts: { n: [PANEL, n] }, ends }];
+}
+
+const gemm: Split = (given) => byPanels(given, { out: 4 * PANEL });
 
 export const splits: Readonly<Record<string, Split>> = {
   quantize_f32: (given) => quantized(given, 'x', true),
@@ -239,4 +249,12 @@ export const splits: Readonly<Record<string, Split>> = {
   attention_decode_f16: halved((given) => [byKvHeads(given)], 'q', 'k', 'v', 'output'),
   attention_decode_quantized_f32: (given) => [byStoredKvHeads(given)],
   attention_blocksparse_quantized_f32: (given) => [byStoredKvHeads(given)],
+  gemm_quantized_f32: gemm,
+  gemm_quantized_i16: gemm,
+  gemm_quantized_i8: gemm,
+  gemm_pack_u32(given) {
+    const { k, bits, groupSize } = given;
+    const scales = 4 * PANEL * Math.ceil(k! / Math.min(groupSize || k!, k!));
+    return byPanels(given, { codes: 4 * PANEL * Math.ceil((k! * bits!) / 32), scales, minima: scales });
+  },
 };

@@ -1,0 +1,258 @@
+/**
+ * Generic in what activations are (T: f32 FLOATS, i16 PAIRS, i8 BYTES) and in the width of codes (W: u16 four bits, u8 eight).
+ *
+ * Products of prepared activations (lib/gemm-activations.ts) with one panel of packed weights: eight rows of the weights
+ * by one, two or four rows of activations. The lanes of a vector are four rows of the panel, so nothing is reduced across
+ * lanes; an activation is broadcast.
+ *
+ * Codes of a panel, four inputs at a time: 4 bits, 16 bytes: byte 4·r + i has input i of row r in its low bits and of row
+ * r + 4 in its high bits. 8 bits, twice 16 bytes: byte 4·r + i has input i of row r, then of row r + 4.
+ */
+import { headerBytes } from './gemm-activations';
+import { madd_f32x4 } from './exp';
+import { held_i32x4 } from './quantize';
+
+/** Codes as the numbers that addProduct takes. */
+// @ts-ignore: decorator
+@inline
+function number<T>(codes: v128): v128 {
+  return isFloat<T>() ? f32x4.convert_i32x4_s(codes) : codes;
+}
+
+// @ts-ignore: decorator
+@inline
+function addProduct<T>(c: v128, a: v128, to: v128): v128 {
+  if (isFloat<T>()) return madd_f32x4(c, a, to);
+  if (ASC_FEATURE_RELAXED_SIMD && sizeof<T>() == 1) return i32x4.relaxed_dot_i8x16_i7x16_add_s(a, c, to);
+  return i32x4.add(i32x4.dot_i16x8_s(a, c), to);
+}
+
+/** `to` plus a · the codes under `mask`. */
+// @ts-ignore: decorator
+@inline
+function madd<T>(codes: v128, mask: v128, a: v128, to: v128): v128 {
+  return addProduct<T>(number<T>(v128.and(codes, mask)), a, to);
+}
+
+/** Where the sum that holds upper halves starts: at 17 (16) times what they start from, see `upper`. */
+// @ts-ignore: decorator
+@inline
+function widened<T>(a: v128): v128 {
+  return isFloat<T>() ? f32x4.mul(a, f32x4.splat(16)) : i32x4.add(a, i32x4.shl(a, 4));
+}
+
+/** The sum of upper halves of bytes: b holds it times 16, and when of integers that of the lower halves, a, as well. */
+// @ts-ignore: decorator
+@inline
+function upper<T>(a: v128, b: v128): v128 {
+  return isFloat<T>() ? f32x4.mul(b, f32x4.splat(1.0 / 16)) : i32x4.shr_s(i32x4.sub(b, a), 4);
+}
+
+/** No level fuses what belongs to integer activations: its bits are the same everywhere. */
+// @ts-ignore: decorator
+@inline
+function addMinima<T>(minima: v128, sum: v128, to: v128): v128 {
+  return isFloat<T>() ? madd_f32x4(minima, sum, to) : f32x4.add(to, f32x4.mul(minima, sum));
+}
+
+/** The sums of a block as f32, times the scales. */
+// @ts-ignore: decorator
+@inline
+function scaled<T>(sums: v128, scales: v128, to: v128): v128 {
+  if (isFloat<T>()) return madd_f32x4(sums, scales, to);
+  return f32x4.add(to, f32x4.mul(f32x4.convert_i32x4_s(sums), scales));
+}
+
+/** A panel by one row; the eight results to `out`. */
+// @ts-ignore: decorator
+@inline
+export function one<T, W>(a: usize, w: usize, k: u32, block: u32, affine: u32, out: usize): void {
+  const mask0 = held_i32x4(sizeof<W>() == 1 ? (isFloat<T>() ? 0xff : 0x00ff00ff) : isFloat<T>() ? 0xf : sizeof<T>() == 1 ? 0x0f0f0f0f : 0x000f000f);
+  const mask1 = held_i32x4(sizeof<W>() == 1 ? 0xff00 : isFloat<T>() ? 0xf0 : 0x00ff00ff);
+  const mask2 = held_i32x4(0xf00), mask3 = held_i32x4(0xf000);
+  let outA = f32x4.splat(0), outB = outA;
+  do {
+    const count = min(block, k);
+    const end = w + (affine ? 64 : 32) + ((count + 31) & ~31) * (sizeof<W>() == 1 ? 8 : 4);
+    const header = w, given = a;
+    w += affine ? 64 : 32;
+    a += headerBytes(1);
+    let a0 = v128.load32_splat(given, 8), b0 = a0;
+    let a1 = f32x4.splat(0), a2 = a1, a3 = a1, b1 = a1, b2 = a1, b3 = a1;
+    if (isFloat<T>()) {
+      if (sizeof<W>() != 1) b0 = widened<T>(b0);
+      do {
+        let v = v128.load(w);
+        let s = v128.load32_splat(a);
+        if (sizeof<W>() != 1) {
+          a0 = madd<T>(v, mask0, s, a0); b0 = madd<T>(v, mask1, s, b0);
+          s = v128.load32_splat(a, 4);
+          a1 = madd<T>(v, mask2, s, a1); b1 = madd<T>(v, mask3, s, b1);
+          v = i32x4.shr_u(v, 16);
+          s = v128.load32_splat(a, 8);
+          a2 = madd<T>(v, mask0, s, a2); b2 = madd<T>(v, mask1, s, b2);
+          s = v128.load32_splat(a, 12);
+          a3 = madd<T>(v, mask2, s, a3); b3 = madd<T>(v, mask3, s, b3);
+          w += 16;
+        } else {
+          let u = v128.load(w, 16);
+          a0 = madd<T>(v, mask0, s, a0); b0 = madd<T>(u, mask0, s, b0);
+          s = v128.load32_splat(a, 4);
+          a1 = madd<T>(v, mask1, s, a1); b1 = madd<T>(u, mask1, s, b1);
+          v = i32x4.shr_u(v, 16); u = i32x4.shr_u(u, 16);
+          s = v128.load32_splat(a, 8);
+          a2 = madd<T>(v, mask0, s, a2); b2 = madd<T>(u, mask0, s, b2);
+          s = v128.load32_splat(a, 12);
+          a3 = madd<T>(v, mask1, s, a3); b3 = madd<T>(u, mask1, s, b3);
+          w += 32;
+        }
+        a += 16;
+      } while (w < end);
+      a0 = f32x4.add(f32x4.add(a0, a1), f32x4.add(a2, a3));
+      b0 = f32x4.add(f32x4.add(b0, b1), f32x4.add(b2, b3));
+      if (sizeof<W>() != 1) b0 = upper<T>(a0, b0);
+    } else if (sizeof<T>() == 1) {
+      do {
+        let v = v128.load(w);
+        let s = v128.load32_splat(a);
+        a0 = madd<T>(v, mask0, s, a0); b0 = madd<T>(i16x8.shr_u(v, 4), mask0, s, b0);
+        v = v128.load(w, 16); s = v128.load32_splat(a, 4);
+        a1 = madd<T>(v, mask0, s, a1); b1 = madd<T>(i16x8.shr_u(v, 4), mask0, s, b1);
+        v = v128.load(w, 32); s = v128.load32_splat(a, 8);
+        a2 = madd<T>(v, mask0, s, a2); b2 = madd<T>(i16x8.shr_u(v, 4), mask0, s, b2);
+        v = v128.load(w, 48); s = v128.load32_splat(a, 12);
+        a3 = madd<T>(v, mask0, s, a3); b3 = madd<T>(i16x8.shr_u(v, 4), mask0, s, b3);
+        w += 64; a += 16;
+      } while (w < end);
+      a0 = i32x4.add(i32x4.add(a0, a1), i32x4.add(a2, a3));
+      b0 = i32x4.add(i32x4.add(b0, b1), i32x4.add(b2, b3));
+    } else {
+      if (sizeof<W>() != 1) b0 = widened<T>(b0);
+      do {
+        let v = v128.load(w), u = v128.load(w, 16);
+        let s = v128.load32_splat(a), t = v128.load32_splat(a, 4);
+        if (sizeof<W>() != 1) {
+          a0 = madd<T>(v, mask0, s, a0); b0 = madd<T>(v, mask1, s, b0);
+          v = i16x8.shr_u(v, 8);
+          a1 = madd<T>(v, mask0, t, a1); b1 = i32x4.add(b1, i32x4.dot_i16x8_s(v, t));
+          s = v128.load32_splat(a, 8); t = v128.load32_splat(a, 12);
+          a0 = madd<T>(u, mask0, s, a0); b0 = madd<T>(u, mask1, s, b0);
+          u = i16x8.shr_u(u, 8);
+          a1 = madd<T>(u, mask0, t, a1); b1 = i32x4.add(b1, i32x4.dot_i16x8_s(u, t));
+          w += 32;
+        } else {
+          a0 = madd<T>(v, mask0, s, a0); b0 = madd<T>(u, mask0, s, b0);
+          a1 = i32x4.add(a1, i32x4.dot_i16x8_s(i16x8.shr_u(v, 8), t)); b1 = i32x4.add(b1, i32x4.dot_i16x8_s(i16x8.shr_u(u, 8), t));
+          v = v128.load(w, 32); u = v128.load(w, 48);
+          s = v128.load32_splat(a, 8); t = v128.load32_splat(a, 12);
+          a0 = madd<T>(v, mask0, s, a0); b0 = madd<T>(u, mask0, s, b0);
+          a1 = i32x4.add(a1, i32x4.dot_i16x8_s(i16x8.shr_u(v, 8), t)); b1 = i32x4.add(b1, i32x4.dot_i16x8_s(i16x8.shr_u(u, 8), t));
+          w += 64;
+        }
+        a += 16;
+      } while (w < end);
+      a0 = i32x4.add(a0, a1);
+      b0 = i32x4.add(b0, b1);
+      if (sizeof<W>() != 1) b0 = upper<T>(a0, b0);
+    }
+    let scalesA = v128.load(header), scalesB = v128.load(header, 16);
+    if (!isFloat<T>()) {
+      const scale = v128.load32_splat(given);
+      scalesA = f32x4.mul(scalesA, scale); scalesB = f32x4.mul(scalesB, scale);
+    }
+    outA = scaled<T>(a0, scalesA, outA); outB = scaled<T>(b0, scalesB, outB);
+    if (affine) {
+      const sum = v128.load32_splat(given, 4);
+      outA = addMinima<T>(v128.load(header, 32), sum, outA); outB = addMinima<T>(v128.load(header, 48), sum, outB);
+    }
+    k -= count;
+  } while (k);
+  v128.store(out, outA);
+  v128.store(out, outB, 16);
+}
+
+/** What a tile's row has to show for a block: its sums times the scales, its part of the minima, added to `out`. */
+// @ts-ignore: decorator
+@inline
+function settle<T, R>(a: v128, b: v128, scalesA: v128, scalesB: v128, minima: usize, given: usize, affine: u32, out: usize): void {
+  if (!isFloat<T>()) {
+    const scale = v128.load32_splat(given);
+    scalesA = f32x4.mul(scalesA, scale); scalesB = f32x4.mul(scalesB, scale);
+  }
+  let outA = scaled<T>(a, scalesA, v128.load(out)), outB = scaled<T>(b, scalesB, v128.load(out, 16));
+  if (affine) {
+    const sum = v128.load32_splat(given, sizeof<R>() << 2);
+    outA = addMinima<T>(v128.load(minima), sum, outA); outB = addMinima<T>(v128.load(minima, 16), sum, outB);
+  }
+  v128.store(out, outA);
+  v128.store(out, outB, 16);
+}
+
+/** A panel by several rows, four (R: u32) or two (R: u16); their eight results each to `out`. */
+// @ts-ignore: decorator
+@inline
+export function several<T, W, R>(a: usize, w: usize, k: u32, block: u32, affine: u32, out: usize): void {
+  const mask0 = held_i32x4(sizeof<W>() == 1 ? (isFloat<T>() ? 0xff : 0x00ff00ff) : isFloat<T>() ? 0xf : sizeof<T>() == 1 ? 0x0f0f0f0f : 0x000f000f);
+  const mask1 = held_i32x4(isFloat<T>() ? 0xf0 : 0x00ff00ff);
+  for (let i: usize = 0; i < sizeof<R>() << 5; i += 16) v128.store(out + i, i32x4.splat(0));
+  do {
+    const count = min(block, k);
+    const end = w + (affine ? 64 : 32) + ((count + 31) & ~31) * (sizeof<W>() == 1 ? 8 : 4);
+    const header = w, given = a;
+    w += affine ? 64 : 32;
+    a += sizeof<R>() * headerBytes(sizeof<R>());
+    const start = given + (sizeof<R>() << 3);
+    let a0 = v128.load32_splat(start), a1 = v128.load32_splat(start, 4), a2 = a0, a3 = a0;
+    if (sizeof<R>() == 4) {
+      a2 = v128.load32_splat(start, 8); a3 = v128.load32_splat(start, 12);
+    }
+    let b0 = a0, b1 = a1, b2 = a2, b3 = a3;
+    if (sizeof<W>() != 1 && sizeof<T>() != 1) {
+      b0 = widened<T>(a0); b1 = widened<T>(a1);
+      if (sizeof<R>() == 4) {
+        b2 = widened<T>(a2); b3 = widened<T>(a3);
+      }
+    }
+    do {
+      let v = v128.load(w), u = v;
+      if (sizeof<W>() == 1) {
+        u = v128.load(w, 16);
+        w += 16;
+      }
+      w += 16;
+      let steps: u32 = isFloat<T>() ? 4 : 2;
+      do {
+        const c = number<T>(v128.and(v, mask0));
+        const d = number<T>(sizeof<W>() == 1 ? v128.and(u, mask0) : sizeof<T>() == 1 ? v128.and(i16x8.shr_u(v, 4), mask0) : v128.and(v, mask1));
+        let s = v128.load32_splat(a);
+        a0 = addProduct<T>(c, s, a0); b0 = addProduct<T>(d, s, b0);
+        s = v128.load32_splat(a, 4);
+        a1 = addProduct<T>(c, s, a1); b1 = addProduct<T>(d, s, b1);
+        if (sizeof<R>() == 4) {
+          s = v128.load32_splat(a, 8);
+          a2 = addProduct<T>(c, s, a2); b2 = addProduct<T>(d, s, b2);
+          s = v128.load32_splat(a, 12);
+          a3 = addProduct<T>(c, s, a3); b3 = addProduct<T>(d, s, b3);
+        }
+        a += sizeof<R>() << 2;
+        if (sizeof<T>() == 1) break;
+        v = isFloat<T>() ? i32x4.shr_u(v, 8) : i16x8.shr_u(v, 8);
+        if (sizeof<W>() == 1) u = isFloat<T>() ? i32x4.shr_u(u, 8) : i16x8.shr_u(u, 8);
+      } while (--steps);
+    } while (w < end);
+    if (sizeof<W>() != 1 && sizeof<T>() != 1) {
+      b0 = upper<T>(a0, b0); b1 = upper<T>(a1, b1);
+      if (sizeof<R>() == 4) {
+        b2 = upper<T>(a2, b2); b3 = upper<T>(a3, b3);
+      }
+    }
+    const scalesA = v128.load(header), scalesB = v128.load(header, 16), minima = header + 32;
+    settle<T, R>(a0, b0, scalesA, scalesB, minima, given, affine, out);
+    settle<T, R>(a1, b1, scalesA, scalesB, minima, given + 4, affine, out + 32);
+    if (sizeof<R>() == 4) {
+      settle<T, R>(a2, b2, scalesA, scalesB, minima, given + 8, affine, out + 64);
+      settle<T, R>(a3, b3, scalesA, scalesB, minima, given + 12, affine, out + 96);
+    }
+    k -= count;
+  } while (k);
+}

@@ -1,0 +1,72 @@
+import {
+  type Activations,
+  contractOf,
+  type GemmFormat,
+  type GemmOptions,
+  gemm_pack_u32,
+  gemm_quantized_f32,
+  gemm_quantized_i8,
+  gemm_quantized_i16,
+} from '../contract/gemm.js';
+import * as code from '../generated/cpu/gemm.js';
+import type { Quantized } from '../reference/quantize.js';
+import { word } from '../validate.js';
+import { family, type Instance, type InstantiateOptions } from './runtime.js';
+
+export type { Activations, GemmFormat, GemmOptions, Quantized };
+export type GemmKernels = Instance<code.Kernels>;
+
+const gemmFamily = family<code.Kernels>(code, {
+  gemm_pack_u32,
+  gemm_quantized_f32,
+  gemm_quantized_i16,
+  gemm_quantized_i8,
+});
+
+/** The kernels inside your own memory: byte offsets, no copy, no allocation by us. */
+export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => GemmKernels =
+  gemmFamily.instantiate;
+
+/** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
+export const preload = gemmFamily.preload;
+
+const ACTIVATIONS = ['f32', 'i16', 'i8'] as const;
+
+function contractFor(activations: Activations) {
+  return contractOf[ACTIVATIONS[word('gemm', 'activations', activations, ACTIVATIONS)]!];
+}
+
+/** Bytes of scratch that a pointer call needs; what counts is m (to 64), k, groupSize and activations. */
+export function gemmScratchBytes({ activations, ...options }: GemmOptions & { activations: Activations }): number {
+  const contract = contractFor(activations);
+  return 4 * contract.lengths(contract.params(options)).scratch!;
+}
+
+/** Length of packed weights in 32-bit words: what `pack` gives, and `gemm` takes. */
+export function packedLength(format: GemmFormat): number {
+  return gemm_pack_u32.lengths(gemm_pack_u32.params(format)).packed!;
+}
+
+/**
+ * Quantised weights [n, k], as `quantize` makes them with rows: n, n: k, axis: 'row', in the order that `gemm` reads:
+ * once per model. `out` has `packedLength(format)` words.
+ */
+export function pack(
+  { codes, scales, minima }: Quantized,
+  { out, ...format }: GemmFormat & { out?: Uint32Array },
+): Uint32Array {
+  return gemmFamily.run(gemm_pack_u32, { codes, scales, minima, packed: out }, format).packed as Uint32Array;
+}
+
+/**
+ * x [m, k] times the transpose of packed weights [n, k]: [m, n]. `activations` says how x enters: as `f32`, or rounded on
+ * the way to integers of 16 bits (`i16`, relative error about 1e-5) or 8 (`i8`, 3e-3), which is two and three times as
+ * fast. A row of x with NaN or an infinity gives a row of NaN. The bound of the error is in docs/gemm.md.
+ */
+export function gemm(
+  x: Float32Array,
+  packed: Uint32Array,
+  { activations, out, ...options }: Omit<GemmOptions, 'outStride'> & { activations: Activations; out?: Float32Array },
+): Float32Array {
+  return gemmFamily.run(contractFor(activations), { x, packed, out }, options).out as Float32Array;
+}
