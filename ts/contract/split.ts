@@ -1,10 +1,10 @@
 import type { Params } from '../contract.js';
 import { codeBytes, groupOf as codebookGroupOf, UNSCALED } from './codebook.js';
+import { PANEL, packedLayout } from './gemm.js';
 import { runOf } from './integers.js';
 import { blockOf, widthOf } from './mx.js';
 import { formatOf, groupSizeOf, wordsOf } from './qattention.js';
 import { groupOf } from './quantize.js';
-import { PANEL, packedLayout } from './gemm.js';
 
 /**
  * How a kernel's work divides: pieces that write apart and read nothing another writes, so that any number of threads
