@@ -78,7 +78,9 @@ function halves<O>(spec: KernelSpec<O>, contract: Contract<O>): KernelSpec<O> {
 /** Kernels `..._f16` of `contracts` from the specs of `..._f32`. */
 export const halfSpec = (spec: FamilySpec, contracts: object): FamilySpec =>
   Object.fromEntries(
-    (Object.values(contracts) as Contract<any>[])
-      .filter((contract) => contract.kernel?.endsWith('_f16'))
-      .map((contract) => [contract.kernel, halves(spec[contract.kernel.replace(/_f16$/, '_f32')]!, contract)]),
+    // In the order of the f32 kernels: that of a namespace object depends on who loads it.
+    Object.entries(spec).flatMap(([kernel, one]) => {
+      const contract = (contracts as Record<string, Contract<any> | undefined>)[kernel.replace(/_f32$/, '_f16')];
+      return contract ? [[contract.kernel, halves(one, contract)]] : [];
+    }),
   );
