@@ -10,6 +10,7 @@ import { root } from '../scripts/house.js';
 import { bestLevel } from '../ts/cpu/runtime.js';
 import { cacheFormats, measured } from './model/caches.js';
 import { loadModel, SHAPE } from './model/model.js';
+import { MODEL_HEAD, type ModelResults, type ModelRow, modelCells } from './model/row.js';
 
 const { values: given } = parseArgs({
   options: { windows: { type: 'string', default: '32' }, only: { type: 'string' }, json: { type: 'string' } },
@@ -19,7 +20,7 @@ const windows = Math.min(Number(given.windows), Math.floor(text.length / SHAPE.c
 const chosen = cacheFormats.filter(({ name, keys }) => !keys || !given.only || name.includes(given.only));
 const model = await loadModel();
 
-const rows = [];
+const rows: ModelRow[] = [];
 let baseline: { nats: number; microseconds: number } | undefined;
 for (const format of chosen) {
   const cache = measured(format);
@@ -34,39 +35,24 @@ for (const format of chosen) {
     bitsPerValue: cache.bits(),
     bitsPerByte: nats / Math.LN2,
     natsOver: nats - baseline.nats,
-    yardstick: format.yardstick,
+    ...(format.yardstick === undefined ? {} : { yardstick: format.yardstick }),
     microseconds,
     timeRatio: microseconds / baseline.microseconds,
   });
   process.stderr.write(`${format.name}: ${(nats - baseline.nats).toFixed(4)} nats\n`);
 }
-const table = new Table({
-  head: [
-    'cache',
-    'bits per value',
-    'memory against f16',
-    'bits per byte',
-    'nats per byte more',
-    'yardstick',
-    'attention µs a token',
-    'over f32',
-  ],
-  style: { head: [], border: [], compact: true },
-});
-for (const row of rows)
-  table.push([
-    row.format,
-    row.bitsPerValue.toFixed(2),
-    `${((100 * row.bitsPerValue) / 16).toFixed(0)} %`,
-    row.bitsPerByte.toFixed(4),
-    row.natsOver.toFixed(4),
-    row.yardstick ?? '',
-    row.microseconds.toFixed(1),
-    row.timeRatio.toFixed(2),
-  ]);
+const table = new Table({ head: MODEL_HEAD, style: { head: [], border: [], compact: true } });
+table.push(...rows.map(modelCells));
 console.log(`${windows} windows of ${SHAPE.context} bytes, Node ${process.version}, ${bestLevel()}\n${table}`);
 if (given.json) {
   const date = new Date().toISOString().slice(0, 10);
-  const results = { node: process.version, level: bestLevel(), machine: cpus()[0]!.model, date, windows, rows };
+  const results: ModelResults = {
+    node: process.version,
+    level: bestLevel(),
+    machine: cpus()[0]!.model,
+    date,
+    windows,
+    rows,
+  };
   writeFileSync(given.json, `${JSON.stringify(results, null, 1)}\n`);
 }

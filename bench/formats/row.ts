@@ -15,11 +15,15 @@ export interface Row {
   decodeSpeed: number;
 }
 
-export interface Results {
+/** Where figures come from. */
+export interface Origin {
   node: string;
   level: string;
   machine: string;
   date: string;
+}
+
+export interface Results extends Origin {
   rows: Row[];
 }
 
