@@ -8,14 +8,25 @@
 import { held, madd_f32x4 } from './exp';
 import { MAGIC, MAGIC_BITS, held_i32x4 } from './quantize';
 
-/** Reads a byte of every cache line of [at, end): what the next step reads comes near while this one computes. */
+/** Bytes touched at once: that many cache lines are on their way together. */
+const BURST: u32 = 512;
+
+/**
+ * Reads a byte of every cache line up to `due`, when `next` (what the next step will read, before `end`) has come there: it comes near while this
+ * step computes. Answers with the next `due`.
+ */
 // @ts-ignore: decorator
 @inline
-function touch(at: usize, end: usize): void {
-  while (at < end) {
+function touch(next: usize, due: usize, end: usize): usize {
+  if (next < due) return due;
+  let at = due;
+  due += BURST;
+  const stop = min(due, end);
+  while (at < stop) {
     load<u8>(at);
     at += 64;
   }
+  return due;
 }
 
 /** Leaves both bytes of an integer in range when the lower one is signed: 127·256 + 127. */
@@ -226,8 +237,9 @@ export function scores(
   const units = f32x4.mul(v128.load(unit), f32x4.splat(factor));
   const offset = v128.load(offsets);
   let left: i32 = count;
+  let due = next;
   do {
-    touch(next, min(next + nextStep, nextEnd));
+    due = touch(next, due, nextEnd);
     next += nextStep;
     let e0 = e, e1 = left > 1 ? e + n : e;
     let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
@@ -274,8 +286,9 @@ export function scoresBytes(
   const units = f32x4.mul(v128.load(unit), f32x4.splat(factor));
   const offset = v128.load(offsets);
   let left: i32 = count;
+  let due = next;
   do {
-    touch(next, min(next + nextStep, nextEnd));
+    due = touch(next, due, nextEnd);
     next += nextStep;
     let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
     let at = x;
@@ -323,8 +336,9 @@ export function scoresColumns(
   const flips = held_i32x4(flip), mask = held_i32x4(((1 << bits) - 1) * 0x01010101);
   const correction = i32x4.mul(v128.load(sums), i32x4.splat(half));
   const units = f32x4.mul(v128.load(unit), f32x4.splat(factor)), offset = v128.load(offsets);
+  let due = next;
   do {
-    touch(next, min(next + nextStep, nextEnd));
+    due = touch(next, due, nextEnd);
     next += nextStep;
     if (bits == 4) p = scoresOfBytes(words, n, 0, 4, 32, flips, order, mask, x, second, correction, units, offset, p) + 96;
     else {
@@ -566,8 +580,9 @@ export function addValues(
   const bytes = (count + 1) >> 1 << 4;
   const end = e + n;
   let left: i32 = size;
+  let due = next;
   do {
-    touch(next, min(next + nextStep, nextEnd));
+    due = touch(next, due, nextEnd);
     next += nextStep;
     let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
     let at = e, x = w;
@@ -611,8 +626,9 @@ export function addValuesBytes(
 ): void {
   const end = e + (n << 2);
   let left: i32 = size;
+  let due = next;
   do {
-    touch(next, min(next + nextStep, nextEnd));
+    due = touch(next, due, nextEnd);
     next += nextStep;
     let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
     let x = w;
