@@ -1,7 +1,30 @@
 import { endKey, factorOf, firstKey } from './lib/attention';
 import { PASS_ROWS, attendStored, beginPass, endPass, fill, kSide, prepare, vSide } from './lib/qattention';
 
-/** PLACEHOLDER HEADER */
+/**
+ * Attention of one query per head over stored keys [from, to) and all recent ones: what dequantising, then
+ * attention_decode_f32 over both, gives. Codes are never expanded but for 64 keys at a time, as bytes in scratch.
+ *
+ *   q                   f32 [heads, headDim]; head h reads kv head floor(h / (heads / kvHeads))
+ *   kCodes, vCodes      u32, as quantize_f32 lays out [capacity, n] (n: headDim, valueDim), for each kv head. 3 bits: runs of 32
+ *                       codes in three words, low two bits of 16 codes, of the other 16, then the third bits
+ *   kScales, kMinima    f32, as quantize_f32; minima: affine (scheme 0) only. vScales, vMinima alike
+ *   kExponents          u8 [kvHeads, capacity, ceil(headDim / 32)], E8M0: mxfp4 (scheme 2) only. vExponents alike
+ *   kTable              f32 [16]: codebook (scheme 3) only. vTable alike
+ *   kRecent, vRecent    f32 [kvHeads, recentCapacity, headDim or valueDim] or 0, of which recentKeys rows are in use
+ *   output, lse         f32 [heads, valueDim], [heads], natural; no key: output 0, lse -inf
+ *   scratch             quantizedAttentionScratchBytes({ headDim, valueDim }) bytes
+ *
+ * A NaN scale makes NaN of what it scales, as dequantising would. NaN or infinity in a query makes its row NaN. Infinite
+ * scales or minima: NaN or anything. Dimensions are multiples of 8 from 16 to 256.
+ *
+ * Method: queries (times K's scales where those are per channel) and weights times V's scales are rounded to 16 bits of
+ * their largest, sums over codes are exact integers: i16 pairs at the simd level and for 8 bits, two planes of signed
+ * bytes against codes below 128 at the relaxed one (exact on every host). A codebook is two planes of 7 bits of its
+ * values. Recent keys go on in f32 (lib/attention.ts). Liu et al., KIVI (2024).
+ *
+ * Not done: what reads per-token K straight from its codes, as columns of 2 and 4 bits are read; tiles of one and two rows.
+ */
 export function attention_decode_quantized_f32(
   q: usize, kCodes: usize, kScales: usize, kMinima: usize, kExponents: usize, kTable: usize,
   vCodes: usize, vScales: usize, vMinima: usize, vExponents: usize, vTable: usize, kRecent: usize, vRecent: usize,
@@ -32,7 +55,11 @@ export function attention_decode_quantized_f32(
   }
 }
 
-/** PLACEHOLDER HEADER */
+/**
+ * Many queries under a block mask over stored keys, a causal mask and a window: arrays as in
+ * attention_decode_quantized_f32, q f32 [heads, queries, headDim], output and lse alike; indptr, indices, status and masks
+ * as in attention_blocksparse_f32. Query i stands at position i + keys + recentKeys - queries; recent keys are in no list.
+ */
 export function attention_blocksparse_quantized_f32(
   q: usize, kCodes: usize, kScales: usize, kMinima: usize, kExponents: usize, kTable: usize,
   vCodes: usize, vScales: usize, vMinima: usize, vExponents: usize, vTable: usize, kRecent: usize, vRecent: usize,

@@ -8,14 +8,25 @@
 import { held, madd_f32x4 } from './exp';
 import { MAGIC, MAGIC_BITS, held_i32x4 } from './quantize';
 
-/** Reads a byte of every cache line of [at, end): what the next step reads comes near while this one computes. */
+/** Bytes touched at once: that many cache lines are on their way together. */
+const BURST: u32 = 512;
+
+/**
+ * Reads a byte of every cache line up to `due`, when `next` (what the next step will read, before `end`) has come there: it comes near while this
+ * step computes. Answers with the next `due`.
+ */
 // @ts-ignore: decorator
 @inline
-function touch(at: usize, end: usize): void {
-  while (at < end) {
+function touch(next: usize, due: usize, end: usize): usize {
+  if (next < due) return due;
+  let at = due;
+  due += BURST;
+  const stop = min(due, end);
+  while (at < stop) {
     load<u8>(at);
     at += 64;
   }
+  return due;
 }
 
 /** Leaves both bytes of an integer in range when the lower one is signed: 127·256 + 127. */
@@ -226,8 +237,9 @@ export function scores(
   const units = f32x4.mul(v128.load(unit), f32x4.splat(factor));
   const offset = v128.load(offsets);
   let left: i32 = count;
+  let due = next;
   do {
-    touch(next, min(next + nextStep, nextEnd));
+    due = touch(next, due, nextEnd);
     next += nextStep;
     let e0 = e, e1 = left > 1 ? e + n : e;
     let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
@@ -274,8 +286,9 @@ export function scoresBytes(
   const units = f32x4.mul(v128.load(unit), f32x4.splat(factor));
   const offset = v128.load(offsets);
   let left: i32 = count;
+  let due = next;
   do {
-    touch(next, min(next + nextStep, nextEnd));
+    due = touch(next, due, nextEnd);
     next += nextStep;
     let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
     let at = x;
@@ -323,43 +336,53 @@ export function scoresColumns(
   const flips = held_i32x4(flip), mask = held_i32x4(((1 << bits) - 1) * 0x01010101);
   const correction = i32x4.mul(v128.load(sums), i32x4.splat(half));
   const units = f32x4.mul(v128.load(unit), f32x4.splat(factor)), offset = v128.load(offsets);
-  const step: usize = 128 / bits;
+  let due = next;
   do {
-    touch(next, min(next + nextStep, nextEnd));
+    due = touch(next, due, nextEnd);
     next += nextStep;
-    for (let shift: u32 = 0; shift < 8; shift += 2 * bits) {
-      const shifted = shift + bits;
-      let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
-      let at = x;
-      for (let plane: u32 = 0; plane < 2; plane++) {
-        a0 = i32x4.shl(a0, 8); a1 = i32x4.shl(a1, 8); a2 = i32x4.shl(a2, 8); a3 = i32x4.shl(a3, 8);
-        b0 = i32x4.shl(b0, 8); b1 = i32x4.shl(b1, 8); b2 = i32x4.shl(b2, 8); b3 = i32x4.shl(b3, 8);
-        let from = words;
-        const end = words + (n << 2);
-        do {
-          const v = i8x16.relaxed_swizzle(v128.xor(v128.load(from), flips), order);
-          const q = v128.load(at);
-          const u = v128.and(i16x8.shr_u(v, shift), mask), w = v128.and(i16x8.shr_u(v, shifted), mask);
-          let one = splat(q, 0);
-          a0 = dot(one, u, a0); b0 = dot(one, w, b0);
-          one = splat(q, 1);
-          a1 = dot(one, u, a1); b1 = dot(one, w, b1);
-          one = splat(q, 2);
-          a2 = dot(one, u, a2); b2 = dot(one, w, b2);
-          one = splat(q, 3);
-          a3 = dot(one, u, a3); b3 = dot(one, w, b3);
-          from += 16;
-          at += 16;
-        } while (from < end);
-        at = x + second;
-      }
-      putKeys(a0, a1, a2, a3, correction, units, offset, step, p);
-      putKeys(b0, b1, b2, b3, correction, units, offset, step, p + 16);
-      p += 32;
+    if (bits == 4) p = scoresOfBytes(words, n, 0, 4, 32, flips, order, mask, x, second, correction, units, offset, p) + 96;
+    else {
+      p = scoresOfBytes(words, n, 0, 2, 64, flips, order, mask, x, second, correction, units, offset, p);
+      p = scoresOfBytes(words, n, 4, 6, 64, flips, order, mask, x, second, correction, units, offset, p) + 192;
     }
-    p += 3 * step;
     words += n << 2;
   } while (--rows);
+}
+
+/** Scores of the two keys in each byte of the words whose codes begin at bits `low` and `high`. Answers where the next go. */
+// @ts-ignore: decorator
+@inline
+function scoresOfBytes(
+  words: usize, n: u32, low: u32, high: u32, step: usize, flips: v128, order: v128, mask: v128, x: usize, second: u32,
+  correction: v128, units: v128, offset: v128, p: usize,
+): usize {
+  let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+  const end = words + (n << 2);
+  let at = x;
+  for (let plane: u32 = 0; plane < 2; plane++) {
+    a0 = i32x4.shl(a0, 8); a1 = i32x4.shl(a1, 8); a2 = i32x4.shl(a2, 8); a3 = i32x4.shl(a3, 8);
+    b0 = i32x4.shl(b0, 8); b1 = i32x4.shl(b1, 8); b2 = i32x4.shl(b2, 8); b3 = i32x4.shl(b3, 8);
+    let from = words;
+    do {
+      const v = i8x16.relaxed_swizzle(v128.xor(v128.load(from), flips), order);
+      const q = v128.load(at);
+      const u = v128.and(low ? i16x8.shr_u(v, low) : v, mask), w = v128.and(i16x8.shr_u(v, high), mask);
+      let one = splat(q, 0);
+      a0 = dot(one, u, a0); b0 = dot(one, w, b0);
+      one = splat(q, 1);
+      a1 = dot(one, u, a1); b1 = dot(one, w, b1);
+      one = splat(q, 2);
+      a2 = dot(one, u, a2); b2 = dot(one, w, b2);
+      one = splat(q, 3);
+      a3 = dot(one, u, a3); b3 = dot(one, w, b3);
+      from += 16;
+      at += 16;
+    } while (from < end);
+    at = x + second;
+  }
+  putKeys(a0, a1, a2, a3, correction, units, offset, step, p);
+  putKeys(b0, b1, b2, b3, correction, units, offset, step, p + 16);
+  return p + 32;
 }
 
 /** Four keys' scores from sums whose lanes are keys. */
@@ -557,8 +580,9 @@ export function addValues(
   const bytes = (count + 1) >> 1 << 4;
   const end = e + n;
   let left: i32 = size;
+  let due = next;
   do {
-    touch(next, min(next + nextStep, nextEnd));
+    due = touch(next, due, nextEnd);
     next += nextStep;
     let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
     let at = e, x = w;
@@ -602,8 +626,9 @@ export function addValuesBytes(
 ): void {
   const end = e + (n << 2);
   let left: i32 = size;
+  let due = next;
   do {
-    touch(next, min(next + nextStep, nextEnd));
+    due = touch(next, due, nextEnd);
     next += nextStep;
     let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
     let x = w;
@@ -613,14 +638,14 @@ export function addValuesBytes(
       a0 = i32x4.shl(a0, 8); a1 = i32x4.shl(a1, 8); a2 = i32x4.shl(a2, 8); a3 = i32x4.shl(a3, 8);
       b0 = i32x4.shl(b0, 8); b1 = i32x4.shl(b1, 8); b2 = i32x4.shl(b2, 8); b3 = i32x4.shl(b3, 8);
       do {
-        const u = v128.load(at), v = v128.load(at, 16), weights = v128.load(x);
-        let weight = splat(weights, 0);
+        const u = v128.load(at), v = v128.load(at, 16);
+        let weight = v128.load32_splat(x);
         a0 = dot(weight, u, a0); b0 = dot(weight, v, b0);
-        weight = splat(weights, 1);
+        weight = v128.load32_splat(x, 4);
         a1 = dot(weight, u, a1); b1 = dot(weight, v, b1);
-        weight = splat(weights, 2);
+        weight = v128.load32_splat(x, 8);
         a2 = dot(weight, u, a2); b2 = dot(weight, v, b2);
-        weight = splat(weights, 3);
+        weight = v128.load32_splat(x, 12);
         a3 = dot(weight, u, a3); b3 = dot(weight, v, b3);
         at += n << 2;
         x += 16;
