@@ -52,7 +52,12 @@ const plot = Plot.plot({
     // The best of each width, by name.
     Plot.text(
       points.filter(({ error, bitsPerValue, what }) =>
-        points.every((p) => p.what !== what || p.error >= error || p.bitsPerValue > bitsPerValue),
+        points.every(
+          (p) =>
+            p.what !== what ||
+            p.bitsPerValue > bitsPerValue ||
+            (p.bitsPerValue === bitsPerValue ? p.error >= error : p.error > 1.03 * error),
+        ),
       ),
       { ...at, text: 'format', dy: 10, fontSize: 8, textAnchor: 'middle' },
     ),
