@@ -213,6 +213,6 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const formatted = Object.keys(files).filter((path) => /^(ts|test|bench)\//.test(path));
   execFileSync(`${root}/node_modules/.bin/biome`, ['check', '--write', ...formatted], { cwd: root });
   console.log(
-    `${Object.keys(files).join('\n')}\n\nNext: npm run generate && npx vitest run test/${name}.test.ts test/conformance.test.ts -t ${name}`,
+    `${Object.keys(files).join('\n')}\n\nNext: npm run generate && npx vitest run test/${name}.test.ts test/conformance -t ${name}`,
   );
 }

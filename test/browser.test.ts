@@ -1,4 +1,4 @@
-/** The whole conformance suite in a headless browser: every kernel, CPU levels, shared memory, WebGPU. */
+/** The conformance suite in a headless browser: every kernel, CPU levels, shared memory, and cases of each on WebGPU. */
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { launchBrowser, openPage, servePage } from '../bench/lib/browser.js';

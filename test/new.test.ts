@@ -40,7 +40,7 @@ test('a scaffolded family passes', { timeout: 240_000 }, () => {
       'vitest',
       'run',
       'test/demo.test.ts',
-      'test/conformance.test.ts',
+      'test/conformance',
       '-t',
       'demo|doubling',
       '--reporter=json',

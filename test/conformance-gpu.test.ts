@@ -1,0 +1,45 @@
+/** Every kernel × adapter × level against the float64 reference, from the specs alone. A file of its own: software adapters take minutes. */
+import { afterAll, describe, expect, test } from 'vitest';
+import { specs } from './generated/registry.js';
+import { gpuImplementations } from './lib/adapters.js';
+import { faultsOf } from './lib/conformance.js';
+import type { KernelSpec } from './lib/spec.js';
+
+const gpu = await gpuImplementations();
+console.log(
+  gpu.reason
+    ? `conformance on the GPU skipped: ${gpu.reason}`
+    : `conformance on ${gpu.implementations.map((i) => i.name).join(', ')}`,
+);
+for (const { name, absent = {} } of gpu.implementations)
+  for (const feature of new Set(Object.values(absent)))
+    console.log(
+      `${name} lacks ${feature}: without ${Object.keys(absent).filter((kernel) => absent[kernel] === feature)}`,
+    );
+
+const kernels = Object.values(specs as Record<string, { default: Record<string, KernelSpec> }>).flatMap((file) =>
+  Object.entries(file.default),
+);
+
+// A machine without an adapter says so above; CI demands one.
+test.runIf(process.env.CI)('WebGPU adapter', () => expect(gpu.reason).toBeUndefined());
+
+test('every base level has every kernel', () => {
+  for (const { name, level, kernels: own, absent = {} } of gpu.implementations)
+    if (level === 'base')
+      expect([...own, ...Object.keys(absent)].sort(), name).toEqual(kernels.map(([kernel]) => kernel).sort());
+});
+
+const pairs = kernels.flatMap(([kernel, spec]) =>
+  gpu.implementations
+    .filter((i) => i.kernels.includes(kernel))
+    .map((implementation) => [kernel, implementation.name, spec, implementation] as const),
+);
+
+describe.runIf(pairs.length)('conformance', () => {
+  test.each(pairs)('%s on %s', { timeout: 400_000 }, async (_, __, spec, implementation) => {
+    expect(await faultsOf(spec, implementation)).toEqual([]);
+  });
+});
+
+afterAll(() => expect(gpu.errors.flat(), 'uncaptured WebGPU errors').toEqual([]));
