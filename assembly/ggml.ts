@@ -87,7 +87,8 @@ function codeOf0(x: usize, id: v128, offset: v128, last: v128): v128 {
 
 /** Q4_0 and Q5_0: the value of largest magnitude becomes the code 0. */
 function q0(x: usize, center: u32, scale: usize, codes: usize): u32 {
-  const d = first(x, most(x, 8), i32x4.splat(0x7fffffff)) / -<f32>center;
+  const size = most(x, 8);
+  const d = (f32x4.extract_lane(size, 0) ? first(x, size, i32x4.splat(0x7fffffff)) : 0) / -<f32>center;
   storeHalf(scale, d);
   const id = f32x4.splat(inverse(d)), offset = f32x4.splat(<f32>center + 0.5), last = i32x4.splat(2 * center - 1);
   return storeNibbles(
