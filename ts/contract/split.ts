@@ -1,4 +1,5 @@
 import type { Params } from '../contract.js';
+import { GGML_TYPES, ggmlTypeOf } from './ggml.js';
 import { blockOf, widthOf } from './mx.js';
 import { formatOf, groupSizeOf, wordsOf } from './qattention.js';
 
@@ -53,6 +54,11 @@ const microscaled = (given: Params, values: string): Axis[] => {
   const { rows, n } = given as { rows: number; n: number };
   const codes = Math.ceil((n * widthOf(given)) / 8);
   return byRows(rows, { [values]: 4 * n, codes, scales: Math.ceil(n / blockOf(given)) });
+};
+
+const ggml = ({ rows, n, type }: Params, values: string): Axis[] => {
+  const { block, bytes } = GGML_TYPES[ggmlTypeOf(type!)!];
+  return byRows(rows!, { [values]: 4 * n!, blocks: (n! / block) * bytes });
 };
 
 /** Whole kv heads with the query heads that share them. */
@@ -155,6 +161,8 @@ export const splits: Readonly<Record<string, Split>> = {
     states === 1 ? byRows(rows!, { outputs: 4 * n!, lses: 4, output: 4 * n!, lse: 4 }) : [],
   mx_quantize_f32: (given) => microscaled(given, 'x'),
   mx_dequantize_f32: (given) => microscaled(given, 'out'),
+  ggml_quantize_f32: (given) => ggml(given, 'x'),
+  ggml_dequantize_f32: (given) => ggml(given, 'out'),
   attention_blocksparse_f32: blocksparse,
   attention_decode_f32: (given) => [byKvHeads(given)],
   attention_decode_quantized_f32: (given) => [byStoredKvHeads(given)],
