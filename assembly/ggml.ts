@@ -257,7 +257,7 @@ function e4m3Of(x: f32): u32 {
   if (!(x > 0)) return 0;
   if (x >= 256) return 0x7e;
   // Below 2^-6 a multiple of 2^-9; eight of them would be 2^-6, but ggml stops at seven.
-  if (x < 0.015625) return min(7, <u32>(<f64>x * 512 + 0.5));
+  if (x < 0.015625) return min(7, <u32>(x * 512 + 0.5));
   const bits = reinterpret<u32>(x) + 0x80000;
   const code = (bits >> 20) - (120 << 3);
   return code >= 0x78 ? 0x7e : code;

@@ -221,7 +221,7 @@ const inputs: Input[] = [
   ...each(8, (random, i) => (i % 16 === 0 ? 6 : ((random.int(0, 1) ? 1 : -1) * random.int(0, 24)) / 4), 'ties of E2M1'),
   ...each(
     8,
-    (random, i, block) => (i ? random.uniform() : 1 - block * 2 ** -24) * 2 ** (block * 13 - 40),
+    (random, i, block) => (i ? random.uniform() : 1 - block * 2 ** -24) * 2 ** (block * 8 - 30),
     'just below a power of two',
   ),
   ...each(
@@ -231,6 +231,8 @@ const inputs: Input[] = [
     undefined,
     FP4,
   ),
+  // Where f32(512 x + 0.5) is 1 and 512 x + 0.5 is not.
+  input('nvfp4', 1, 2, () => 6 * 2 ** -10 * (1 - 2 ** -24), 'a scale just below half the least'),
   ...each(16, (random, _, block) => random.normal() * 2 ** (2 * block - 16), 'magnitudes from tiny to large'),
   ...each(16, (random, _, block) => random.normal() * 2 ** -(10 + block), 'scales of subnormal f16'),
   ...each(6, (random, _, block) => random.normal() * 2 ** (15 + block), 'scales that overflow f16'),
