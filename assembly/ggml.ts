@@ -13,7 +13,7 @@ import { iq4_i8x16 } from './lib/ggml';
  * IQ4_NL blocks whose largest magnitude is below 1e-15 are all zero (ggml leaves their codes undefined).
  * The caller guarantees the type, whole blocks and 4-byte alignment of x. Scratch: none.
  *
- * Method: a block of 32 in eight vectors: range, codes four at a time, narrowed to bytes. IQ4_NL's least-squares sums are
+ * Method: a block of 32 in eight vectors: range, codes four at a time, narrowed to bytes; E2M1 codes count the middles below. IQ4_NL's least-squares sums are
  * taken one value after another, for their order is ggml's.
  */
 export function ggml_quantize_f32(x: usize, rows: u32, n: u32, type: u32, blocks: usize): void {
@@ -36,8 +36,34 @@ export function ggml_quantize_f32(x: usize, rows: u32, n: u32, type: u32, blocks
 function most(x: usize, vectors: u32): v128 {
   let a = f32x4.splat(0);
   for (const end = x + (vectors << 4); x < end; x += 16) a = f32x4.pmax(a, f32x4.abs(v128.load(x)));
-  a = f32x4.pmax(a, v128.shuffle<i32>(a, a, 2, 3, 0, 1));
-  return f32x4.pmax(a, v128.shuffle<i32>(a, a, 1, 0, 3, 2));
+  return highest(a);
+}
+
+@inline
+function lowest(v: v128): v128 {
+  v = f32x4.pmin(v, v128.shuffle<i32>(v, v, 2, 3, 0, 1));
+  return f32x4.pmin(v, v128.shuffle<i32>(v, v, 1, 0, 3, 2));
+}
+
+@inline
+function highest(v: v128): v128 {
+  v = f32x4.pmax(v, v128.shuffle<i32>(v, v, 2, 3, 0, 1));
+  return f32x4.pmax(v, v128.shuffle<i32>(v, v, 1, 0, 3, 2));
+}
+
+/** The first of 32 values of the largest magnitude; NaN is passed over. */
+function furthest(x: usize): f32 {
+  let low = f32x4.splat(0), high = f32x4.splat(0);
+  for (let p = x, end = x + 128; p < end; p += 16) {
+    const v = v128.load(p);
+    low = f32x4.pmin(low, v);
+    high = f32x4.pmax(high, v);
+  }
+  low = lowest(low);
+  high = highest(high);
+  const a = f32x4.extract_lane(low, 0), b = f32x4.extract_lane(high, 0);
+  if (-a != b) return -a > b ? a : b;
+  return b ? first(x, high, i32x4.splat(0x7fffffff)) : 0;
 }
 
 /** The first of 32 values that equals `wanted` in magnitude (`absolute`) or in value; 0 where there is none. */
@@ -59,11 +85,12 @@ function inverse(d: f32): f32 {
   return d ? 1 / d : 0;
 }
 
-/** Toward zero; what no integer holds is 0. */
+/** Toward zero, below 2^22: integers come out of the sum's last bits (trunc_sat is nine instructions). What is not finite is 0. */
 @inline
 function truncated(v: v128): v128 {
   const difference = f32x4.sub(v, v);
-  return v128.and(i32x4.trunc_sat_f32x4_s(v), f32x4.eq(difference, difference));
+  const whole = f32x4.add(f32x4.trunc(v), f32x4.splat(12582912));
+  return v128.and(i32x4.sub(whole, i32x4.splat(0x4b400000)), f32x4.eq(difference, difference));
 }
 
 /** Sixteen codes, 0 to 31, from four vectors. */
@@ -87,8 +114,7 @@ function codeOf0(x: usize, id: v128, offset: v128, last: v128): v128 {
 
 /** Q4_0 and Q5_0: the value of largest magnitude becomes the code 0. */
 function q0(x: usize, center: u32, scale: usize, codes: usize): u32 {
-  const size = most(x, 8);
-  const d = (f32x4.extract_lane(size, 0) ? first(x, size, i32x4.splat(0x7fffffff)) : 0) / -<f32>center;
+  const d = furthest(x) / -<f32>center;
   storeHalf(scale, d);
   const id = f32x4.splat(inverse(d)), offset = f32x4.splat(<f32>center + 0.5), last = i32x4.splat(2 * center - 1);
   return storeNibbles(
@@ -112,14 +138,10 @@ function q1(x: usize, last: u32, scale: usize, codes: usize): u32 {
     low = f32x4.pmin(low, v);
     high = f32x4.pmax(high, v);
   }
-  low = f32x4.pmin(low, v128.shuffle<i32>(low, low, 2, 3, 0, 1));
-  low = f32x4.pmin(low, v128.shuffle<i32>(low, low, 1, 0, 3, 2));
-  high = f32x4.pmax(high, v128.shuffle<i32>(high, high, 2, 3, 0, 1));
-  high = f32x4.pmax(high, v128.shuffle<i32>(high, high, 1, 0, 3, 2));
-  let minimum = f32x4.extract_lane(low, 0);
+  let minimum = f32x4.extract_lane(lowest(low), 0);
   // Of zeros of both signs the first counts.
   if (minimum == 0) minimum = first(x, f32x4.splat(0), i32x4.splat(-1));
-  const d = (f32x4.extract_lane(high, 0) - minimum) / <f32>last;
+  const d = (f32x4.extract_lane(highest(high), 0) - minimum) / <f32>last;
   storeHalf(scale, d);
   storeHalf(scale + 2, minimum);
   low = f32x4.splat(minimum);
@@ -131,12 +153,11 @@ function q1(x: usize, last: u32, scale: usize, codes: usize): u32 {
   );
 }
 
-/** Half away from zero; what no integer holds is 0. */
+/** Half away from zero: the float below a half takes a half, and nothing less, up to the next integer. */
 @inline
 function rounded(x: usize, id: v128): v128 {
-  const v = f32x4.mul(v128.load(x), id), size = f32x4.abs(v), whole = f32x4.trunc(size);
-  const one = v128.and(f32x4.ge(f32x4.sub(size, whole), f32x4.splat(0.5)), f32x4.splat(1));
-  return truncated(v128.or(f32x4.add(whole, one), v128.and(v, i32x4.splat(0x80000000))));
+  const v = f32x4.mul(v128.load(x), id);
+  return truncated(f32x4.add(v, v128.or(v128.and(v, i32x4.splat(0x80000000)), f32x4.splat(0.49999997))));
 }
 
 /** Q8_0, and Q8_1 with the sum of its codes times d. */
@@ -179,12 +200,12 @@ function nearestIq4(v: v128): v128 {
 
 /** The largest magnitude becomes -127; then d is refitted to the codes by least squares weighted with x². */
 function iq4(x: usize, b: usize): void {
-  const size = most(x, 8);
-  if (f32x4.extract_lane(size, 0) < 1e-15) {
+  const largest = furthest(x);
+  if (abs(largest) < 1e-15) {
     memory.fill(b, 0, 18);
     return;
   }
-  const id: f32 = 1 / (first(x, size, i32x4.splat(0x7fffffff)) / -127);
+  const id: f32 = 1 / (largest / -127);
   const id_f32x4 = f32x4.splat(id);
   let xq: f32 = 0, qq: f32 = 0;
   let halves = i32x4.splat(0);
@@ -207,22 +228,56 @@ function iq4(x: usize, b: usize): void {
 }
 
 /**
- * E2M1 codes nearest to x / d, of two at the same distance the one nearer to 0. Distances are rounded as ggml's are, which
- * is seen where x is far above the largest number.
+ * Sixteen E2M1 codes nearest to x / d, of two at the same distance the one nearer to 0: how many middles lie below. `largest`
+ * is no less than any magnitude there.
  */
-function nearestFp4(x: usize, d: v128): v128 {
-  const v = v128.load(x), size = f32x4.abs(v);
+function nearestFp4(x: usize, d: f32, largest: f32): v128 {
+  if (largest > d * 1048576) return farFp4(x, d);
+  const v0 = v128.load(x), v1 = v128.load(x, 16), v2 = v128.load(x, 32), v3 = v128.load(x, 48);
+  const a = f32x4.abs(v0), b = f32x4.abs(v1), c = f32x4.abs(v2), e = f32x4.abs(v3);
+  let code = above(a, b, c, e, d * 0.5);
+  code = i8x16.add(code, above(a, b, c, e, d * 1.5));
+  code = i8x16.add(code, above(a, b, c, e, d * 2.5));
+  code = i8x16.add(code, above(a, b, c, e, d * 3.5));
+  code = i8x16.add(code, above(a, b, c, e, d * 5));
+  code = i8x16.add(code, above(a, b, c, e, d * 7));
+  code = i8x16.add(code, above(a, b, c, e, d * 10));
+  const negative = narrow16(i32x4.shr_s(v0, 31), i32x4.shr_s(v1, 31), i32x4.shr_s(v2, 31), i32x4.shr_s(v3, 31));
+  return signedFp4(i8x16.neg(code), negative);
+}
+
+/** -1 for what is above. */
+@inline
+function above(a: v128, b: v128, c: v128, d: v128, middle: f32): v128 {
+  const m = f32x4.splat(middle);
+  return narrow16(f32x4.gt(a, m), f32x4.gt(b, m), f32x4.gt(c, m), f32x4.gt(d, m));
+}
+
+/** Bit 3 for negative values, but for code 0. */
+@inline
+function signedFp4(code: v128, negative: v128): v128 {
+  return v128.or(code, v128.and(v128.and(negative, i8x16.gt_s(code, i8x16.splat(0))), i8x16.splat(8)));
+}
+
+/** The same by distances, rounded as ggml's are: where x is far above the largest number, or d is 0, they are equal. */
+function farFp4(x: usize, d: f32): v128 {
+  const v0 = v128.load(x), v1 = v128.load(x, 16), v2 = v128.load(x, 32), v3 = v128.load(x, 48);
+  const negative = narrow16(i32x4.shr_s(v0, 31), i32x4.shr_s(v1, 31), i32x4.shr_s(v2, 31), i32x4.shr_s(v3, 31));
+  return signedFp4(narrow16(far4(v0, d), far4(v1, d), far4(v2, d), far4(v3, d)), negative);
+}
+
+function far4(v: v128, d: f32): v128 {
+  const size = f32x4.abs(v);
   let best = size, code = i32x4.splat(0);
   for (let k: u32 = 1; k < 8; k++) {
     // 1, 2, 3, 4, 6, 8, 12
     const number: u32 = k < 4 ? k : (2 | (k & 1)) << ((k >> 1) - 1);
-    const distance = f32x4.abs(f32x4.sub(f32x4.mul(f32x4.splat(<f32>number), d), size));
+    const distance = f32x4.abs(f32x4.sub(f32x4.splat(<f32>number * d), size));
     const nearer = f32x4.lt(distance, best);
     best = v128.bitselect(distance, best, nearer);
     code = v128.bitselect(i32x4.splat(k), code, nearer);
   }
-  const negative = v128.and(i32x4.shr_s(v, 31), i32x4.gt_s(code, i32x4.splat(0)));
-  return v128.or(code, v128.and(negative, i32x4.splat(8)));
+  return code;
 }
 
 /** floor(log2(x)) of a normal number as ggml has it: log2 is rounded to f32, which takes what is just below 2^k up to it. */
@@ -244,12 +299,8 @@ function mxfp4(x: usize, b: usize): void {
   }
   const e: u32 = max(0, floorLog2(size) + 125);
   store<u8>(b, <u8>e);
-  const d = i32x4.splat(e < 2 ? 0x200000 << e : (e - 1) << 23);
-  storeNibbles(
-    b + 1,
-    narrow16(nearestFp4(x, d), nearestFp4(x + 16, d), nearestFp4(x + 32, d), nearestFp4(x + 48, d)),
-    narrow16(nearestFp4(x + 64, d), nearestFp4(x + 80, d), nearestFp4(x + 96, d), nearestFp4(x + 112, d)),
-  );
+  const d = reinterpret<f32>(e < 2 ? 0x200000 << e : (e - 1) << 23);
+  storeNibbles(b + 1, nearestFp4(x, d, size), nearestFp4(x + 64, d, size));
 }
 
 /** An unsigned E4M3 number: half up; from 256 on the largest, 448. */
@@ -264,11 +315,11 @@ function e4m3Of(x: f32): u32 {
 }
 
 function nvfp4(x: usize, scale: usize, codes: usize): void {
-  const byte = e4m3Of(f32x4.extract_lane(most(x, 4), 0) / 6);
+  const largest = f32x4.extract_lane(most(x, 4), 0);
+  const byte = e4m3Of(largest / 6);
   store<u8>(scale, <u8>byte);
   const exponent = byte >> 3;
   const half: f32 = exponent ? reinterpret<f32>((exponent + 119) << 23 | (byte & 7) << 20) : <f32>byte * 0.0009765625;
-  const d = f32x4.splat(half);
-  const v = narrow16(nearestFp4(x, d), nearestFp4(x + 16, d), nearestFp4(x + 32, d), nearestFp4(x + 48, d));
+  const v = nearestFp4(x, half, largest);
   v128.store64_lane(codes, v128.or(v, i8x16.shl(v128.shuffle<i64>(v, v, 1, 0), 4)), 0);
 }
