@@ -9,12 +9,12 @@ import { iq4_i8x16 } from './lib/ggml';
  *   blocks u8  [rows, n / block · bytes]  out, at any byte
  *
  * Layouts: ts/reference/ggml.ts. Every operation is a correctly rounded f32 operation in ggml's order, never fused. NaN is
- * passed over when a block's range is found; a code that no integer holds (NaN, infinity) is 0; a NaN scale is stored as 0x7e00.
+ * passed over when a block's range is found; a code that no integer holds (NaN, infinity) is 0; a NaN scale is stored as 0xfe00.
  * IQ4_NL blocks whose largest magnitude is below 1e-15 are all zero (ggml leaves their codes undefined).
  * The caller guarantees the type, whole blocks and 4-byte alignment of x. Scratch: none.
  *
- * Method: a block of 32 in eight vectors: range, codes four at a time, narrowed to bytes; E2M1 codes count the middles below. IQ4_NL's least-squares sums are
- * taken one value after another, for their order is ggml's.
+ * Method: a block of 32 in eight vectors: range, codes four at a time, narrowed to bytes. E2M1 and IQ4 codes count the middles
+ * below. IQ4_NL's least-squares sums are taken one value after another, for their order is ggml's.
  */
 export function ggml_quantize_f32(x: usize, rows: u32, n: u32, type: u32, blocks: usize): void {
   const end = x + ((<usize>rows * n) << 2);
@@ -75,9 +75,9 @@ function first(x: usize, wanted: v128, absolute: v128): f32 {
   return 0;
 }
 
-/** An f16; of NaN no sign, for hosts do not agree on it. */
+/** An f16; NaN is what x86 makes of an invalid operation, for hosts do not agree on its sign. */
 function storeHalf(p: usize, value: f32): void {
-  store<u16>(p, value == value ? <u16>i32x4.extract_lane(narrow_i32x4(f32x4.splat(value)), 0) : <u16>0x7e00);
+  store<u16>(p, value == value ? <u16>i32x4.extract_lane(narrow_i32x4(f32x4.splat(value)), 0) : <u16>0xfe00);
 }
 
 @inline

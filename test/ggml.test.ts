@@ -54,11 +54,7 @@ const implementations = [
 
 describe.each(implementations)("ggml's golden values, %s", (_, { ggmlQuantize, ggmlDequantize }) => {
   test.each(GGML_WRITABLE)('blocks of %s', (type) => {
-    const want = u8(`${type}.blocks`);
-    // The last row's squares overflow: infinity / infinity has a sign on x86, where ggml ran.
-    if (type === 'iq4_nl')
-      for (let i = 22 * 8 * 18; i < want.length; i += 18) if (want[i + 1] === 0xfe) want[i + 1] = 0x7e;
-    expect(ggmlQuantize(f32('x'), { rows: 23, n: 256, type })).toEqual(want);
+    expect(ggmlQuantize(f32('x'), { rows: 23, n: 256, type })).toEqual(u8(`${type}.blocks`));
   });
 
   test.each(TYPES.filter((type) => type !== 'q8_1'))('values of %s', (type) => {
