@@ -62,31 +62,35 @@ fn largest(first: u32, vectors: u32) -> u32 {
   return size;
 }
 
-// The sign bit of the first of 32 values whose magnitude is the largest; of a zero none.
-fn sign_of_largest(first: u32, size: u32) -> u32 {
+// The bits of the first of 32 values that has this magnitude.
+fn first_of(first: u32, size: u32) -> u32 {
   for (var i = 0u; i < 8u; i++) {
     let bits = bitcast<vec4u>(x__vec4[first + i]);
     for (var j = 0u; j < 4u; j++) {
       if ((bits[j] & ~SIGN_BIT) == size) {
-        return select(bits[j] & SIGN_BIT, 0u, size == 0u);
+        return bits[j];
       }
     }
   }
-  return 0u;
+  return size;
 }
 
-// The least of 32 values, of zeros of both signs the first.
-fn least(first: u32) -> f32 {
-  var result = x__vec4[first].x;
-  for (var i = 0u; i < 8u; i++) {
-    let v = x__vec4[first + i];
-    for (var j = 0u; j < 4u; j++) {
-      if (v[j] < result) {
-        result = v[j];
-      }
-    }
+// The sign bit of the first of 32 values of the largest magnitude; of a zero none.
+fn sign_of_largest(first: u32, size: u32) -> u32 {
+  return select(first_of(first, size) & SIGN_BIT, 0u, size == 0u);
+}
+
+// The bits of the least of 32 values; of zeros of both signs the first, which no comparison of floats tells for sure.
+fn least(first: u32) -> u32 {
+  var v = x__vec4[first];
+  for (var i = 1u; i < 8u; i++) {
+    v = min(v, x__vec4[first + i]);
   }
-  return result;
+  let bits = bitcast<u32>(min(min(v.x, v.y), min(v.z, v.w)));
+  if ((bits & ~SIGN_BIT) == 0u) {
+    return first_of(first, 0u);
+  }
+  return bits;
 }
 
 fn greatest(first: u32) -> f32 {
@@ -115,13 +119,15 @@ fn quantise_offset(first: u32) {
   let five = params.format >= 6u;
   let affine = (params.format & 1u) == 1u;
   let last = select(15u, 31u, five);
+  var least_bits = 0u;
   var minimum = 0.0;
   var offset = 0.5;
   var d = 0u;
   var sign = 0u;
   if (affine) {
     // The minimum becomes the code 0, the maximum the last.
-    minimum = least(first);
+    least_bits = least(first);
+    minimum = bitcast<f32>(least_bits);
     d = divided(bitcast<u32>(greatest(first) - minimum), bitcast<u32>(f32(last)));
   } else {
     // The value of largest magnitude becomes the code 0.
@@ -133,7 +139,7 @@ fn quantise_offset(first: u32) {
   let inverse = bitcast<f32>(inverse_bits(d) | sign);
   put(half_bits(d | sign), 16u);
   if (affine) {
-    put(half_bits(bitcast<u32>(minimum)), 16u);
+    put(half_bits(least_bits), 16u);
   }
   var words = vec4u();
   var fifth = 0u;
