@@ -20,6 +20,9 @@ interface Part {
   declares: RegExp[];
 }
 
+/** Module-scope names that one text may declare once. */
+const DECLARATION = /^(fn|const|override|struct|alias|var<?[\w, ]*>?)\s+(\w+)/gm;
+
 const withoutComments = (text: string) => text.replace(/\/\/.*$/gm, '').replace(/^\s*\n/gm, '');
 
 function library(): Part[] {
@@ -27,7 +30,7 @@ function library(): Part[] {
     const [name, variant] = stem.split('.');
     const text = withoutComments(read(`wgsl/lib/${stem}.wgsl`));
     // Functions are known by their calls, so that a local variable may share a name.
-    const declares = [...text.matchAll(/^(fn|const|override|struct|alias|var<?[\w, ]*>?)\s+(\w+)/gm)].map(
+    const declares = [...text.matchAll(DECLARATION)].map(
       ([, kind, name]) => new RegExp(`\\b${name}\\b${kind === 'fn' ? '\\(' : ''}`),
     );
     return { name: name!, variant, text, declares };
@@ -47,6 +50,9 @@ export function compose(stem: string, level: Level, dtype: Element = 'f32', part
     if (at < 0) break;
     text = open.splice(at, 1)[0]!.text + text;
   }
+  const names = [...text.matchAll(DECLARATION)].map(([, , name]) => name);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice) throw new Error(`wgsl/${stem}.wgsl: "${twice}" is declared twice, by it or parts of wgsl/lib`);
   const enables = new Set(text.match(/^enable .*;$/gm));
   return [...enables, text.replace(/^enable .*;\n/gm, '')].join('\n');
 }

@@ -67,34 +67,6 @@ fn row_bytes() -> u32 {
   return params.n / 8u * params.width + divided_up(params.n % 8u * params.width, 8u);
 }
 
-// a / b of two positive floats as their bits, correctly rounded. Denormals count as 0; what would be one is 0.
-fn divided(a: u32, b: u32) -> u32 {
-  var rest = (a & 0x7fffffu) | 0x800000u;
-  let divisor = (b & 0x7fffffu) | 0x800000u;
-  var exponent = i32(a >> 23u) - i32(b >> 23u) + 127;
-  if (rest < divisor) {
-    rest <<= 1u;
-    exponent -= 1;
-  }
-  var quotient = 0u;
-  for (var i = 0; i < 25; i++) {
-    quotient <<= 1u;
-    if (rest >= divisor) {
-      rest -= divisor;
-      quotient |= 1u;
-    }
-    rest <<= 1u;
-  }
-  if (a < 0x800000u || exponent <= 0) {
-    return 0u;
-  }
-  if (exponent >= 255) {
-    return INFINITY_BITS;
-  }
-  let up = (quotient & 1u) & (u32(rest != 0u) | (quotient >> 1u));
-  return (u32(exponent) << 23u) + ((quotient >> 1u) & 0x7fffffu) + up;
-}
-
 fn scale_byte(magnitude: u32) -> u32 {
   if (params.nan == 0u) {
     if (magnitude >= INFINITY_BITS) {
@@ -107,8 +79,8 @@ fn scale_byte(magnitude: u32) -> u32 {
     return params.nan;
   }
   let offset = (127u - params.bias) << 23u;
-  let sixth = divided(magnitude, bitcast<u32>(6.0f));
-  let quotient = divided(sixth, bitcast<u32>(params.tensorScale));
+  let sixth = divided_bits(magnitude, bitcast<u32>(6.0f));
+  let quotient = divided_bits(sixth, bitcast<u32>(params.tensorScale));
   let scale = clamp(quotient, offset + 0x800000u, offset + ((params.nan - 1u) << 20u));
   return ((scale + 0x7ffffu + ((scale >> 20u) & 1u)) >> 20u) - (offset >> 20u);
 }
@@ -268,21 +240,6 @@ fn mx_quantize_f32(
     }
   }
   codes[word] = result;
-}
-
-// steps · 2^exponent as the bits of an f32: exact, or infinity. steps < 2^23, exponent >= -149.
-fn scaled_bits(steps: u32, exponent: i32) -> u32 {
-  if (steps == 0u) {
-    return 0u;
-  }
-  let field = i32(bitcast<u32>(f32(steps)) >> 23u) + exponent;
-  if (field >= 255) {
-    return INFINITY_BITS;
-  }
-  if (field <= 0) {
-    return steps << u32(exponent + 149);
-  }
-  return bitcast<u32>(f32(steps)) + (u32(exponent) << 23u);
 }
 
 // An element times 2^exponent.

@@ -2,6 +2,7 @@
 import type { Arrays } from '../../test/lib/spec.js';
 import { codebook, DYNAMIC8, FP4, lloydMax, NF4 } from '../../ts/codebook-tables.js';
 import type { CodebookOptions } from '../../ts/contract/codebook.js';
+import type { GgmlWritableType } from '../../ts/contract/ggml.js';
 import type { IntegerOptions } from '../../ts/contract/integers.js';
 import type { MxFormat } from '../../ts/contract/mx.js';
 
@@ -78,6 +79,13 @@ const mx = (format: MxFormat): Format => ({
   decode: (stored, shape) => ({ kernel: 'mx_dequantize_f32', options: { ...shape, format }, inputs: stored }),
 });
 
+const ggml = (type: GgmlWritableType): Format => ({
+  name: `ggml ${type}`,
+  family: 'ggml blocks',
+  encode: (x, shape) => ({ kernel: 'ggml_quantize_f32', options: { ...shape, type }, inputs: { x } }),
+  decode: (stored, shape) => ({ kernel: 'ggml_dequantize_f32', options: { ...shape, type }, inputs: stored }),
+});
+
 const row = (bits: number, scheme: Rule['scheme'] = 'affine', more: Partial<Rule> = {}): Format =>
   integers({ bits, groupSize: 32, scheme, axis: 'row', ...more });
 const column = (bits: number, more: Partial<Rule> = {}): Format =>
@@ -93,4 +101,5 @@ export const formats: Format[] = [
   book('dynamic 8 bit', DYNAMIC8, { bits: 8, groupSize: 64 }),
   ...[4, 3, 2, 1].map((bits) => book(`Lloyd-Max ${bits} bit`, lloydMax(bits), { bits, groupSize: 64, scale: 'rms' })),
   ...(['mxfp4', 'mxfp6_e2m3', 'mxfp6_e3m2', 'mxfp8_e4m3', 'mxfp8_e5m2', 'mxint8', 'nvfp4'] as const).map(mx),
+  ...(['q4_0', 'q4_1', 'q5_0', 'q5_1', 'q8_0', 'iq4_nl'] as const).map(ggml),
 ];

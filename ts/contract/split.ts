@@ -1,6 +1,7 @@
 import type { Params } from '../contract.js';
 import { codeBytes, groupOf as codebookGroupOf, UNSCALED } from './codebook.js';
 import { PANEL, packedLayout } from './gemm.js';
+import { GGML_TYPES, ggmlTypeOf } from './ggml.js';
 import { runOf } from './integers.js';
 import { blockOf, widthOf } from './mx.js';
 import { formatOf, groupSizeOf, wordsOf } from './qattention.js';
@@ -106,6 +107,10 @@ function integers(given: Params, values: string, alone: boolean): Axis[] {
     },
   ];
 }
+const ggml = ({ rows, n, type }: Params, values: string): Axis[] => {
+  const { block, bytes } = GGML_TYPES[ggmlTypeOf(type!)!];
+  return byRows(rows!, { [values]: 4 * n!, blocks: (n! / block) * bytes });
+};
 
 /** Whole kv heads with the query heads that share them. */
 function byKvHeads(
@@ -243,6 +248,8 @@ export const splits: Readonly<Record<string, Split>> = {
     states === 1 ? byRows(rows!, { outputs: 4 * n!, lses: 4, output: 4 * n!, lse: 4 }) : [],
   mx_quantize_f32: (given) => microscaled(given, 'x'),
   mx_dequantize_f32: (given) => microscaled(given, 'out'),
+  ggml_quantize_f32: (given) => ggml(given, 'x'),
+  ggml_dequantize_f32: (given) => ggml(given, 'out'),
   attention_blocksparse_f32: blocksparse,
   attention_decode_f32: (given) => [byKvHeads(given)],
   attention_blocksparse_f16: halved(blocksparse, 'q', 'k', 'v', 'output'),
