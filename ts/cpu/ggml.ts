@@ -1,0 +1,48 @@
+import {
+  type GgmlDequantizeOptions,
+  type GgmlQuantizeOptions,
+  ggml_dequantize_f32,
+  ggml_quantize_f32,
+} from '../contract/ggml.js';
+import * as code from '../generated/cpu/ggml.js';
+import { family, type Instance, type InstantiateOptions } from './runtime.js';
+
+export {
+  GGML_TYPES,
+  GGML_WRITABLE,
+  type GgmlDequantizeOptions,
+  type GgmlFormat,
+  type GgmlQuantizeOptions,
+  type GgmlType,
+  type GgmlWritableType,
+  ggmlTypeOf,
+} from '../contract/ggml.js';
+export type GgmlKernels = Instance<code.Kernels>;
+
+const ggmlFamily = family<code.Kernels>(code, { ggml_dequantize_f32, ggml_quantize_f32 });
+
+/** The kernels inside your own memory: byte offsets, no copy, no allocation by us. */
+export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => GgmlKernels =
+  ggmlFamily.instantiate;
+
+/** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
+export const preload = ggmlFamily.preload;
+
+/**
+ * The values of ggml's blocks, exactly as ggml's own dequantize_row_* has them: Float32Array [rows, n]. `blocks` is a
+ * Uint8Array of rows·n / block · bytes (GGML_TYPES), at any offset of a file's buffer.
+ */
+export function ggmlDequantize(
+  blocks: Uint8Array,
+  { out, ...options }: GgmlDequantizeOptions & { out?: Float32Array },
+): Float32Array {
+  return ggmlFamily.run(ggml_dequantize_f32, { blocks, out }, options).out as Float32Array;
+}
+
+/** ggml's blocks of x [rows, n], byte for byte those of its quantize_row_*_ref. */
+export function ggmlQuantize(
+  x: Float32Array,
+  { out, ...options }: GgmlQuantizeOptions & { out?: Uint8Array },
+): Uint8Array {
+  return ggmlFamily.run(ggml_quantize_f32, { x, blocks: out }, options).blocks as Uint8Array;
+}
