@@ -11,12 +11,12 @@ export function fromHalf(bits: u32): f32 {
   return reinterpret<f32>(reinterpret<u32>(value) | (bits & 0x8000) << 16);
 }
 
-/** The 16 bits nearest to a value, ties to even; overflow gives infinity, NaN 0x7e00 (its sign differs between hosts). */
+/** The 16 bits nearest to a value, ties to even; overflow gives infinity, NaN what x86 makes of an invalid operation (hosts do not agree on its sign). */
 export function toHalf(value: f32): u32 {
   const bits = reinterpret<u32>(value);
   const sign = bits >> 16 & 0x8000;
   const magnitude = bits & 0x7fffffff;
-  if (magnitude > 0x7f800000) return 0x7e00;
+  if (magnitude > 0x7f800000) return 0xfe00;
   if (magnitude >= 0x477ff000) return sign | 0x7c00;
   if (magnitude < 0x38800000) return sign | (reinterpret<u32>(reinterpret<f32>(magnitude) + 0.5) - 0x3f000000);
   return sign | (magnitude - 0x38000000 + 0xfff + (magnitude >> 13 & 1)) >> 13;

@@ -232,9 +232,9 @@ const truncated = (x: number) => (Number.isFinite(x) ? Math.trunc(x) : 0);
 /** Half away from zero. */
 const rounded = (x: number) => (Number.isFinite(x) ? Math.sign(x) * Math.floor(Math.abs(x) + 0.5) : 0);
 
-/** d and anything else in f16. NaN has no sign here: hosts do not agree on it. */
+/** d and anything else in f16. NaN is what x86 makes of an invalid operation: hosts do not agree on its sign. */
 function setHalf(b: Uint8Array, at: number, value: number): void {
-  const bits = value === value ? toHalf(value) : 0x7e00;
+  const bits = value === value ? toHalf(value) : 0xfe00;
   b[at] = bits & 255;
   b[at + 1] = bits >> 8;
 }
