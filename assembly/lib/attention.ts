@@ -57,7 +57,7 @@ export function endKey(position: i32, keys: u32, causal: u32, window: u32): i32 
  * Scores of one vector of rows become weights: cap and mask (where `masked` says that a row sees only part of
  * [first, first + count)), the maximum brought up to date, p = 2^(score - m), l and the outputs in step.
  */
-function weigh(
+export function weigh(
   p: usize, count: u32, stride: u32, state: usize, top: usize, o: usize, slots: u32, first: u32, masked: bool, cap: f32,
 ): void {
   const lowest = held(EXP2_LOWEST), magic = held(EXP2_MAGIC), one = held(1);

@@ -1,6 +1,6 @@
-/** `npm run bench:peers`: the works of bench/peers/works.ts by everyone who can do them, in turn: A B C A B C ... */
-import { type ChildProcess, execSync, fork } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+/** The works of bench/peers/works.ts by everyone who can do them, in turn: A B C A B C ... */
+import { type ChildProcess, fork } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -85,15 +85,6 @@ const median = (times: number[]) => {
   const sorted = [...times].sort((a, b) => a - b);
   return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2;
 };
-
-/** The peers come from the lock file, once: no install script runs. */
-function install(): void {
-  const here = fileURLToPath(new URL('.', import.meta.url));
-  const done = join(here, 'node_modules/.package-lock.json');
-  if (existsSync(done) && statSync(done).mtimeMs >= statSync(join(here, 'package-lock.json')).mtimeMs) return;
-  console.log('installing the peers');
-  execSync('npm ci --ignore-scripts --no-fund --no-audit', { cwd: here, stdio: 'inherit' });
-}
 
 class Child {
   #process: ChildProcess;
@@ -249,7 +240,6 @@ if (values.skew) {
   process.exit(0);
 }
 
-install();
 const folder = mkdtempSync(join(tmpdir(), 'lanewise-peers-'));
 const all: Row[] = [];
 const notes: string[] = [];

@@ -1,4 +1,4 @@
-import type { Contract, Params } from '../contract.js';
+import type { Contract, Params, TypedArray } from '../contract.js';
 import { message } from '../errors.js';
 import { elements, finite, flag, integer, options } from '../validate.js';
 
@@ -19,7 +19,7 @@ export interface Blocks {
   perHead?: boolean;
 }
 
-interface HeadOptions {
+export interface HeadOptions {
   /** Query heads, a multiple of kvHeads. */
   heads: number;
   /** Key and value heads; query head h reads kv head floor(h / (heads / kvHeads)). */
@@ -36,7 +36,7 @@ interface HeadOptions {
   softcap?: number;
 }
 
-export interface AttentionBlocksparseOptions extends HeadOptions {
+export interface MaskOptions {
   /** Queries per head; query i stands at position i + keys - queries, so that the last query is the last key's. */
   queries: number;
   /** A query sees no key after its own position. Default false. */
@@ -46,6 +46,8 @@ export interface AttentionBlocksparseOptions extends HeadOptions {
   /** The block mask. Default: dense. */
   blocks?: Blocks;
 }
+
+export interface AttentionBlocksparseOptions extends HeadOptions, MaskOptions {}
 
 export interface AttentionDecodeOptions extends HeadOptions {
   /** First key attended to. Default 0. */
@@ -77,7 +79,8 @@ export function attentionScratchBytes({ headDim, valueDim = headDim }: { headDim
   return 4 * scratchLength({ headDim, valueDim });
 }
 
-function headParams(kernel: string, o: HeadOptions) {
+/** The numbers of HeadOptions. */
+export function headParams(kernel: string, o: HeadOptions) {
   const { heads, kvHeads, keys, headDim, valueDim = headDim, softcap = 0 } = options(kernel, o);
   const { scale = 1 / Math.sqrt(integer(kernel, 'headDim', headDim, 1, MAX_DIM)) } = o;
   // Rounded here so that every backend, the reference included, scales by the same number.
@@ -88,7 +91,7 @@ function headParams(kernel: string, o: HeadOptions) {
   return { heads, kvHeads, keys, headDim, valueDim, ...f32 };
 }
 
-function checkHeads(kernel: string, { heads, kvHeads, keys, headDim, valueDim, scale, softcap }: Params): void {
+export function checkHeads(kernel: string, { heads, kvHeads, keys, headDim, valueDim, scale, softcap }: Params): void {
   integer(kernel, 'kvHeads', kvHeads, 1);
   integer(kernel, 'heads', heads, 1);
   if (heads! % kvHeads! !== 0)
@@ -101,10 +104,64 @@ function checkHeads(kernel: string, { heads, kvHeads, keys, headDim, valueDim, s
     throw new RangeError(message(kernel, 'softcap', 'number of at least 0', softcap));
 }
 
-function blockSize(name: string, size: number | undefined): number {
-  integer(SPARSE, name, size, 16, 128);
-  if (size! % 16 !== 0) throw new RangeError(message(SPARSE, name, 'multiple of 16', size));
+function blockSize(kernel: string, name: string, size: number | undefined): number {
+  integer(kernel, name, size, 16, 128);
+  if (size! % 16 !== 0) throw new RangeError(message(kernel, name, 'multiple of 16', size));
   return size!;
+}
+
+/** What a query sees: MaskOptions as numbers. blockQueries = blockKeys = 0: dense. */
+export function maskParams(kernel: string, o: MaskOptions) {
+  const { queries, causal = false, window = 0, blocks } = o;
+  let mask = { indicesLength: 0, blockQueries: 0, blockKeys: 0, perHead: 0 };
+  if (blocks !== undefined) {
+    const { indptr, indices, blockQueries, blockKeys, perHead = false } = options(kernel, blocks);
+    if (!(indptr instanceof Uint32Array)) throw new TypeError(message(kernel, 'indptr', 'Uint32Array', indptr));
+    if (!(indices instanceof Uint32Array)) throw new TypeError(message(kernel, 'indices', 'Uint32Array', indices));
+    mask = {
+      indicesLength: indices.length,
+      blockQueries: blockSize(kernel, 'blockQueries', blockQueries),
+      blockKeys: blockSize(kernel, 'blockKeys', blockKeys),
+      perHead: flag(kernel, 'perHead', perHead),
+    };
+  }
+  return { queries, causal: flag(kernel, 'causal', causal), window, ...mask };
+}
+
+/** Checks them, and answers with the lengths of their arrays. */
+export function maskLengths(kernel: string, params: Params): { indptr: number; indices: number } {
+  const { heads, queries, causal, window, indicesLength, blockQueries, blockKeys, perHead } = params;
+  integer(kernel, 'queries', queries, 0, MAX_POSITION);
+  integer(kernel, 'causal', causal, 0, 1);
+  integer(kernel, 'window', window, 0, MAX_POSITION);
+  integer(kernel, 'perHead', perHead, 0, 1);
+  integer(kernel, 'indicesLength', indicesLength, 0);
+  const dense = blockQueries === 0 && blockKeys === 0;
+  const rows = dense ? 0 : Math.ceil(queries! / blockSize(kernel, 'blockQueries', blockQueries)) + 1;
+  if (!dense) blockSize(kernel, 'blockKeys', blockKeys);
+  return { indptr: perHead === 1 ? elements(kernel, 'indptr', heads!, rows) : rows, indices: indicesLength! };
+}
+
+/** Faults in the block lists. */
+export function checkBlocks(
+  kernel: string,
+  { heads, queries, keys, indicesLength, blockQueries, blockKeys, perHead }: Params,
+  { indptr, indices }: Readonly<Record<string, TypedArray | undefined>>,
+): void {
+  if (indptr === undefined) return;
+  const blocks = Math.ceil(keys! / blockSize(kernel, 'blockKeys', blockKeys));
+  const rows = Math.ceil(queries! / blockSize(kernel, 'blockQueries', blockQueries));
+  for (let head = 0; head < (perHead ? heads! : 1); head++) {
+    for (let row = 0; row <= rows; row++) {
+      const at = head * (rows + 1) + row;
+      const least = row === 0 ? 0 : indptr[at - 1]!;
+      if (indptr[at]! < least || indptr[at]! > indicesLength!)
+        throw new RangeError(message(kernel, `indptr[${at}]`, `integer in [${least}, ${indicesLength}]`, indptr[at]));
+    }
+    for (let at = indptr[head * (rows + 1)]!; at < indptr[head * (rows + 1) + rows]!; at++)
+      if (indices === undefined || !(indices[at]! < blocks))
+        throw new RangeError(message(kernel, `indices[${at}]`, `integer in [0, ${blocks - 1}]`, indices?.[at]));
+  }
 }
 
 export const attention_blocksparse_f32: Contract<AttentionBlocksparseOptions> = {
@@ -120,65 +177,23 @@ export const attention_blocksparse_f32: Contract<AttentionBlocksparseOptions> = 
     scratch: { dtype: 'f32', role: 'scratch' },
     status: { dtype: 'u32', role: 'out', optional: true },
   },
-  params(o) {
-    const { queries, causal = false, window = 0, blocks } = options(SPARSE, o);
-    const heads = headParams(SPARSE, o);
-    // blockQueries = blockKeys = 0: dense.
-    let mask = { indicesLength: 0, blockQueries: 0, blockKeys: 0, perHead: 0 };
-    if (blocks !== undefined) {
-      const { indptr, indices, blockQueries, blockKeys, perHead = false } = options(SPARSE, blocks);
-      if (!(indptr instanceof Uint32Array)) throw new TypeError(message(SPARSE, 'indptr', 'Uint32Array', indptr));
-      if (!(indices instanceof Uint32Array)) throw new TypeError(message(SPARSE, 'indices', 'Uint32Array', indices));
-      mask = {
-        indicesLength: indices.length,
-        blockQueries: blockSize('blockQueries', blockQueries),
-        blockKeys: blockSize('blockKeys', blockKeys),
-        perHead: flag(SPARSE, 'perHead', perHead),
-      };
-    }
-    return { ...heads, queries, causal: flag(SPARSE, 'causal', causal), window, ...mask };
-  },
+  params: (o) => ({ ...headParams(SPARSE, o), ...maskParams(SPARSE, o) }),
   lengths(params) {
     checkHeads(SPARSE, params);
-    const { heads, kvHeads, queries, keys, headDim, valueDim, causal, window } = params;
-    const { indicesLength, blockQueries, blockKeys, perHead } = params;
-    integer(SPARSE, 'queries', queries, 0, MAX_POSITION);
-    integer(SPARSE, 'causal', causal, 0, 1);
-    integer(SPARSE, 'window', window, 0, MAX_POSITION);
-    integer(SPARSE, 'perHead', perHead, 0, 1);
-    integer(SPARSE, 'indicesLength', indicesLength, 0);
-    const dense = blockQueries === 0 && blockKeys === 0;
-    const rows = dense ? 0 : Math.ceil(queries! / blockSize('blockQueries', blockQueries)) + 1;
-    if (!dense) blockSize('blockKeys', blockKeys);
+    const { heads, kvHeads, queries, keys, headDim, valueDim } = params;
+    const mask = maskLengths(SPARSE, params);
     return {
       q: elements(SPARSE, 'q', heads!, queries!, headDim!),
       k: elements(SPARSE, 'k', kvHeads!, keys!, headDim!),
       v: elements(SPARSE, 'v', kvHeads!, keys!, valueDim!),
-      indptr: perHead === 1 ? elements(SPARSE, 'indptr', heads!, rows) : rows,
-      indices: indicesLength!,
+      ...mask,
       output: elements(SPARSE, 'output', heads!, queries!, valueDim!),
       lse: elements(SPARSE, 'lse', heads!, queries!),
       scratch: scratchLength(params),
       status: 1,
     };
   },
-  checkData({ heads, queries, keys, indicesLength, blockQueries, blockKeys, perHead }, { indptr, indices }) {
-    if (indptr === undefined) return;
-    blockSize('blockQueries', blockQueries);
-    const blocks = Math.ceil(keys! / blockSize('blockKeys', blockKeys));
-    const rows = Math.ceil(queries! / blockQueries!);
-    for (let head = 0; head < (perHead ? heads! : 1); head++) {
-      for (let row = 0; row <= rows; row++) {
-        const at = head * (rows + 1) + row;
-        const least = row === 0 ? 0 : indptr[at - 1]!;
-        if (indptr[at]! < least || indptr[at]! > indicesLength!)
-          throw new RangeError(message(SPARSE, `indptr[${at}]`, `integer in [${least}, ${indicesLength}]`, indptr[at]));
-      }
-      for (let at = indptr[head * (rows + 1)]!; at < indptr[head * (rows + 1) + rows]!; at++)
-        if (indices === undefined || !(indices[at]! < blocks))
-          throw new RangeError(message(SPARSE, `indices[${at}]`, `integer in [0, ${blocks - 1}]`, indices?.[at]));
-    }
-  },
+  checkData: (params, arrays) => checkBlocks(SPARSE, params, arrays),
 };
 
 export const attention_decode_f32: Contract<AttentionDecodeOptions> = {

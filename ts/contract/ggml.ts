@@ -72,13 +72,17 @@ const READABLE = Object.keys(GGML_TYPES) as GgmlType[];
 export const ggmlTypeOf = (id: number, names: readonly GgmlType[] = READABLE): GgmlType | undefined =>
   names.find((name) => GGML_TYPES[name].id === id);
 
-const params = (kernel: string, names: readonly GgmlType[], o: GgmlDequantizeOptions | GgmlQuantizeOptions): Params => {
-  const { rows, n, type } = options(kernel, o);
+/** A GPU kernel compiles before it knows its type; `lengths` asks for it. */
+const NO_TYPE = -1;
+
+function params(kernel: string, names: readonly GgmlType[], o: GgmlDequantizeOptions | GgmlQuantizeOptions): Params {
+  const { rows, n, type = NO_TYPE } = options(kernel, o);
   return { rows, n, type: typeof type === 'number' ? type : GGML_TYPES[names[word(kernel, 'type', type, names)]!].id };
-};
+}
 
 /** The format behind a kernel's number. */
 export function formatOf(kernel: string, names: readonly GgmlType[], type: unknown): GgmlFormat {
+  if (type === NO_TYPE) word(kernel, 'type', undefined, names);
   const name = ggmlTypeOf(integer(kernel, 'type', type, 0), names);
   if (name) return GGML_TYPES[name];
   const known = names.map((name) => `${GGML_TYPES[name].id} (${name})`);

@@ -1,4 +1,7 @@
 import type { Params } from '../contract.js';
+import { GGML_TYPES, ggmlTypeOf } from './ggml.js';
+import { blockOf, widthOf } from './mx.js';
+import { formatOf, groupSizeOf, wordsOf } from './qattention.js';
 
 /**
  * How a kernel's work divides: pieces that write apart and read nothing another writes, so that any number of threads
@@ -47,6 +50,17 @@ function quantized({ rows, n, bits, groupSize, axis }: Params, values: string, a
   ];
 }
 
+const microscaled = (given: Params, values: string): Axis[] => {
+  const { rows, n } = given as { rows: number; n: number };
+  const codes = Math.ceil((n * widthOf(given)) / 8);
+  return byRows(rows, { [values]: 4 * n, codes, scales: Math.ceil(n / blockOf(given)) });
+};
+
+const ggml = ({ rows, n, type }: Params, values: string): Axis[] => {
+  const { block, bytes } = GGML_TYPES[ggmlTypeOf(type!)!];
+  return byRows(rows!, { [values]: 4 * n!, blocks: (n! / block) * bytes });
+};
+
 /** Whole kv heads with the query heads that share them. */
 function byKvHeads(
   { heads, kvHeads, keys, headDim, valueDim, queries = 1 }: Params,
@@ -65,6 +79,26 @@ function byKvHeads(
     },
     counts: { heads: [heads! / kvHeads!, heads!], kvHeads: [1, kvHeads!] },
   };
+}
+
+/** The same for a quantised cache. */
+function byStoredKvHeads(given: Params): Axis {
+  const { heads, kvHeads, capacity, recentCapacity, headDim, valueDim } = given as Record<string, number>;
+  const side = (name: 'k' | 'v', n: number) => {
+    const format = formatOf(given, name);
+    const [lines, length] = format.axis ? [n, capacity!] : [capacity!, n];
+    const groups = length ? lines * Math.ceil(length / groupSizeOf(format, length)) : 0;
+    return {
+      [`${name}Codes`]: 4 * lines * wordsOf(length, format.bits),
+      [`${name}Scales`]: 4 * groups,
+      [`${name}Minima`]: 4 * groups,
+      [`${name}Exponents`]: groups,
+      [`${name}Recent`]: 4 * recentCapacity! * n,
+    };
+  };
+  const list = given.perHead && given.indptr ? 4 * (Math.ceil(given.queries! / given.blockQueries!) + 1) : 0;
+  const more = { ...side('k', headDim!), ...side('v', valueDim!), indptr: list * (heads! / kvHeads!) };
+  return byKvHeads({ ...given, keys: 0 }, more);
 }
 
 /** assembly/lib/attention.ts: rows of a pass. Rows of a pass are rescaled together, so a part must be whole passes. */
@@ -125,6 +159,12 @@ export const splits: Readonly<Record<string, Split>> = {
   // A state's rows lie between those of the states before and after it: only a lone state's rows can be taken apart.
   softmax_merge_f32: ({ states, rows, n }) =>
     states === 1 ? byRows(rows!, { outputs: 4 * n!, lses: 4, output: 4 * n!, lse: 4 }) : [],
+  mx_quantize_f32: (given) => microscaled(given, 'x'),
+  mx_dequantize_f32: (given) => microscaled(given, 'out'),
+  ggml_quantize_f32: (given) => ggml(given, 'x'),
+  ggml_dequantize_f32: (given) => ggml(given, 'out'),
   attention_blocksparse_f32: blocksparse,
   attention_decode_f32: (given) => [byKvHeads(given)],
+  attention_decode_quantized_f32: (given) => [byStoredKvHeads(given)],
+  attention_blocksparse_quantized_f32: (given) => [byStoredKvHeads(given)],
 };

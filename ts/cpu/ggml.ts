@@ -21,17 +21,14 @@ export type GgmlKernels = Instance<code.Kernels>;
 
 const ggmlFamily = family<code.Kernels>(code, { ggml_dequantize_f32, ggml_quantize_f32 });
 
-/** The kernels inside your own memory: byte offsets, no copy, no allocation by us. */
+/** The kernels inside your own memory: byte offsets, no copy, no allocation by us. Blocks may lie at any byte. */
 export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => GgmlKernels =
   ggmlFamily.instantiate;
 
 /** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
 export const preload = ggmlFamily.preload;
 
-/**
- * The values of ggml's blocks, exactly as ggml's own dequantize_row_* has them: Float32Array [rows, n]. `blocks` is a
- * Uint8Array of rows·n / block · bytes (GGML_TYPES), at any offset of a file's buffer.
- */
+/** Values of blocks, `[rows, n]`: exactly ggml's. `blocks` may be any part of a file's bytes. */
 export function ggmlDequantize(
   blocks: Uint8Array,
   { out, ...options }: GgmlDequantizeOptions & { out?: Float32Array },
@@ -39,7 +36,7 @@ export function ggmlDequantize(
   return ggmlFamily.run(ggml_dequantize_f32, { blocks, out }, options).out as Float32Array;
 }
 
-/** ggml's blocks of x [rows, n], byte for byte those of its quantize_row_*_ref. */
+/** Blocks of values, byte for byte what ggml's reference functions write. */
 export function ggmlQuantize(
   x: Float32Array,
   { out, ...options }: GgmlQuantizeOptions & { out?: Uint8Array },

@@ -9,6 +9,7 @@ import { shader as sparseScalar } from '../generated/gpu/attention.js';
 import { shader as decodeScalar } from '../generated/gpu/attention-decode.js';
 import { shader as decodeVec4 } from '../generated/gpu/attention-decode-vec4.js';
 import { shader as sparseVec4 } from '../generated/gpu/attention-vec4.js';
+import { mostSplits, sharesOf, splitsOf } from '../gpu-splits.js';
 import { integer } from '../validate.js';
 import { type Definition, type GpuKernelFactory, gpuKernel, type Shader, type Step } from './runtime.js';
 
@@ -69,37 +70,17 @@ export const attentionBlocksparse: GpuKernelFactory<AttentionBlocksparseOptions,
   sparseVec4,
 );
 
-/** Keys that a workgroup takes at least, workgroups that keep any device busy, the most splits that `__merge` takes. */
-const SPLIT_KEYS = 128;
-const WORKGROUPS = 512;
-const MOST_SPLITS = 256;
-/** Query heads of a workgroup, keys of its tile. */
-const SPLIT_HEADS = 4;
-const SPLIT_TILE = 64;
-
-/** Into how many parts a range of keys may be cut: never fewer for a longer one, so that scratch for the longest serves all. */
-function mostSplits({ heads, kvHeads, from, to }: Params): number {
-  const shares = kvHeads! * Math.ceil(heads! / kvHeads! / SPLIT_HEADS);
-  return Math.min(Math.ceil((to! - from!) / SPLIT_KEYS), Math.ceil(WORKGROUPS / shares), MOST_SPLITS);
-}
-
-/** Into how many it is cut: whole tiles each, none empty. Sizes alone decide, so that equal calls give equal bits. */
-function splitsOf(params: Params): number {
-  const tiles = Math.ceil((params.to! - params.from!) / SPLIT_TILE);
-  return Math.ceil(tiles / Math.ceil(tiles / mostSplits(params)));
-}
-
 function decodeLengths(params: Params): { scratch: number } {
   const { heads, valueDim } = params as Record<string, number>;
-  const splits = mostSplits(params);
+  const splits = mostSplits(params.to! - params.from!, params);
   return { scratch: splits > 1 ? splits * heads! * (valueDim! + 1) : 0 };
 }
 
 function decodeSteps({ params }: { params: Params }): Step[] {
-  const { heads, kvHeads, from, to } = params as Record<string, number>;
+  const { heads, from, to } = params as Record<string, number>;
   if (from === to) return [{ entry: 'attention_decode_f32__empty', workgroups: heads! }];
-  const splits = splitsOf(params);
-  const workgroups = splits * kvHeads! * Math.ceil(heads! / kvHeads! / SPLIT_HEADS);
+  const splits = splitsOf(to! - from!, params);
+  const workgroups = splits * sharesOf(params);
   const more = { splits, fromKey: from!, toKey: to! };
   if (splits === 1) return [{ entry: 'attention_decode_f32', workgroups, params: more }];
   return [

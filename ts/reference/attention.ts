@@ -45,33 +45,48 @@ export function attentionDecodeF64(inputs: AttentionInputs, options: AttentionDe
   return attention(inputs, { ...p, queries: 1 }, () => range);
 }
 
-/** The keys a query of a head attends to: those of its block row's blocks that its position and window let it see. */
-function visibleKeys(
+/**
+ * The keys a query of a head attends to: those of its block row's blocks that its position and window let it see, and
+ * those of the `recentKeys` after them, which no block lists.
+ */
+export function visibleKeys(
   p: Params,
   { indptr, indices }: { indptr?: Uint32Array; indices?: Uint32Array },
   head: number,
   query: number,
 ): number[] {
-  const { queries, keys, causal, window, blockQueries, blockKeys, perHead } = p as Record<string, number>;
+  const {
+    queries,
+    keys,
+    recentKeys = 0,
+    causal,
+    window,
+    blockQueries,
+    blockKeys,
+    perHead,
+  } = p as Record<string, number>;
   // The last query stands at the last key.
-  const position = query + keys! - queries!;
-  const end = causal || window ? position + 1 : keys!;
+  const all = keys! + recentKeys;
+  const position = query + all - queries!;
+  const end = causal || window ? position + 1 : all;
   const first = window ? position - window + 1 : 0;
   const visible: number[] = [];
   const see = (from: number, to: number) => {
-    for (let key = Math.max(from, first); key < Math.min(to, end, keys!); key++) visible.push(key);
+    for (let key = Math.max(from, first); key < Math.min(to, end); key++) visible.push(key);
   };
   if (!indptr) see(0, keys!);
   else {
     const rows = Math.ceil(queries! / blockQueries!);
     const row = (perHead ? head * (rows + 1) : 0) + Math.floor(query / blockQueries!);
     for (let at = indptr[row]!; at < indptr[row + 1]!; at++)
-      see(indices![at]! * blockKeys!, (indices![at]! + 1) * blockKeys!);
+      see(indices![at]! * blockKeys!, Math.min((indices![at]! + 1) * blockKeys!, keys!));
   }
+  see(keys!, all);
   return visible;
 }
 
-function attention({ q, k, v }: AttentionInputs, p: Params, keysOf: (head: number, query: number) => number[]) {
+/** Attention of each query of each head over the keys that `keysOf` lists, in float64. */
+export function attention({ q, k, v }: AttentionInputs, p: Params, keysOf: (head: number, query: number) => number[]) {
   const { heads, kvHeads, queries, keys, headDim, valueDim, scale, softcap } = p as Record<string, number>;
   const output = new Float64Array(heads! * queries! * valueDim!);
   const lse = new Float64Array(heads! * queries!);
@@ -106,6 +121,6 @@ function attention({ q, k, v }: AttentionInputs, p: Params, keysOf: (head: numbe
   return { output, lse };
 }
 
-function narrowed({ output, lse }: { output: Float64Array; lse: Float64Array }) {
+export function narrowed({ output, lse }: { output: Float64Array; lse: Float64Array }) {
   return { output: Float32Array.from(output), lse: Float32Array.from(lse) };
 }

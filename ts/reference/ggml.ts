@@ -1,9 +1,9 @@
 import {
+  GGML_TYPES,
   type GgmlDequantizeOptions,
   type GgmlQuantizeOptions,
   type GgmlType,
   type GgmlWritableType,
-  GGML_TYPES,
   ggml_dequantize_f32,
   ggml_quantize_f32,
   ggmlTypeOf,
@@ -284,15 +284,14 @@ function nearestFp4(x: number, d: number): number {
 }
 
 /** The IQ4 code nearest to x, the upper of two. */
-const nearestIq4 = (x: number) =>
-  IQ4.slice(1).filter((upper, i) => !(x < (IQ4[i]! + upper) / 2)).length;
+const nearestIq4 = (x: number) => IQ4.slice(1).filter((upper, i) => !(x < (IQ4[i]! + upper) / 2)).length;
 
 /** An unsigned E4M3 number: half up; from 256 on the largest, 448. */
 function e4m3Of(x: number): number {
   if (!(x > 0)) return 0;
   if (x >= 256) return 0x7e;
   // Below 2^-6 a multiple of 2^-9; 8 of them would be 2^-6, but ggml stops at 7.
-  if (x < 2 ** -6) return Math.min(7, Math.floor(x * 512 + 0.5));
+  if (x < 2 ** -6) return Math.min(7, Math.floor(f32(x * 512 + 0.5)));
   const exponent = Math.floor(Math.log2(x));
   const code = (exponent + 7) * 8 + Math.floor((x / 2 ** exponent - 1) * 8 + 0.5);
   return Math.min(code, 0x7e) === 0x7e || code >= 0x78 ? 0x7e : code;
@@ -358,14 +357,23 @@ const writers: Record<GgmlWritableType, (x: Float32Array, b: Uint8Array) => void
     if (largest === 0 || largest === Infinity) return;
     b[0] = Math.max(0, Math.floor(f32(Math.log2(largest))) - 2 + 127);
     const d = halfE8M0(b[0]);
-    setNibbles(b, 1, Array.from(x, (v) => nearestFp4(v, d)));
+    setNibbles(
+      b,
+      1,
+      Array.from(x, (v) => nearestFp4(v, d)),
+    );
   },
   nvfp4(x, b) {
     for (let s = 0; s < 4; s++) {
       const part = x.subarray(16 * s, 16 * s + 16);
       b[s] = e4m3Of(f32(Math.abs(furthest(part)) / 6));
       const d = halfE4M3(b[s]!);
-      setNibbles(b, 4 + 8 * s, Array.from(part, (v) => nearestFp4(v, d)), 8);
+      setNibbles(
+        b,
+        4 + 8 * s,
+        Array.from(part, (v) => nearestFp4(v, d)),
+        8,
+      );
     }
   },
 };

@@ -15,17 +15,6 @@
 // Not done (no device here to time them): groups of 8 heads in one workgroup (twice the registers); the values' loads ahead
 // of the softmax; subgroup operations in step 2 (no size of subgroup may be assumed).
 
-struct DecodeParams {
-  heads: u32,
-  kvHeads: u32,
-  keys: u32,
-  fromKey: u32, // `from` and `to` (the former is reserved in WGSL)
-  toKey: u32,
-  splits: u32,
-  scale: f32,
-  softcap: f32,
-}
-
 const DECODE_WORKGROUP = 128u;
 const DECODE_TILE = 64u; // keys
 const DECODE_HEADS = 4u;
@@ -239,10 +228,6 @@ fn decode_value(head: u32, c: u32, sum: f32) -> f32 {
 // In units of log 2; LOWEST_F32 where there is no key.
 fn decode_lse(head: u32, sum: f32) -> f32 {
   return select(LOWEST_F32, decode_largest[head] + log2(max(sum, 1.0)), sum > 0.0);
-}
-
-fn natural_lse(lse_2: f32) -> f32 {
-  return select(negative_infinity_f32(), lse_2 * LN_2, lse_2 > LOWEST_F32);
 }
 
 const MERGE_WORKGROUP = 256u; // and the most splits there may be

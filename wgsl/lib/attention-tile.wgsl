@@ -2,6 +2,11 @@
 // supply
 //   load_q, load_k, load_v(row, vector)   4 components of a row from 4 · vector on, 0 past the last
 //   store_output(row, vector, x)          the same back, nothing past the last
+//   store_lse(row, lse)                   in units of log 2; LOWEST_F32: the row saw no key
+//   key_row(kv_head)                      the row of a kv head's first key
+//   first_position()                      where query 0 stands, counted from key 0
+//   load_indptr, load_index(i)            block lists
+//   uniform_indptr, uniform_index(i)      the same where all invocations ask for one, as a uniform value
 //
 // Method: online softmax over key tiles (Milakov and Gimelshein 2018; FlashAttention, Dao et al. 2022). A tile is 32
 // queries × 32 keys. An invocation owns 4 queries × 4 keys of its scores, and the same 4 queries × every eighth vector of
@@ -14,21 +19,6 @@
 // Not done (no device here to time them): tiles of 64 queries (a third less cache traffic, but half the workgroups, and
 // blocks of 16 or 32 queries would leave most of them idle); several blocks of 16 keys in one tile; the next chunk's loads
 // ahead of this one's arithmetic; maxima by subgroup operations.
-
-struct AttentionParams {
-  heads: u32,
-  kvHeads: u32,
-  queries: u32,
-  keys: u32,
-  scale: f32,
-  softcap: f32,
-  causal: u32,
-  window: u32,
-  indicesLength: u32,
-  blockQueries: u32,
-  blockKeys: u32,
-  perHead: u32,
-}
 
 const TILE_SIDE = 32u; // queries, and keys, of a tile
 const OWNERS = 8u; // 8 × 8 invocations, 4 queries × 4 keys each
@@ -104,14 +94,14 @@ fn sees_from(queries: vec4u) -> vec4u {
   if (params.window == 0u) {
     return vec4u(0);
   }
-  return vec4u(max(vec4i(queries + params.keys + 1u) - i32(params.queries) - i32(params.window), vec4i(0)));
+  return vec4u(max(vec4i(queries) + first_position() + 1 - i32(params.window), vec4i(0)));
 }
 
 fn sees_to(queries: vec4u) -> vec4u {
   if (params.window == 0u && params.causal == 0u) {
     return vec4u(params.keys);
   }
-  return vec4u(max(vec4i(queries + params.keys + 1u) - i32(params.queries), vec4i(0)));
+  return vec4u(clamp(vec4i(queries) + first_position() + 1, vec4i(0), vec4i(i32(params.keys))));
 }
 
 fn attention_begin(local: u32, share: AttentionShare) {
@@ -231,11 +221,11 @@ fn finish_rows(share: AttentionShare) -> vec4f {
     all += attention_tile[TILE_PARTS + i * OWNERS + own_row];
   }
   if (own_column == 0u) {
-    let natural = (own_largest + log2(max(all, vec4f(1)))) * LN_2;
+    let logs = own_largest + log2(max(all, vec4f(1)));
     for (var i = 0u; i < 4u; i++) {
       let query = share.from_query + own_row + i * OWNERS;
       if (query < share.to_query) {
-        lse[share.head * params.queries + query] = select(negative_infinity_f32(), natural[i], all[i] > 0.0);
+        store_lse(share.head * params.queries + query, select(LOWEST_F32, logs[i], all[i] > 0.0));
       }
     }
   }
@@ -246,7 +236,7 @@ fn finish_rows(share: AttentionShare) -> vec4f {
 fn stage_scores(share: AttentionShare, key: u32, chunk: u32) {
   let c = chunk + own_column;
   let queries = share.head * params.queries + min(share.from_query + own_row + EIGHTHS, vec4u(params.queries - 1u));
-  let keys = share.kv_head * params.keys + min(key + own_row + EIGHTHS, vec4u(params.keys - 1u));
+  let keys = key_row(share.kv_head) + min(key + own_row + EIGHTHS, vec4u(params.keys - 1u));
   let query_0 = load_q(queries.x, c);
   let query_1 = load_q(queries.y, c);
   let query_2 = load_q(queries.z, c);
@@ -272,7 +262,7 @@ fn stage_values(share: AttentionShare, key: u32, end: u32, chunk: u32) {
   let c = own_column + own_row % 2u * OWNERS;
   for (var from_row = own_row / 2u; from_row < TILE_SIDE; from_row += 16u) {
     let keys = key + from_row + vec4u(0u, 4u, 8u, 12u);
-    let rows = share.kv_head * params.keys + min(keys, vec4u(params.keys - 1u));
+    let rows = key_row(share.kv_head) + min(keys, vec4u(params.keys - 1u));
     let value_0 = load_v(rows.x, chunk + c);
     let value_1 = load_v(rows.y, chunk + c);
     let value_2 = load_v(rows.z, chunk + c);
@@ -349,16 +339,17 @@ fn store_query(share: AttentionShare, at: u32, chunk: u32, low: vec4f, high: vec
   }
 }
 
-// Where the list of a block row begins and ends.
-fn listed_blocks(head: u32, block: u32) -> vec2u {
-  let at = block + params.perHead * head * (query_blocks(params.blockQueries) + 1u);
-  return min(vec2u(indptr[at], indptr[at + 1u]), vec2u(params.indicesLength));
+// Where in indptr the list of a block row begins.
+fn list_at(head: u32, block: u32) -> u32 {
+  return block + params.perHead * head * (query_blocks(params.blockQueries) + 1u);
 }
 
 fn attend_listed(share: AttentionShare) {
-  let list = listed_blocks(share.head, share.block);
-  for (var at = list.x; at < list.y; at++) {
-    let block = indices[at];
+  let list = list_at(share.head, share.block);
+  let begin = uniform_indptr(list);
+  let to = min(uniform_indptr(list + 1u), params.indicesLength);
+  for (var at = begin; at < to; at++) {
+    let block = uniform_index(at);
     if (block < key_blocks()) {
       let key = block * params.blockKeys;
       attend(share, max(key, share.from_key), min(key + params.blockKeys, share.to_key));
@@ -377,9 +368,10 @@ fn first_fault(local: u32) -> u32 {
   let rows = query_blocks(params.blockQueries);
   var lowest = 0xffffffffu;
   for (var i = local; i < rows * select(1u, params.heads, params.perHead != 0u); i += 64u) {
-    let list = listed_blocks(i / rows, i % rows);
-    for (var at = list.x; at < min(list.y, lowest); at++) {
-      if (indices[at] >= key_blocks()) {
+    let list = list_at(i / rows, i % rows);
+    let to = min(load_indptr(list + 1u), params.indicesLength);
+    for (var at = load_indptr(list); at < min(to, lowest); at++) {
+      if (load_index(at) >= key_blocks()) {
         lowest = at;
       }
     }

@@ -43,3 +43,18 @@ fn sortable_key_reversed(bits: u32) -> u32 {
   let key = sortable_key(bits);
   return select(~key, 0u, key == 0u);
 }
+
+// steps · 2^exponent as the bits of an f32: exact, or infinity. steps < 2^23, exponent >= -149.
+fn scaled_bits(steps: u32, exponent: i32) -> u32 {
+  if (steps == 0u) {
+    return 0u;
+  }
+  let field = i32(bitcast<u32>(f32(steps)) >> 23u) + exponent;
+  if (field >= 255) {
+    return INFINITY_BITS;
+  }
+  if (field <= 0) {
+    return steps << u32(exponent + 149);
+  }
+  return bitcast<u32>(f32(steps)) + (u32(exponent) << 23u);
+}

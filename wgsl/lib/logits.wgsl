@@ -36,3 +36,8 @@ fn add_products(x: vec4f, a: vec4f, b: vec4f, c: vec4f, d: vec4f, to: vec4f) -> 
 fn add_dot(x: vec4f, y: vec4f, to: f32) -> f32 {
   return fma(x.w, y.w, fma(x.z, y.z, fma(x.y, y.y, fma(x.x, y.x, to))));
 }
+
+// A log-sum-exp in units of log 2 as a natural one. LOWEST_F32, no key: -infinity.
+fn natural_lse(lse_2: f32) -> f32 {
+  return select(negative_infinity_f32(), lse_2 * LN_2, lse_2 > LOWEST_F32);
+}

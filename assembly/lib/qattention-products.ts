@@ -1,0 +1,671 @@
+/**
+ * The two products of attention on codes as bytes (lib/qattention-expand.ts), for four rows (a query of a head each) at
+ * a time, in integers: queries and weights are rounded to 16 bits of their largest, sums are exact.
+ *
+ * Row lanes: `f32x4` and `i32x4` at an address without further word hold one number for each of the four rows.
+ */
+
+import { held, madd_f32x4 } from './exp';
+import { MAGIC, MAGIC_BITS, held_i32x4 } from './quantize';
+
+/** Reads a byte of every cache line of [at, end): what the next step reads comes near while this one computes. */
+// @ts-ignore: decorator
+@inline
+function touch(at: usize, end: usize): void {
+  while (at < end) {
+    load<u8>(at);
+    at += 64;
+  }
+}
+
+/** Leaves both bytes of an integer in range when the lower one is signed: 127·256 + 127. */
+const LEVELS: f32 = 32639;
+/** Anything smaller counts as this: its inverse must be finite. */
+const TINY: f32 = 1e-30;
+
+// @ts-ignore: decorator
+@inline
+function low32(a: v128, b: v128): v128 {
+  return v128.shuffle<i32>(a, b, 0, 4, 1, 5);
+}
+
+// @ts-ignore: decorator
+@inline
+function high32(a: v128, b: v128): v128 {
+  return v128.shuffle<i32>(a, b, 2, 6, 3, 7);
+}
+
+// @ts-ignore: decorator
+@inline
+function low64(a: v128, b: v128): v128 {
+  return v128.shuffle<i64>(a, b, 0, 2);
+}
+
+// @ts-ignore: decorator
+@inline
+function high64(a: v128, b: v128): v128 {
+  return v128.shuffle<i64>(a, b, 1, 3);
+}
+
+// @ts-ignore: decorator
+@inline
+function splat(v: v128, lane: i32): v128 {
+  return lane == 0 ? v128.shuffle<f32>(v, v, 0, 0, 0, 0)
+    : lane == 1 ? v128.shuffle<f32>(v, v, 1, 1, 1, 1)
+    : lane == 2 ? v128.shuffle<f32>(v, v, 2, 2, 2, 2)
+    : v128.shuffle<f32>(v, v, 3, 3, 3, 3);
+}
+
+/** The four sums of lanes. */
+// @ts-ignore: decorator
+@inline
+function sums_i32x4(a: v128, b: v128, c: v128, d: v128): v128 {
+  const ab = i32x4.add(low32(a, b), high32(a, b)), cd = i32x4.add(low32(c, d), high32(c, d));
+  return i32x4.add(low64(ab, cd), high64(ab, cd));
+}
+
+// @ts-ignore: decorator
+@inline
+function sums_f32x4(a: v128, b: v128, c: v128, d: v128): v128 {
+  const ab = f32x4.add(low32(a, b), high32(a, b)), cd = f32x4.add(low32(c, d), high32(c, d));
+  return f32x4.add(low64(ab, cd), high64(ab, cd));
+}
+
+// @ts-ignore: decorator
+@inline
+function maxima_f32x4(a: v128, b: v128, c: v128, d: v128): v128 {
+  const ab = f32x4.pmax(low32(a, b), high32(a, b)), cd = f32x4.pmax(low32(c, d), high32(c, d));
+  return f32x4.pmax(low64(ab, cd), high64(ab, cd));
+}
+
+/** Forms of rounded queries: [n/8][4 rows][8] of i16; two planes of bytes, signed, x = 256·first + second, zeros after n, */
+export const WORDS: u32 = 0;
+/** [n/16][4 rows][16] each, */
+export const BYTES: u32 = 1;
+/** or [n/4][4 rows][4] each. */
+export const FOURS: u32 = 2;
+
+/** [n][4 rows] becomes [n/4][4 rows][4]. */
+export function transposeQueries(from: usize, n: u32, to: usize): void {
+  const end = from + (n << 4);
+  do {
+    const a = v128.load(from), b = v128.load(from, 16), c = v128.load(from, 32), d = v128.load(from, 48);
+    const ac = low32(a, c), bd = low32(b, d), AC = high32(a, c), BD = high32(b, d);
+    v128.store(to, low32(ac, bd));
+    v128.store(to, high32(ac, bd), 16);
+    v128.store(to, low32(AC, BD), 32);
+    v128.store(to, high32(AC, BD), 48);
+    from += 64;
+    to += 64;
+  } while (from < end);
+}
+
+/**
+ * x = q·s as 16-bit integers, x ≈ integer · `unit` (row lanes), in one of three forms; for every `size` of them the sum
+ * of the integers, and Σ q·(m + middle·s) (`offsets`): row lanes each. NaN or infinity in q or s makes the offset NaN.
+ */
+export function roundQueries(
+  q: usize, s: usize, m: usize, middle: f32, n: u32, size: u32, form: u32, x: usize, unit: usize, sums: usize, offsets: usize,
+): void {
+  const absolute = held_i32x4(0x7fffffff), middle_f32x4 = held(middle);
+  let h0 = f32x4.splat(0), h1 = h0, h2 = h0, h3 = h0;
+  let from = q, sAt = s;
+  for (let left: i32 = n; left > 0; left -= size) {
+    const end = from + (min(size, left) << 4);
+    let o0 = f32x4.splat(0), o1 = o0, o2 = o0, o3 = o0;
+    do {
+      const scale = v128.load(sAt), offset = madd_f32x4(scale, middle_f32x4, v128.load(m));
+      let v = v128.load(from);
+      o0 = madd_f32x4(v, offset, o0);
+      h0 = f32x4.pmax(h0, v128.and(f32x4.mul(v, scale), absolute));
+      v = v128.load(from, 16);
+      o1 = madd_f32x4(v, offset, o1);
+      h1 = f32x4.pmax(h1, v128.and(f32x4.mul(v, scale), absolute));
+      v = v128.load(from, 32);
+      o2 = madd_f32x4(v, offset, o2);
+      h2 = f32x4.pmax(h2, v128.and(f32x4.mul(v, scale), absolute));
+      v = v128.load(from, 48);
+      o3 = madd_f32x4(v, offset, o3);
+      h3 = f32x4.pmax(h3, v128.and(f32x4.mul(v, scale), absolute));
+      from += 64;
+      sAt += 16;
+      m += 16;
+    } while (from < end);
+    v128.store(offsets, sums_f32x4(o0, o1, o2, o3));
+    offsets += 16;
+  }
+  const high = f32x4.pmax(maxima_f32x4(h0, h1, h2, h3), f32x4.splat(TINY));
+  v128.store(unit, f32x4.div(high, f32x4.splat(LEVELS)));
+  v128.store(unit, f32x4.div(f32x4.splat(LEVELS), high), 16);
+  for (let row: usize = 0; row < 64; row += 16) {
+    const inverse = v128.load32_splat(unit + 16 + (row >> 2));
+    if (form) roundRowBytes(q + row, s, inverse, n, size, form == FOURS, x + (form == FOURS ? row >> 2 : row), sums + (row >> 2));
+    else roundRow(q + row, s, inverse, n, size, x + row, sums + (row >> 2));
+  }
+}
+
+/** Eight of a row of queries (64 bytes from four to the next four). */
+// @ts-ignore: decorator
+@inline
+function rounded(q: usize, s: usize, inverse: v128, magic: v128, bits: v128): v128 {
+  const a = madd_f32x4(f32x4.mul(v128.load(q), v128.load(s)), inverse, magic);
+  const b = madd_f32x4(f32x4.mul(v128.load(q, 64), v128.load(s, 16)), inverse, magic);
+  return i16x8.narrow_i32x4_s(i32x4.sub(a, bits), i32x4.sub(b, bits));
+}
+
+function roundRow(q: usize, s: usize, inverse: v128, n: u32, size: u32, x: usize, sums: usize): void {
+  const magic = held(MAGIC), bits = held_i32x4(MAGIC_BITS), ones = held_i32x4(0x10001);
+  for (let left: i32 = n; left > 0; left -= size) {
+    const end = s + (min(size, left) << 2);
+    let sum = i32x4.splat(0);
+    do {
+      const v = rounded(q, s, inverse, magic, bits);
+      v128.store(x, v);
+      sum = i32x4.add(sum, i32x4.dot_i16x8_s(v, ones));
+      q += 128;
+      s += 32;
+      x += 64;
+    } while (s < end);
+    sum = i32x4.add(sum, high64(sum, sum));
+    store<i32>(sums, i32x4.extract_lane(sum, 0) + i32x4.extract_lane(sum, 1));
+    sums += 16;
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function putFours(x: usize, v: v128): void {
+  v128.store32_lane(x, v, 0);
+  v128.store32_lane(x, v, 1, 16);
+  v128.store32_lane(x, v, 2, 32);
+  v128.store32_lane(x, v, 3, 48);
+}
+
+function roundRowBytes(q: usize, s: usize, inverse: v128, n: u32, size: u32, inFours: bool, x: usize, sums: usize): void {
+  const magic = held(MAGIC), bits = held_i32x4(MAGIC_BITS), ones = held_i32x4(0x10001);
+  const half = held_i32x4(0x800080), lower = held_i32x4(0xff00ff);
+  const second = ((n + 15) & ~15) << 2;
+  for (let left: i32 = n; left > 0; left -= size) {
+    const end = s + (min(size, left) << 2);
+    let sum = i32x4.splat(0);
+    do {
+      const v = rounded(q, s, inverse, magic, bits);
+      let w = i32x4.splat(0);
+      if (s + 32 < end) w = rounded(q + 128, s + 32, inverse, magic, bits);
+      sum = i32x4.add(sum, i32x4.add(i32x4.dot_i16x8_s(v, ones), i32x4.dot_i16x8_s(w, ones)));
+      const a = i8x16.narrow_i16x8_s(i16x8.shr_s(i16x8.add(v, half), 8), i16x8.shr_s(i16x8.add(w, half), 8));
+      const b = i8x16.narrow_i16x8_u(v128.and(v, lower), v128.and(w, lower));
+      if (inFours) {
+        putFours(x, a);
+        putFours(x + second, b);
+      } else {
+        v128.store(x, a);
+        v128.store(x + second, b);
+      }
+      q += 256;
+      s += 64;
+      x += 64;
+    } while (s < end);
+    sum = i32x4.add(sum, high64(sum, sum));
+    store<i32>(sums, i32x4.extract_lane(sum, 0) + i32x4.extract_lane(sum, 1));
+    sums += 16;
+  }
+}
+
+/**
+ * Scores of `count` keys from `width` of their dimensions, to p [count][4 rows], or added to what is there (meanwhile
+ * touching [next, nextEnd), nextStep bytes for two keys):
+ * s·(x·(u − half))·unit·factor + (m + middle·s)·offset. Scales and minima lie `step` and `minStep` bytes apart.
+ */
+export function scores(
+  e: usize, n: u32, count: u32, x: usize, width: u32, sums: usize, half: i32, unit: usize, factor: f32, offsets: usize,
+  s: usize, step: u32, m: usize, minStep: u32, middle: f32, add: bool, p: usize, next: usize, nextStep: u32, nextEnd: usize,
+): void {
+  const end = x + (width << 3);
+  const correction = i32x4.mul(v128.load(sums), i32x4.splat(half));
+  const units = f32x4.mul(v128.load(unit), f32x4.splat(factor));
+  const offset = v128.load(offsets);
+  let left: i32 = count;
+  do {
+    touch(next, min(next + nextStep, nextEnd));
+    next += nextStep;
+    let e0 = e, e1 = left > 1 ? e + n : e;
+    let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+    let at = x;
+    do {
+      const a = v128.load8x8_u(e0), b = v128.load8x8_u(e1);
+      let q = v128.load(at);
+      a0 = i32x4.add(a0, i32x4.dot_i16x8_s(a, q)); b0 = i32x4.add(b0, i32x4.dot_i16x8_s(b, q));
+      q = v128.load(at, 16);
+      a1 = i32x4.add(a1, i32x4.dot_i16x8_s(a, q)); b1 = i32x4.add(b1, i32x4.dot_i16x8_s(b, q));
+      q = v128.load(at, 32);
+      a2 = i32x4.add(a2, i32x4.dot_i16x8_s(a, q)); b2 = i32x4.add(b2, i32x4.dot_i16x8_s(b, q));
+      q = v128.load(at, 48);
+      a3 = i32x4.add(a3, i32x4.dot_i16x8_s(a, q)); b3 = i32x4.add(b3, i32x4.dot_i16x8_s(b, q));
+      e0 += 8; e1 += 8;
+      at += 64;
+    } while (at < end);
+    put(p, sums_i32x4(a0, a1, a2, a3), correction, units, offset, s, m, middle, add);
+    s += step; m += minStep;
+    if (left > 1) put(p + 16, sums_i32x4(b0, b1, b2, b3), correction, units, offset, s, m, middle, add);
+    s += step; m += minStep;
+    p += 32;
+    e += n << 1;
+    left -= 2;
+  } while (left > 0);
+}
+
+// @ts-ignore: decorator
+@inline
+function dot(signed: v128, codes: v128, sum: v128): v128 {
+  return i32x4.relaxed_dot_i8x16_i7x16_add_s(signed, codes, sum);
+}
+
+/**
+ * The same from queries in two planes of bytes, `second` bytes apart: codes are below 128, which makes the relaxed dot
+ * product of bytes exact. One plane after the other, into the same sums.
+ */
+export function scoresBytes(
+  e: usize, n: u32, count: u32, x: usize, second: u32, width: u32, sums: usize, half: i32, unit: usize, factor: f32, offsets: usize,
+  s: usize, step: u32, m: usize, minStep: u32, middle: f32, add: bool, p: usize, next: usize, nextStep: u32, nextEnd: usize,
+): void {
+  const blocks = (width + 15) >> 4 << 6;
+  const correction = i32x4.mul(v128.load(sums), i32x4.splat(half));
+  const units = f32x4.mul(v128.load(unit), f32x4.splat(factor));
+  const offset = v128.load(offsets);
+  let left: i32 = count;
+  do {
+    touch(next, min(next + nextStep, nextEnd));
+    next += nextStep;
+    let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+    let at = x;
+    let end = at + blocks;
+    for (let plane: u32 = 0; plane < 2; plane++) {
+      let e0 = e, e1 = left > 1 ? e + n : e;
+      a0 = i32x4.shl(a0, 8); a1 = i32x4.shl(a1, 8); a2 = i32x4.shl(a2, 8); a3 = i32x4.shl(a3, 8);
+      b0 = i32x4.shl(b0, 8); b1 = i32x4.shl(b1, 8); b2 = i32x4.shl(b2, 8); b3 = i32x4.shl(b3, 8);
+      do {
+        const a = v128.load(e0), b = v128.load(e1);
+        let q = v128.load(at);
+        a0 = dot(q, a, a0); b0 = dot(q, b, b0);
+        q = v128.load(at, 16);
+        a1 = dot(q, a, a1); b1 = dot(q, b, b1);
+        q = v128.load(at, 32);
+        a2 = dot(q, a, a2); b2 = dot(q, b, b2);
+        q = v128.load(at, 48);
+        a3 = dot(q, a, a3); b3 = dot(q, b, b3);
+        e0 += 16; e1 += 16;
+        at += 64;
+      } while (at < end);
+      at = x + second;
+      end = at + blocks;
+    }
+    put(p, sums_i32x4(a0, a1, a2, a3), correction, units, offset, s, m, middle, add);
+    s += step; m += minStep;
+    if (left > 1) put(p + 16, sums_i32x4(b0, b1, b2, b3), correction, units, offset, s, m, middle, add);
+    s += step; m += minStep;
+    p += 32;
+    e += n << 1;
+    left -= 2;
+  } while (left > 0);
+}
+
+/**
+ * Scores straight from codes of 4 or 2 bits down columns, a row of words after the other: p of their keys (from the row's
+ * first one on) from queries in fours, with the columns' scales already in them. The bytes of four words, sorted by
+ * their place in the word, are four channels of four keys: lanes are keys, nothing is added across them.
+ */
+export function scoresColumns(
+  words: usize, n: u32, rows: u32, bits: u32, flip: u32, x: usize, second: u32, sums: usize, half: i32, unit: usize, factor: f32,
+  offsets: usize, p: usize, next: usize, nextStep: u32, nextEnd: usize,
+): void {
+  const order = v128.xor(held_i32x4(0), i8x16(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+  const flips = held_i32x4(flip), mask = held_i32x4(((1 << bits) - 1) * 0x01010101);
+  const correction = i32x4.mul(v128.load(sums), i32x4.splat(half));
+  const units = f32x4.mul(v128.load(unit), f32x4.splat(factor)), offset = v128.load(offsets);
+  const step: usize = 128 / bits;
+  do {
+    touch(next, min(next + nextStep, nextEnd));
+    next += nextStep;
+    for (let shift: u32 = 0; shift < 8; shift += 2 * bits) {
+      const shifted = shift + bits;
+      let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+      let at = x;
+      for (let plane: u32 = 0; plane < 2; plane++) {
+        a0 = i32x4.shl(a0, 8); a1 = i32x4.shl(a1, 8); a2 = i32x4.shl(a2, 8); a3 = i32x4.shl(a3, 8);
+        b0 = i32x4.shl(b0, 8); b1 = i32x4.shl(b1, 8); b2 = i32x4.shl(b2, 8); b3 = i32x4.shl(b3, 8);
+        let from = words;
+        const end = words + (n << 2);
+        do {
+          const v = i8x16.relaxed_swizzle(v128.xor(v128.load(from), flips), order);
+          const q = v128.load(at);
+          const u = v128.and(i16x8.shr_u(v, shift), mask), w = v128.and(i16x8.shr_u(v, shifted), mask);
+          let one = splat(q, 0);
+          a0 = dot(one, u, a0); b0 = dot(one, w, b0);
+          one = splat(q, 1);
+          a1 = dot(one, u, a1); b1 = dot(one, w, b1);
+          one = splat(q, 2);
+          a2 = dot(one, u, a2); b2 = dot(one, w, b2);
+          one = splat(q, 3);
+          a3 = dot(one, u, a3); b3 = dot(one, w, b3);
+          from += 16;
+          at += 16;
+        } while (from < end);
+        at = x + second;
+      }
+      putKeys(a0, a1, a2, a3, correction, units, offset, step, p);
+      putKeys(b0, b1, b2, b3, correction, units, offset, step, p + 16);
+      p += 32;
+    }
+    p += 3 * step;
+    words += n << 2;
+  } while (--rows);
+}
+
+/** Four keys' scores from sums whose lanes are keys. */
+// @ts-ignore: decorator
+@inline
+function putKeys(a: v128, b: v128, c: v128, d: v128, correction: v128, units: v128, offset: v128, step: usize, p: usize): void {
+  const ab = low32(a, b), cd = low32(c, d), AB = high32(a, b), CD = high32(c, d);
+  v128.store(p, madd_f32x4(f32x4.convert_i32x4_s(i32x4.sub(low64(ab, cd), correction)), units, offset));
+  v128.store(p + step, madd_f32x4(f32x4.convert_i32x4_s(i32x4.sub(high64(ab, cd), correction)), units, offset));
+  v128.store(p + 2 * step, madd_f32x4(f32x4.convert_i32x4_s(i32x4.sub(low64(AB, CD), correction)), units, offset));
+  v128.store(p + 3 * step, madd_f32x4(f32x4.convert_i32x4_s(i32x4.sub(high64(AB, CD), correction)), units, offset));
+}
+
+// @ts-ignore: decorator
+@inline
+function put(p: usize, sum: v128, correction: v128, units: v128, offset: v128, s: usize, m: usize, middle: f32, add: bool): void {
+  const scale = v128.load32_splat(s);
+  const off = madd_f32x4(scale, f32x4.splat(middle), v128.load32_splat(m));
+  const score = f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(sum, correction)), units);
+  const rest = f32x4.mul(off, offset);
+  v128.store(p, madd_f32x4(score, scale, add ? f32x4.add(rest, v128.load(p)) : rest));
+}
+
+/** Bytes of one group's rounded weights, 64 keys; behind them their sums and Σ p·offset (row lanes). */
+const W_SUMS: usize = 512;
+export const W_OFFSET: usize = 528;
+export const W_GROUP: usize = 544;
+
+/** Weights [count][4 rows] are scaled so that a row's largest becomes LEVELS; `unit` (row lanes) scales back. */
+export function scaleWeights(p: usize, count: u32, unit: usize): void {
+  const end = p + (count << 4);
+  let high = f32x4.splat(TINY);
+  let at = p;
+  do {
+    high = f32x4.pmax(high, v128.load(at));
+    at += 16;
+  } while (at < end);
+  v128.store(unit, f32x4.div(high, f32x4.splat(LEVELS)));
+  const scale = f32x4.div(f32x4.splat(LEVELS), high);
+  do {
+    v128.store(p, f32x4.mul(v128.load(p), scale));
+    p += 16;
+  } while (p < end);
+}
+
+/**
+ * Scales s of `count` keys, `groups` each, for the weights to take in: divided by the group's largest (`highest`
+ * [groups]), [count][groups] to `scaled`; and m + middle·s, to `offsets`.
+ */
+export function scaleScales(
+  s: usize, m: usize, minStep: u32, middle: f32, count: u32, groups: u32, scaled: usize, offsets: usize, highest: usize,
+): void {
+  const all = count * groups;
+  if (all & 3 || (groups & 3 && groups > 2)) {
+    scaleScalesOneByOne(s, m, minStep, middle, count, groups, scaled, offsets, highest);
+    return;
+  }
+  // Four at a time: lanes are groups, or keys of one group or two.
+  const step: usize = max(groups, 4) << 2;
+  const middle_f32x4 = held(middle), absolute = held_i32x4(0x7fffffff);
+  const end = scaled + (all << 2);
+  const back = s - scaled, offsetsAhead = offsets - scaled, minimaBack = m - scaled;
+  for (let g: usize = 0; g < step; g += 16) {
+    let high = f32x4.splat(TINY);
+    let at = scaled + g;
+    do {
+      const scale = v128.load(at + back);
+      high = f32x4.pmax(high, v128.and(scale, absolute));
+      v128.store(at + offsetsAhead, madd_f32x4(scale, middle_f32x4, v128.load(minStep ? at + minimaBack : m)));
+      at += step;
+    } while (at < end);
+    if (groups < 4) high = f32x4.pmax(high, high64(high, high));
+    if (groups == 1) high = f32x4.pmax(v128.shuffle<f32>(high, high, 0, 0, 0, 0), v128.shuffle<f32>(high, high, 1, 1, 1, 1));
+    if (groups == 2) high = low64(high, high);
+    const inverse = f32x4.div(f32x4.splat(1), high);
+    if (groups < 4) v128.store64_lane(highest, high, 0);
+    else v128.store(highest + g, high);
+    at = scaled + g;
+    do {
+      v128.store(at, f32x4.mul(v128.load(at + back), inverse));
+      at += step;
+    } while (at < end);
+  }
+}
+
+function scaleScalesOneByOne(
+  s: usize, m: usize, minStep: u32, middle: f32, count: u32, groups: u32, scaled: usize, offsets: usize, highest: usize,
+): void {
+  const step = groups << 2;
+  for (let g: u32 = 0; g < groups; g++) {
+    let high = TINY;
+    let at = s, mAt = m, to: usize = g << 2;
+    for (let i: u32 = 0; i < count; i++) {
+      const scale = load<f32>(at);
+      const size = abs(scale);
+      high = size > high ? size : high;
+      store<f32>(offsets + to, scale * middle + load<f32>(mAt));
+      at += step;
+      mAt += minStep;
+      to += step;
+    }
+    store<f32>(highest + (g << 2), high);
+    const inverse: f32 = 1 / high;
+    at = s;
+    to = g << 2;
+    for (let i: u32 = 0; i < count; i++) {
+      store<f32>(scaled + to, load<f32>(at) * inverse);
+      at += step;
+      to += step;
+    }
+    s += 4;
+    if (minStep) m += 4;
+  }
+}
+
+/** Σ p·offset: row lanes. */
+export function weighOffsets(p: usize, count: u32, offsets: usize, step: u32, sum: usize): void {
+  const end = p + (count << 4);
+  let a = f32x4.splat(0);
+  do {
+    a = madd_f32x4(v128.load(p), v128.load32_splat(offsets), a);
+    p += 16;
+    offsets += step;
+  } while (p < end);
+  v128.store(sum, a);
+}
+
+/** Weights p·s as 16-bit integers, pairs of keys [count/2][4 rows][2], and their sums (row lanes). */
+export function roundPairs(p: usize, count: u32, s: usize, step: u32, w: usize): void {
+  const sums = w + W_SUMS;
+  const end = p + (count << 4);
+  const magic = held(MAGIC), bits = held_i32x4(MAGIC_BITS), lower = held_i32x4(0xffff);
+  let sum = i32x4.splat(0);
+  do {
+    const a = i32x4.sub(madd_f32x4(v128.load(p), v128.load32_splat(s), magic), bits);
+    let b = i32x4.splat(0);
+    if (p + 16 < end) b = i32x4.sub(madd_f32x4(v128.load(p, 16), v128.load32_splat(s + step), magic), bits);
+    sum = i32x4.add(sum, i32x4.add(a, b));
+    v128.store(w, v128.or(v128.and(a, lower), i32x4.shl(b, 16)));
+    p += 32;
+    s += step << 1;
+    w += 16;
+  } while (p < end);
+  v128.store(sums, sum);
+}
+
+/**
+ * The same in two planes of bytes, 256·first + second, fours of keys [16][4 rows][4] each: keys `lead` to `end` of those
+ * from p and s on, others count nothing. From the four of `lead` to that of `end` - 1.
+ */
+export function roundFours(p: usize, lead: u32, end: u32, s: usize, step: u32, w: usize): void {
+  const sums = w + W_SUMS;
+  const magic = held(MAGIC), half = held_i32x4(0x800080), lower = held_i32x4(0xff00ff), low16 = held_i32x4(0xffff);
+  const order = v128.xor(held_i32x4(0), i8x16(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15));
+  const ones = held_i32x4(0x01010101);
+  let mask: u32 = <u32>-1 << (lead << 3);
+  let left: i32 = end;
+  let high = i32x4.splat(0), low = high;
+  do {
+    if (left < 4) mask &= <u32>-1 >> ((4 - left) << 3);
+    const a = madd_f32x4(v128.load(p), v128.load32_splat(s), magic);
+    s += step;
+    const b = madd_f32x4(v128.load(p, 16), v128.load32_splat(s), magic);
+    s += step;
+    const c = madd_f32x4(v128.load(p, 32), v128.load32_splat(s), magic);
+    s += step;
+    const d = madd_f32x4(v128.load(p, 48), v128.load32_splat(s), magic);
+    s += step;
+    const ab = v128.or(v128.and(a, low16), i32x4.shl(b, 16)), cd = v128.or(v128.and(c, low16), i32x4.shl(d, 16));
+    const used = i32x4.splat(mask);
+    const first = i8x16.narrow_i16x8_s(i16x8.shr_s(i16x8.add(ab, half), 8), i16x8.shr_s(i16x8.add(cd, half), 8));
+    const second = i8x16.narrow_i16x8_u(v128.and(ab, lower), v128.and(cd, lower));
+    const x = v128.and(i8x16.relaxed_swizzle(first, order), used), y = v128.and(i8x16.relaxed_swizzle(second, order), used);
+    v128.store(w, x);
+    v128.store(w, y, 256);
+    high = dot(x, ones, high);
+    low = dot(y, ones, low);
+    mask = -1;
+    left -= 4;
+    p += 64;
+    w += 16;
+  } while (left > 0);
+  v128.store(sums, i32x4.add(i32x4.shl(high, 8), low));
+}
+
+/**
+ * Outputs o [n][4 rows] += (w·(u − half))·unit·factor·highest·s + offset·unit·(m + middle·s) of `count` keys. `size`
+ * dimensions at a time share weights, their sums, offset (unless not `plain`: then 0) and highest scale. s and m: one for each
+ * dimension, or s = 0: they are 1. Meanwhile touches [next, nextEnd), nextStep bytes for eight dimensions.
+ */
+export function addValues(
+  e: usize, n: u32, count: u32, w: usize, size: u32, half: i32, unit: usize, factor: f32, highest: usize, plain: u32,
+  s: usize, m: usize, middle: f32, o: usize, next: usize, nextStep: u32, nextEnd: usize,
+): void {
+  const bytes = (count + 1) >> 1 << 4;
+  const end = e + n;
+  let left: i32 = size;
+  do {
+    touch(next, min(next + nextStep, nextEnd));
+    next += nextStep;
+    let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+    let at = e, x = w;
+    do {
+      const u = v128.load8x8_u(at), v = v128.load8x8_u(at + n);
+      const low = v128.shuffle<i16>(u, v, 0, 8, 1, 9, 2, 10, 3, 11), high = v128.shuffle<i16>(u, v, 4, 12, 5, 13, 6, 14, 7, 15);
+      const weights = v128.load(x);
+      let weight = splat(weights, 0);
+      a0 = i32x4.add(a0, i32x4.dot_i16x8_s(low, weight)); b0 = i32x4.add(b0, i32x4.dot_i16x8_s(high, weight));
+      weight = splat(weights, 1);
+      a1 = i32x4.add(a1, i32x4.dot_i16x8_s(low, weight)); b1 = i32x4.add(b1, i32x4.dot_i16x8_s(high, weight));
+      weight = splat(weights, 2);
+      a2 = i32x4.add(a2, i32x4.dot_i16x8_s(low, weight)); b2 = i32x4.add(b2, i32x4.dot_i16x8_s(high, weight));
+      weight = splat(weights, 3);
+      a3 = i32x4.add(a3, i32x4.dot_i16x8_s(low, weight)); b3 = i32x4.add(b3, i32x4.dot_i16x8_s(high, weight));
+      at += n << 1;
+      x += 16;
+    } while (x < w + bytes);
+    const correction = i32x4.mul(v128.load(w, W_SUMS), i32x4.splat(half));
+    const units = f32x4.mul(v128.load(unit), f32x4.splat(factor * load<f32>(highest)));
+    const off = plain ? f32x4.mul(v128.load(w, W_OFFSET), v128.load(unit)) : f32x4.splat(0);
+    addFour(a0, a1, a2, a3, correction, units, off, s, m, middle, o);
+    if (s) { s += 16; m += 16; }
+    addFour(b0, b1, b2, b3, correction, units, off, s, m, middle, o + 64);
+    if (s) { s += 16; m += 16; }
+    o += 128;
+    e += 8;
+    left -= 8;
+    if (left == 0) {
+      left = size;
+      w += W_GROUP;
+      highest += 4;
+    }
+  } while (e < end);
+}
+
+/** The same from weights in two planes of bytes, and codes below 128 in fours of keys, e [fours][n][4]. */
+export function addValuesBytes(
+  e: usize, n: u32, fours: u32, w: usize, size: u32, half: i32, unit: usize, factor: f32, highest: usize, plain: u32,
+  s: usize, m: usize, middle: f32, o: usize, next: usize, nextStep: u32, nextEnd: usize,
+): void {
+  const end = e + (n << 2);
+  let left: i32 = size;
+  do {
+    touch(next, min(next + nextStep, nextEnd));
+    next += nextStep;
+    let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+    let x = w;
+    for (let plane: u32 = 0; plane < 2; plane++) {
+      let at = e;
+      const wEnd = x + (fours << 4);
+      a0 = i32x4.shl(a0, 8); a1 = i32x4.shl(a1, 8); a2 = i32x4.shl(a2, 8); a3 = i32x4.shl(a3, 8);
+      b0 = i32x4.shl(b0, 8); b1 = i32x4.shl(b1, 8); b2 = i32x4.shl(b2, 8); b3 = i32x4.shl(b3, 8);
+      do {
+        const u = v128.load(at), v = v128.load(at, 16), weights = v128.load(x);
+        let weight = splat(weights, 0);
+        a0 = dot(weight, u, a0); b0 = dot(weight, v, b0);
+        weight = splat(weights, 1);
+        a1 = dot(weight, u, a1); b1 = dot(weight, v, b1);
+        weight = splat(weights, 2);
+        a2 = dot(weight, u, a2); b2 = dot(weight, v, b2);
+        weight = splat(weights, 3);
+        a3 = dot(weight, u, a3); b3 = dot(weight, v, b3);
+        at += n << 2;
+        x += 16;
+      } while (x < wEnd);
+      x = w + 256;
+    }
+    const correction = i32x4.mul(v128.load(w, W_SUMS), i32x4.splat(half));
+    const units = f32x4.mul(v128.load(unit), f32x4.splat(factor * load<f32>(highest)));
+    const off = plain ? f32x4.mul(v128.load(w, W_OFFSET), v128.load(unit)) : f32x4.splat(0);
+    addFour(a0, a1, a2, a3, correction, units, off, s, m, middle, o);
+    if (s) { s += 16; m += 16; }
+    addFour(b0, b1, b2, b3, correction, units, off, s, m, middle, o + 64);
+    if (s) { s += 16; m += 16; }
+    o += 128;
+    e += 32;
+    left -= 8;
+    if (left == 0) {
+      left = size;
+      w += W_GROUP;
+      highest += 4;
+    }
+  } while (e < end);
+}
+
+// @ts-ignore: decorator
+@inline
+function addFour(
+  a: v128, b: v128, c: v128, d: v128, correction: v128, units: v128, offset: v128, s: usize, m: usize, middle: f32, o: usize,
+): void {
+  const ab = low32(a, b), cd = low32(c, d), AB = high32(a, b), CD = high32(c, d);
+  addOne(low64(ab, cd), correction, units, offset, s, m, middle, o);
+  addOne(high64(ab, cd), correction, units, offset, s ? s + 4 : s, m + 4, middle, o + 16);
+  addOne(low64(AB, CD), correction, units, offset, s ? s + 8 : s, m + 8, middle, o + 32);
+  addOne(high64(AB, CD), correction, units, offset, s ? s + 12 : s, m + 12, middle, o + 48);
+}
+
+// @ts-ignore: decorator
+@inline
+function addOne(sum: v128, correction: v128, units: v128, offset: v128, s: usize, m: usize, middle: f32, o: usize): void {
+  let value = f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(sum, correction)), units);
+  let rest = offset;
+  if (s) {
+    const scale = v128.load32_splat(s);
+    value = f32x4.mul(value, scale);
+    rest = f32x4.mul(rest, madd_f32x4(scale, f32x4.splat(middle), v128.load32_splat(m)));
+  }
+  v128.store(o, f32x4.add(v128.load(o), f32x4.add(value, rest)));
+}

@@ -1,0 +1,493 @@
+/**
+ * Attention over stored keys, at most 64 of them at a time: their codes become bytes in scratch (a few KiB that stay in the
+ * first-level cache: read by every head of the group, and one form for every format), scores and outputs are sums of
+ * integers over those bytes.
+ *
+ * Rows are kept in tiles of four as lib/attention.ts lays them out (narrow), so that recent keys in full precision go
+ * on where stored ones end. Behind each tile lies what is ours: queries rounded to 16 bits, and the weights.
+ */
+
+import { attend, begin, finish, weigh } from './attention';
+import { expandColumns, expandRows, fours, foursOfRows4 } from './qattention-expand';
+import {
+  BYTES, FOURS, W_GROUP, W_OFFSET, WORDS, addValues, addValuesBytes, roundFours, roundPairs, roundQueries, scaleScales, scaleWeights, scores, scoresBytes,
+  scoresColumns, transposeQueries, weighOffsets,
+} from './qattention-products';
+
+/** Rows kept in scratch at a time. */
+export const PASS_ROWS: u32 = 32;
+const TILE_ROWS: u32 = 4;
+/** Keys of a chunk: chunks end where the key's number is a multiple of it. */
+const CHUNK: u32 = 64;
+
+const MXFP4: u32 = 2;
+const CODEBOOK: u32 = 3;
+
+/** K or V as stored, of one kv head at a time. */
+@unmanaged
+export class Side {
+  codes: usize;
+  scales: usize;
+  minima: usize;
+  exponents: usize;
+  /** Values per key. */
+  n: u32;
+  bits: u32;
+  /** 1: codes lie down columns, and so do groups. */
+  column: u32;
+  /** Values per group. */
+  size: u32;
+  /** Groups of a line. */
+  groups: u32;
+  /** Bytes of a key's codes, of a row of words (3 bits: of three). */
+  codeStep: u32;
+  /** Bytes from one key's scales, or a group's in columns, to the next; and minima's. */
+  step: u32;
+  minStep: u32;
+  /** Bytes of a kv head. */
+  codeBytes: usize;
+  scaleBytes: usize;
+  /** Every code's sign bit, or 0. */
+  flip: u32;
+  /** A byte u stands for u − half, */
+  half: i32;
+  /** which is `middle` scales above the minimum, times `factor`. */
+  middle: f32;
+  factor: f32;
+  /** Bytes that stand for the 16 codes, or 0. A second table after the first: values are 128·first + second. */
+  table: usize;
+  two: u32;
+  scheme: u32;
+  /** Bytes are below 128: products of bytes are exact. */
+  bytes: u32;
+  /** Scores come straight from the codes. */
+  direct: u32;
+
+  /** On to the next kv head. */
+  next(): void {
+    this.codes += this.codeBytes;
+    this.scales += this.scaleBytes;
+    this.exponents += this.scaleBytes >> 2;
+    if (!this.scheme) this.minima += this.scaleBytes;
+  }
+}
+
+/** Where things stand in scratch. */
+const V_SIDE: usize = 96;
+const TABLES: usize = 192;
+/** Rows' largest scores; what weights are scaled by. */
+const TOP: usize = 256;
+const UNIT: usize = 272;
+/** Of 16 groups. */
+const WEIGHTS: usize = 288;
+const ONES: usize = WEIGHTS + 16 * W_GROUP;
+const ZEROS: usize = ONES + 1024;
+/** Scales of mxfp4 in f32, [64 keys][8]. */
+const EXPONENTS: usize = ZEROS + 1024;
+/** Scales for weights to take in, their offsets [64 keys][16 groups] and the largest of each group. */
+const SCALED: usize = EXPONENTS + 2048;
+const OFFSETS: usize = SCALED + 68 * 64;
+const HIGHEST: usize = OFFSETS + 68 * 64;
+/** What `attend` passes scores through. */
+const RECENT: usize = HIGHEST + 64;
+const ROWS: usize = RECENT + 2080;
+
+// In a tile, behind what lib/attention.ts keeps there:
+/** Which column group the queries are rounded for, plus 1; unit of the rounded queries; sums and offsets of 16 groups; weights. */
+const Q_UNIT: usize = 16;
+const W_UNIT: usize = 48;
+const Q_SUMS: usize = 64;
+const Q_OFFSETS: usize = Q_SUMS + 16 * 16;
+/** Scores of whole words may begin and end 15 keys too far. */
+const P: usize = Q_OFFSETS + 31 * 16;
+const QUERIES: usize = P + 80 * 16;
+
+export function kSide(scratch: usize): Side {
+  return changetype<Side>(scratch);
+}
+
+export function vSide(scratch: usize): Side {
+  return changetype<Side>(scratch + V_SIDE);
+}
+
+export function fill(
+  scratch: usize, at: usize, codes: usize, scales: usize, minima: usize, exponents: usize, table: usize,
+  n: u32, capacity: u32, scheme: u32, bits: u32, column: u32, groupSize: u32,
+): void {
+  const side = changetype<Side>(at);
+  const length = column ? capacity : n;
+  const lines = column ? n : capacity;
+  const size = groupSize == 0 || groupSize > length ? length : groupSize;
+  const words: u32 = bits == 3 ? (length + 31) / 32 * 3 : (length * bits + 31) >> 5;
+  side.codes = codes;
+  side.scales = scales;
+  side.exponents = exponents;
+  side.n = n;
+  side.bits = bits;
+  side.column = column;
+  side.size = size;
+  side.groups = size ? (length + size - 1) / size : 0;
+  side.codeStep = column ? n * (bits == 3 ? 12 : 4) : words << 2;
+  side.step = column ? n << 2 : side.groups << 2;
+  side.codeBytes = <usize>lines * words << 2;
+  side.scaleBytes = <usize>lines * side.groups << 2;
+  const symmetric = scheme == 1;
+  side.flip = !symmetric ? 0 : bits == 3 ? -1 : <u32>-1 / ((1 << bits) - 1) << (bits - 1);
+  side.half = 1 << (bits - 1);
+  side.middle = symmetric ? 0 : <f32>side.half;
+  side.factor = 1;
+  side.table = 0;
+  side.two = 0;
+  side.scheme = scheme;
+  side.minima = minima;
+  side.minStep = side.step;
+  if (scheme) {
+    side.minima = scratch + ZEROS;
+    side.minStep = 0;
+  }
+  if (scheme >= MXFP4) {
+    side.middle = 0;
+    side.table = at == scratch ? scratch + TABLES : scratch + TABLES + 32;
+  }
+  if (scheme == MXFP4) {
+    // Twice the values of E2M1, and 12.
+    side.half = 12;
+    side.factor = 0.5;
+    store<u64>(side.table, 0x18_14_12_10_0f_0e_0d_0c);
+    store<u64>(side.table, 0x00_04_06_08_09_0a_0b_0c, 8);
+  }
+  if (scheme == CODEBOOK) {
+    let largest: f32 = 1e-30;
+    for (let i: usize = 0; i < 16; i++) largest = max(largest, abs(load<f32>(table + (i << 2))));
+    side.factor = largest / 8191;
+    side.two = 1;
+    for (let i: usize = 0; i < 16; i++) {
+      const value: i32 = <i32>nearest(load<f32>(table + (i << 2)) / side.factor);
+      store<u8>(side.table + i, (value >> 7) + 64);
+      store<u8>(side.table + i, value & 127, 16);
+    }
+  }
+  side.bytes = ASC_FEATURE_RELAXED_SIMD && bits < 8 ? 1 : 0;
+  side.direct = side.bytes && column && !(bits & 1) ? 1 : 0;
+}
+
+/** What does not change within a call. */
+export function prepare(scratch: usize): void {
+  for (let i: usize = 0; i < 1024; i += 4) store<f32>(scratch + ONES + i, 1);
+  memory.fill(scratch + ZEROS, 0, 1024);
+}
+
+// @ts-ignore: decorator
+@inline
+function tileBytes(headDim: u32, valueDim: u32): usize {
+  return QUERIES + ((4 + headDim + valueDim) << 4) + (headDim << 4) + ((headDim + 15 & ~15) << 3);
+}
+
+// @ts-ignore: decorator
+@inline
+function ours(tile: usize, headDim: u32, valueDim: u32): usize {
+  return tile + ((4 + headDim + valueDim) << 4);
+}
+
+// @ts-ignore: decorator
+@inline
+function tilesAt(scratch: usize, headDim: u32, valueDim: u32): usize {
+  return scratch + ROWS + 164 * max(headDim, valueDim) + 64;
+}
+
+/** Rows [row, end) of a pass, as in lib/attention.ts. */
+export function beginPass(
+  scratch: usize, q: usize, queries: u32, keys: u32, headDim: u32, valueDim: u32, factor: f32, causal: u32, window: u32,
+  head: u32, group: u32, query: u32, row: u32, end: u32,
+): void {
+  const k = kSide(scratch);
+  for (let tile = tilesAt(scratch, headDim, valueDim); row < end; row += TILE_ROWS) {
+    begin(q, queries, keys, headDim, valueDim, factor, causal, window, head, group, query, row, min(row + TILE_ROWS, end), tile);
+    const own = ours(tile, headDim, valueDim);
+    transposeQueries(tile + 64, headDim, own + QUERIES);
+    store<u32>(own, 0);
+    if (!k.column)
+      roundQueries(
+        own + QUERIES, scratch + ONES, scratch + ONES, 0, headDim, k.size, k.bytes ? BYTES : WORDS,
+        own + QUERIES + (headDim << 4), own + Q_UNIT, own + Q_SUMS, own + Q_OFFSETS,
+      );
+    tile += tileBytes(headDim, valueDim);
+  }
+}
+
+/** The newest keys, then outputs and their log-sum-exp. k and v as if stored keys lay before the recent ones. */
+export function endPass(
+  scratch: usize, kRecent: usize, vRecent: usize, stored: u32, keys: u32, cap: f32, output: usize, lse: usize,
+  queries: u32, headDim: u32, valueDim: u32, head: u32, group: u32, query: u32, row: u32, end: u32,
+): void {
+  for (let tile = tilesAt(scratch, headDim, valueDim); row < end; row += TILE_ROWS) {
+    const to = min(row + TILE_ROWS, end);
+    attend(kRecent, vRecent, keys, headDim, valueDim, cap, to - row, stored, keys, tile, scratch + RECENT);
+    finish(output, lse, queries, headDim, valueDim, head, group, query, row, to, tile);
+    tile += tileBytes(headDim, valueDim);
+  }
+}
+
+/** Where the codes of a key begin, and how many bytes those of `count` keys take. */
+// @ts-ignore: decorator
+@inline
+function codesAt(side: Side, key: u32): usize {
+  return side.codes + <usize>(side.column ? key / (side.bits == 3 ? 32 : 32 / side.bits) : key) * side.codeStep;
+}
+
+// @ts-ignore: decorator
+@inline
+function codeBytes(side: Side, count: u32): usize {
+  return <usize>(side.column ? count / (side.bits == 3 ? 32 : 32 / side.bits) : count) * side.codeStep;
+}
+
+/** Codes of keys [from, from + count) become bytes at `e`; answers with where key `from` stands. */
+function expand(side: Side, from: u32, count: u32, table: usize, bytes: usize, e: usize): usize {
+  if (!side.column) {
+    expandRows(side.codes + <usize>from * side.codeStep, count, side.n, side.bits, side.flip, table, e);
+    return e;
+  }
+  const perWord: u32 = side.bits == 3 ? 32 : 32 / side.bits;
+  const first = from / perWord;
+  const words = (from + count + perWord - 1) / perWord - first;
+  expandColumns(side.codes + <usize>first * side.codeStep, words, side.n, side.bits, side.flip, bytes, e);
+  return e + (from - first * perWord) * side.n;
+}
+
+/** Scales of keys from `from` on. E8M0 becomes f32, in scratch. */
+function scalesOf(side: Side, from: u32, count: u32, to: usize): usize {
+  if (side.scheme != MXFP4) return side.scales + <usize>from * side.step;
+  let at = side.exponents + <usize>from * side.groups;
+  for (const end = to + count * side.step; to < end; to += 4, at++) {
+    const exponent = load<u8>(at);
+    store<u32>(to, exponent == 255 ? 0x7fc00000 : exponent ? <u32>exponent << 23 : 0x00400000);
+  }
+  return to - count * side.step;
+}
+
+/** Scores of keys from some of their dimensions. */
+// @ts-ignore: decorator
+@inline
+function score(
+  k: Side, e: usize, count: u32, x: usize, width: u32, sums: usize, unit: usize, second: u32, offsets: usize,
+  s: usize, step: u32, m: usize, minStep: u32, middle: f32, add: bool, p: usize, next: usize, nextEnd: usize,
+): void {
+  const nextStep: u32 = (nextEnd - next) / ((count + 1) >> 1);
+  const n = k.n;
+  const factor: f32 = k.two && !second ? 128 * k.factor : k.factor;
+  const half = second ? 0 : k.two ? 64 : k.half;
+  if (ASC_FEATURE_RELAXED_SIMD) {
+    if (k.bytes) {
+      scoresBytes(e, n, count, x, (n + 15 & ~15) << 2, width, sums, half, unit, factor, offsets, s, step, m, minStep, middle, add, p, next, nextStep, nextEnd);
+      return;
+    }
+  }
+  scores(e, n, count, x, width, sums, half, unit, factor, offsets, s, step, m, minStep, middle, add, p, next, nextStep, nextEnd);
+}
+
+/** Scores of keys [from, to) for one tile, whose queries have been rounded or are now. */
+function scoreTile(scratch: usize, own: usize, e: usize, from: u32, to: u32, scales: usize, second: u32, next: usize, nextEnd: usize): void {
+  const k = kSide(scratch);
+  const n = k.n;
+  const x = own + QUERIES + (n << 4), unit = own + Q_UNIT, ones = scratch + ONES;
+  let sums = own + Q_SUMS, offsets = own + Q_OFFSETS;
+  let p = own + P;
+  if (k.column) {
+    while (from < to) {
+      const run = from / k.size;
+      const end = min(to, (run + 1) * k.size);
+      if (load<u32>(own) != run + 1) {
+        const at = <usize>run * k.step;
+        roundQueries(own + QUERIES, k.scales + at, k.minStep ? k.minima + at : k.minima, k.middle, n, n, k.direct ? FOURS : k.bytes ? BYTES : WORDS, x, unit, sums, offsets);
+        store<u32>(own, run + 1);
+      }
+      if (ASC_FEATURE_RELAXED_SIMD) {
+        if (k.direct) {
+          const perWord = 32 / k.bits, first = from / perWord, words = (end + perWord - 1) / perWord - first, second = (n + 15 & ~15) << 2;
+          scoresColumns(
+            k.codes + <usize>first * k.codeStep, n, words, k.bits, k.flip, x, second, sums, k.half,
+            unit, 1, offsets, p - ((from - first * perWord) << 4), next, (nextEnd - next) / words, nextEnd,
+          );
+          next += (nextEnd - next) >> 1;
+          p += (end - from) << 4;
+          from = end;
+          continue;
+        }
+      }
+      score(k, e, end - from, x, n, sums, unit, 0, offsets, ones, 0, ones, 0, 0, false, p, next, end == to ? nextEnd : next + (nextEnd - next >> 1));
+      next += nextEnd - next >> 1;
+      e += (end - from) * n;
+      p += (end - from) << 4;
+      from = end;
+    }
+    return;
+  }
+  let minima = k.minStep ? k.minima + <usize>from * k.step : k.minima;
+  const queryStep: u32 = k.bytes ? 2 : 3;
+  for (let c: u32 = 0; c < n; c += k.size) {
+    score(
+      k, e + c, to - from, x + (c << queryStep), min(k.size, n - c), sums, unit, second, second ? scratch + ZEROS : offsets,
+      scales, k.step, minima, k.minStep, k.middle, c > 0 || second > 0, p, next, nextEnd,
+    );
+    next = nextEnd;
+    sums += 16;
+    offsets += 16;
+    scales += 4;
+    if (k.minStep) minima += 4;
+  }
+}
+
+/** Weights of keys, from row `row` of those expanded on, take in scales and are rounded. */
+// @ts-ignore: decorator
+@inline
+function round(v: Side, row: u32, count: u32, p: usize, scaled: usize, offsets: usize, step: u32, w: usize): void {
+  weighOffsets(p, count, offsets, step, w + W_OFFSET);
+  if (ASC_FEATURE_RELAXED_SIMD) {
+    if (v.bytes) {
+      const lead = row & 3;
+      roundFours(p - (lead << 4), lead, lead + count, scaled - lead * step, step, w);
+      return;
+    }
+  }
+  roundPairs(p, count, scaled, step, w);
+}
+
+/** Their values are added to the outputs. */
+// @ts-ignore: decorator
+@inline
+function add(
+  v: Side, scratch: usize, e: usize, row: u32, count: u32, size: u32, highest: usize, second: u32, s: usize, m: usize, o: usize,
+  next: usize, nextEnd: usize,
+): void {
+  const n = v.n;
+  const nextStep: u32 = (nextEnd - next) / (n >> 3);
+  const factor: f32 = v.two && !second ? 128 * v.factor : v.factor;
+  const half = second ? 0 : v.two ? 64 : v.half;
+  const w = scratch + WEIGHTS, unit = scratch + UNIT;
+  if (ASC_FEATURE_RELAXED_SIMD) {
+    if (v.bytes) {
+      const lead = row & 3;
+      addValuesBytes(
+        e + (row - lead) * n, n, (lead + count + 3) >> 2, w, size, half, unit, factor, highest, 1 - second, s, m, v.middle, o,
+        next, nextStep, nextEnd,
+      );
+      return;
+    }
+  }
+  addValues(e + row * n, n, count, w, size, half, unit, factor, highest, 1 - second, s, m, v.middle, o, next, nextStep, nextEnd);
+}
+
+/**
+ * Outputs of one tile take up the values of keys [from, to), of which the first is row `row` of those expanded and, of
+ * those whose scales are at hand, number `at`.
+ */
+function addTile(
+  scratch: usize, own: usize, o: usize, e: usize, row: u32, at: u32, from: u32, to: u32, second: u32, next: usize, nextEnd: usize,
+): void {
+  const v = vSide(scratch);
+  const n = v.n;
+  const ones = scratch + ONES;
+  let p = own + P, w = scratch + WEIGHTS;
+  if (v.column) {
+    while (from < to) {
+      const end = min(to, (from / v.size + 1) * v.size);
+      const group = <usize>(from / v.size) * v.step;
+      round(v, row, end - from, p, ones, ones, 0, w);
+      add(v, scratch, e, row, end - from, n, ones, 0, v.scales + group, v.minStep ? v.minima + group : v.minima, o, next, nextEnd);
+      next = nextEnd;
+      row += end - from;
+      p += (end - from) << 4;
+      from = end;
+    }
+    return;
+  }
+  let scaled = scratch + SCALED + at * v.step, offsets = scratch + OFFSETS + at * v.step;
+  for (let g = v.groups; g; g--) {
+    round(v, row, to - from, p, scaled, offsets, v.step, w);
+    scaled += 4;
+    offsets += 4;
+    w += W_GROUP;
+  }
+  add(v, scratch, e, row, to - from, v.size, scratch + HIGHEST, second, 0, 0, o, next, nextEnd);
+}
+
+/** The largest score of each row. */
+function largest(p: usize, count: u32, top: usize): void {
+  const end = p + (count << 4);
+  let high = f32x4.splat(-Infinity);
+  do {
+    high = f32x4.pmax(high, v128.load(p));
+    p += 16;
+  } while (p < end);
+  v128.store(top, high);
+}
+
+/** The tiles of a pass of `rows` rows attend to stored keys [first, end). */
+export function attendStored(scratch: usize, first: u32, end: u32, rows: u32, headDim: u32, valueDim: u32, cap: f32): void {
+  const k = kSide(scratch), v = vSide(scratch);
+  const bytes = scratch + ROWS;
+  const e = bytes + 32 * max(headDim, valueDim), f = e + 66 * max(headDim, valueDim);
+  const tiles = tilesAt(scratch, headDim, valueDim);
+  const tileStep = tileBytes(headDim, valueDim);
+  const tilesEnd = tiles + (rows + TILE_ROWS - 1) / TILE_ROWS * tileStep;
+  while (first < end) {
+    const chunkEnd = min((first & -CHUNK) + CHUNK, end);
+    const count = chunkEnd - first;
+    let scales = scalesOf(k, first, count, scratch + EXPONENTS);
+    let part: u32 = 0;
+    // Codes of these keys' values come near while scores are computed, those of the next keys with the outputs.
+    let next = codesAt(v, first), nextEnd = next + codeBytes(v, count);
+    do {
+      const at = k.direct ? e : expand(k, first, count, k.table ? k.table + (part << 4) : 0, bytes, e);
+      for (let tile = tiles; tile < tilesEnd; tile += tileStep) {
+        const from = max(first, load<u32>(tile)), to = min(chunkEnd, load<u32>(tile, 28));
+        if (from < to)
+          scoreTile(scratch, ours(tile, headDim, valueDim), at + (from - first) * headDim, from, to, scales + (from - first) * k.step, part, next, nextEnd);
+        next = nextEnd;
+      }
+    } while (part++ < k.two);
+
+    for (let tile = tiles; tile < tilesEnd; tile += tileStep) {
+      const from = max(first, load<u32>(tile)), to = min(chunkEnd, load<u32>(tile, 28));
+      if (from >= to) continue;
+      const p = ours(tile, headDim, valueDim) + P;
+      const masked = from < load<u32>(tile, 12) || to > load<u32>(tile, 16);
+      largest(p, to - from, scratch + TOP);
+      weigh(p, to - from, 16, tile, scratch + TOP, tile + ((4 + headDim) << 4), valueDim, from, masked, cap);
+    }
+
+    if (!v.column) {
+      scales = scalesOf(v, first, count, scratch + EXPONENTS);
+      const minima = v.minStep ? v.minima + <usize>first * v.step : v.minima;
+      scaleScales(scales, minima, v.minStep, v.middle, count, v.groups, scratch + SCALED, scratch + OFFSETS, scratch + HIGHEST);
+    }
+    part = 0;
+    next = codesAt(k, chunkEnd);
+    nextEnd = next + codeBytes(k, min(end - chunkEnd, CHUNK));
+    do {
+      const table = v.table ? v.table + (part << 4) : 0;
+      let row: u32 = 0, from = e;
+      if (v.bytes && !v.column && v.bits == 4 && !(v.n & 31)) {
+        foursOfRows4(v.codes + <usize>first * v.codeStep, count, v.n, v.flip, table, f);
+        from = f;
+      } else {
+        row = (expand(v, first, count, table, bytes, e) - e) / v.n;
+        if (v.bytes) {
+          fours(e, (row + count + 3) >> 2, v.n, f);
+          from = f;
+        }
+      }
+      for (let tile = tiles; tile < tilesEnd; tile += tileStep) {
+        const key = max(first, load<u32>(tile)), to = min(chunkEnd, load<u32>(tile, 28));
+        if (key >= to) continue;
+        const own = ours(tile, headDim, valueDim);
+        // A tile's weights are scaled once.
+        if (!part) scaleWeights(own + P, to - key, own + W_UNIT);
+        v128.store(scratch + UNIT, v128.load(own + W_UNIT));
+        addTile(scratch, own, tile + ((4 + headDim) << 4), from, row + key - first, key - first, key, to, part, next, nextEnd);
+        next = nextEnd;
+      }
+    } while (part++ < v.two);
+    first = chunkEnd;
+  }
+}

@@ -1,0 +1,525 @@
+import type { Blocks } from '../ts/contract/attention.js';
+import {
+  type AttentionBlocksparseQuantizedOptions,
+  type AttentionDecodeQuantizedOptions,
+  attention_blocksparse_quantized_f32,
+  attention_decode_quantized_f32,
+  formatOf,
+  STORED_SCHEMES,
+} from '../ts/contract/qattention.js';
+import type { Contract, Params } from '../ts/contract.js';
+import { attentionBlocksparseQuantizedF64, attentionDecodeQuantizedF64, whole } from '../ts/reference/qattention.js';
+import { type Random, random } from './lib/random.js';
+import type { Arrays, Case, FamilySpec, KernelSpec } from './lib/spec.js';
+import { exact, relativeTo } from './lib/tolerance.js';
+
+type Options = AttentionDecodeQuantizedOptions | AttentionBlocksparseQuantizedOptions;
+
+/** Any codes (those past the last of a line too), scales of about `scale`, minima that put values around 0. */
+function inputsOf(contract: Contract<any>, o: Options, r: Random, scale = 0.3): Arrays {
+  const p = contract.params(o);
+  const lengths = contract.lengths(p);
+  const side = (name: 'k' | 'v') => {
+    const { bits } = formatOf(p, name);
+    const of = (part: string) => lengths[name + part]!;
+    // The same range of values whatever the bits.
+    const size = () => (scale * (0.5 + r.uniform())) / 2 ** (bits - 2);
+    const scales = r.floats(of('Scales'), size);
+    return {
+      [`${name}Codes`]: r.words(of('Codes')),
+      ...(of('Scales') ? { [`${name}Scales`]: scales } : {}),
+      ...(of('Minima') ? { [`${name}Minima`]: scales.map((s) => -s * 2 ** (bits - 1) + scale * r.normal()) } : {}),
+      ...(of('Exponents')
+        ? { [`${name}Exponents`]: Uint8Array.from({ length: of('Exponents') }, () => r.int(122, 126)) }
+        : {}),
+      ...(of('Table') ? { [`${name}Table`]: r.normals(16, 4) } : {}),
+    };
+  };
+  const blocks = (o as AttentionBlocksparseQuantizedOptions).blocks;
+  return {
+    q: r.normals(lengths.q!),
+    ...side('k'),
+    ...side('v'),
+    ...(lengths.kRecent ? { kRecent: r.normals(lengths.kRecent), vRecent: r.normals(lengths.vRecent!) } : {}),
+    ...(blocks ? { indptr: blocks.indptr, indices: blocks.indices } : {}),
+  };
+}
+
+function caseOf<O extends Options>(contract: Contract<O>) {
+  return (title: string, o: O, change: (arrays: Arrays, r: Random) => void = () => {}, cpuOnly?: string): Case<O> => ({
+    title,
+    options: o,
+    inputs(r) {
+      const arrays = inputsOf(contract, o, r);
+      change(arrays, r);
+      return arrays;
+    },
+    ...(cpuOnly ? { cpuOnly } : {}),
+  });
+}
+const decode = caseOf(attention_decode_quantized_f32);
+const sparse = caseOf(attention_blocksparse_quantized_f32);
+
+const UNIT = 2 ** -24;
+/** Rounding in a sum of n terms grows like the square root of n; four standard deviations of it, in units of the last place. */
+const sumOf = (n: number) => 4 * Math.sqrt(n);
+/** Queries and weights are rounded to 16 bits of their largest: four standard deviations of that rounding, in 2^-24. */
+const ROUNDED = (4 * Math.sqrt(1 / 12)) / 32767 / UNIT;
+/** Keys whose weights are rounded together: keys of a chunk in scratch (CPU) or of a tile (GPU). */
+const CHUNK = 64;
+
+function largest(values: ArrayLike<number>, from = 0, to = values.length): number {
+  let most = 0;
+  for (let i = from; i < to; i++) if (Number.isFinite(values[i]!)) most = Math.max(most, Math.abs(values[i]!));
+  return most;
+}
+
+/** Of one side: the largest distance of a value from its group's middle, and of a middle from 0. */
+function spread(arrays: Arrays, p: Params, name: 'k' | 'v') {
+  const { scheme, bits } = formatOf(p, name);
+  const of = (part: string) => (arrays[name + part] ?? []) as ArrayLike<number>;
+  const [scales, minima] = [of('Scales'), of('Minima')];
+  const half = 2 ** (bits - 1);
+  if (STORED_SCHEMES[scheme] === 'mxfp4') return { range: 6 * 2 ** (largest(of('Exponents')) - 127), middle: 0 };
+  // The table is rounded to 14 bits.
+  if (STORED_SCHEMES[scheme] === 'codebook') return { range: 5 * largest(scales) * largest(of('Table')), middle: 0 };
+  const middles = Array.from(minima, (m, i) => m + half * scales[i]!);
+  return { range: half * largest(scales), middle: largest(middles) };
+}
+
+/**
+ * Per row, in 2^-24: what its scores may be off by, and its kv head's largest value. A score is scale·(Σ q·x·s + Σ q·o): x
+ * the code from the middle of its range, o that middle. q (times s, for scales per channel) is rounded to 16 bits of its
+ * largest, which leaves max|q|·max|x·s|·√headDim of ROUNDED; the rest is arithmetic in f32.
+ */
+function bounds(arrays: Arrays, p: Params) {
+  const { heads, kvHeads, queries = 1, keys, recentKeys, headDim, valueDim, scale } = p as Record<string, number>;
+  const q = arrays.q as Float32Array;
+  const { k, v } = whole(arrays, p);
+  const all = keys! + recentKeys!;
+  const [key, value] = [spread(arrays, p, 'k'), spread(arrays, p, 'v')];
+  const norm = (x: Float32Array, at: number) => Math.hypot(...x.subarray(at * headDim!, (at + 1) * headDim!));
+  const byKvHead = Array.from({ length: kvHeads! }, (_, g) => ({
+    norm: largest(Array.from({ length: all }, (_, i) => norm(k, g * all + i))),
+    value: largest(v, g * all * valueDim!, (g + 1) * all * valueDim!) + value.middle,
+  }));
+  return Array.from({ length: heads! * queries }, (_, row) => {
+    const g = byKvHead[Math.floor(Math.floor(row / queries) / (heads! / kvHeads!))]!;
+    const most = Math.abs(scale!) * largest(q, row * headDim!, (row + 1) * headDim!) * Math.sqrt(headDim!);
+    const size = Math.abs(scale!) * norm(q, row) * (g.norm + Math.sqrt(headDim!) * (key.middle + key.range));
+    return {
+      score: (sumOf(headDim!) + 15) * size + ROUNDED * most * key.range,
+      value: g.value,
+      weights: ROUNDED * Math.sqrt(CHUNK) * value.range,
+    };
+  });
+}
+
+const gpuFactor = 8;
+const tolerance: KernelSpec['tolerance'] = {
+  output: (() => {
+    const terms = (arrays: Arrays, p: Params) =>
+      bounds(arrays, p).flatMap(({ score, value, weights }) =>
+        Array<number>(p.valueDim!).fill(value * (2 * score + sumOf(p.keys! + p.recentKeys!) + 70) + weights),
+      );
+    const reason = 'q and weights rounded to 16 bits; rounding of scores, weights and sums in f32';
+    return {
+      cpu: relativeTo(terms, UNIT, reason),
+      gpu: relativeTo(terms, gpuFactor * UNIT, `${reason}; WGSL's exp and division`),
+    };
+  })(),
+  lse: (() => {
+    const terms = (arrays: Arrays, p: Params) =>
+      bounds(arrays, p).map(({ score }) => score + sumOf(p.keys! + p.recentKeys!) + 20);
+    const reason = 'q rounded to 16 bits; rounding of scores and of the sum of weights in f32';
+    return {
+      cpu: relativeTo(terms, UNIT, reason),
+      gpu: relativeTo(terms, gpuFactor * UNIT, `${reason}; WGSL's exp and log`),
+    };
+  })(),
+  status: exact,
+};
+
+/** Formats: KIVI's (K per channel, V per token), then the others of K and V in turn. */
+const kivi = { kScheme: 'affine', kAxis: 'column', kGroupSize: 32, vScheme: 'affine', vGroupSize: 32 } as const;
+const FORMATS: { title: string; format: Omit<Options, 'heads' | 'kvHeads' | 'queries' | 'keys' | 'headDim'> }[] = [];
+for (const bits of [2, 3, 4, 8]) {
+  FORMATS.push({ title: `KIVI ${bits} bit`, format: { ...kivi, kBits: bits, vBits: bits } });
+  FORMATS.push({
+    title: `${bits} bit symmetric, per token`,
+    format: { kScheme: 'symmetric', kBits: bits, kGroupSize: 16, vScheme: 'symmetric', vBits: bits, vGroupSize: 0 },
+  });
+  FORMATS.push({
+    title: `${bits} bit, K per token and V per channel`,
+    format: {
+      kScheme: 'affine',
+      kBits: bits,
+      kGroupSize: 64,
+      vScheme: 'affine',
+      vBits: bits,
+      vAxis: 'column',
+      vGroupSize: 48,
+    },
+  });
+}
+FORMATS.push(
+  { title: 'mxfp4', format: { kScheme: 'mxfp4', vScheme: 'mxfp4' } },
+  { title: 'codebooks', format: { kScheme: 'codebook', vScheme: 'codebook', kGroupSize: 64, vGroupSize: 0 } },
+  { title: 'mxfp4 K, codebook V', format: { kScheme: 'mxfp4', vScheme: 'codebook' } },
+  {
+    title: 'K symmetric over whole columns, V 2 bit',
+    format: { kScheme: 'symmetric', kAxis: 'column', kGroupSize: 0, vScheme: 'affine', vBits: 2, vGroupSize: 256 },
+  },
+  {
+    title: 'K 8 bit per channel, V 3 bit symmetric per channel',
+    format: {
+      kScheme: 'affine',
+      kBits: 8,
+      kAxis: 'column',
+      kGroupSize: 16,
+      vScheme: 'symmetric',
+      vBits: 3,
+      vAxis: 'column',
+    },
+  },
+);
+
+const HEAD_AXES = {
+  heads: 'query heads, a multiple of kvHeads',
+  kvHeads: 'key and value heads, 1 or more; query head h reads kv head floor(h / (heads / kvHeads))',
+  keys: 'stored keys per kv head, 0 to capacity',
+  capacity: 'keys there is room for: kv heads lie this far apart; default keys',
+  recentKeys: 'rows of kRecent and vRecent in use: the newest keys, after the stored ones; default 0',
+  recentCapacity: 'rows of kRecent and vRecent per kv head; default recentKeys',
+  headDim: 'multiple of 8 from 16 to 256',
+  valueDim: 'multiple of 8 from 16 to 256; default headDim',
+  kScheme: 'affine, symmetric, mxfp4 or codebook; vScheme alike',
+  kBits: '2, 3, 4 (default) or 8; vBits alike',
+  kAxis: 'row (per token, default) or column (per channel); vAxis alike',
+  kGroupSize: 'multiple of 16 from 16 to 256 (default 32), or 0 for the whole axis; vGroupSize alike',
+  scale: 'multiplies q·k; default 1 / sqrt(headDim)',
+  softcap: 'scores become softcap · tanh(score / softcap); 0 (default): no cap',
+};
+const STORED_ARRAYS = Object.fromEntries(
+  (['k', 'v'] as const).flatMap((side) => {
+    const n = side === 'k' ? 'headDim' : 'valueDim';
+    return [
+      [
+        `${side}Codes`,
+        {
+          shape: `[kvHeads, capacity, words of ${n}] or [kvHeads, words of capacity, ${n}]`,
+          meaning: 'codes as quantize_f32 lays them out, for each kv head',
+        },
+      ],
+      [
+        `${side}Scales`,
+        { shape: `[kvHeads, capacity, groups] or [kvHeads, groups, ${n}]`, meaning: 'a scale for each group' },
+      ],
+      [`${side}Minima`, { shape: `as ${side}Scales`, meaning: 'affine only' }],
+      [`${side}Exponents`, { shape: `[kvHeads, capacity, ceil(${n} / 32)]`, meaning: 'E8M0 bytes, mxfp4 only' }],
+      [`${side}Table`, { shape: '[16]', meaning: 'values of the codes, codebook only' }],
+      [`${side}Recent`, { shape: `[kvHeads, recentCapacity, ${n}]`, meaning: 'newest rows in full precision' }],
+    ];
+  }),
+);
+
+const cpuNaN = 'WGSL may assume finite numbers';
+const small = { heads: 4, kvHeads: 2, headDim: 32, ...kivi };
+/** Around pairs of keys, words, groups and chunks. */
+const KEYS = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 130];
+
+const decodeSpec: KernelSpec<AttentionDecodeQuantizedOptions> = {
+  contract: attention_decode_quantized_f32,
+  summary:
+    'attention_decode_f32 on a quantised cache: reads codes of 2, 3, 4 or 8 bits, MXFP4 or a codebook, and recent keys in full precision',
+  source: 'Liu et al., KIVI (2024): K per channel, V per token, a recent window in full precision',
+  axes: { ...HEAD_AXES, from: 'first stored key attended to; default 0', to: 'one past the last; default keys' },
+  arrays: {
+    q: { shape: '[heads, headDim]', meaning: 'one query per head' },
+    ...STORED_ARRAYS,
+    output: { shape: '[heads, valueDim]', meaning: 'softmax(scores)·v; 0 when there is no key' },
+    lse: { shape: '[heads]', meaning: 'natural log-sum-exp of the scores; -inf when there is no key' },
+    scratch: { shape: '[quantizedAttentionScratchBytes / 4]', meaning: 'CPU only' },
+  },
+  reference: (arrays, o) => ({ ...attentionDecodeQuantizedF64(arrays, o) }),
+  cases: [
+    ...FORMATS.flatMap(({ title, format }) => [
+      decode(title, { heads: 4, kvHeads: 2, keys: 100, headDim: 64, ...format }),
+      decode(`${title}, part of a larger cache, odd sizes`, {
+        heads: 6,
+        kvHeads: 2,
+        keys: 131,
+        capacity: 200,
+        headDim: 40,
+        valueDim: 24,
+        from: 19,
+        to: 117,
+        recentKeys: 5,
+        recentCapacity: 9,
+        ...format,
+      }),
+    ]),
+    ...KEYS.map((keys) => decode(`${keys} keys`, { ...small, keys })),
+    ...[1, 2, 3, 4, 5, 7, 8, 9, 71].map((group) =>
+      decode(`groups of ${group} heads`, { ...small, heads: 2 * group, keys: 67 }),
+    ),
+    ...[16, 24, 48, 64, 80, 96, 128, 256].flatMap((dim) =>
+      [2, 3, 4, 8].map((bits) =>
+        decode(`headDim ${dim}, ${bits} bit`, {
+          ...small,
+          headDim: dim,
+          keys: 35,
+          kBits: bits,
+          vBits: bits,
+          vGroupSize: 16,
+        }),
+      ),
+    ),
+    ...[16, 24, 80, 136].map((headDim) =>
+      decode(`headDim ${headDim}, K per token, V per channel`, {
+        ...small,
+        headDim,
+        keys: 35,
+        kAxis: 'row',
+        vAxis: 'column',
+        kBits: headDim === 24 ? 3 : 4,
+      }),
+    ),
+    ...[1, 63, 64, 65, 100, 129].map((from) =>
+      decode(`from ${from}`, { ...small, keys: 131, from, to: Math.min(131, from + 66) }),
+    ),
+    decode('an empty range', { ...small, keys: 30, from: 7, to: 7 }),
+    decode('no keys', { ...small, keys: 0 }),
+    decode('no keys yet in a cache for 100', { ...small, keys: 0, capacity: 100 }),
+    decode('recent keys only', { ...small, keys: 0, capacity: 64, recentKeys: 17, recentCapacity: 32 }),
+    decode('stored and recent keys', { ...small, keys: 64, capacity: 96, recentKeys: 31, recentCapacity: 32 }),
+    decode('many keys', { heads: 4, kvHeads: 1, headDim: 64, ...kivi, keys: 1029 }),
+    decode('soft cap 20', { ...small, keys: 130, softcap: 20, scale: 1 }),
+    decode('negative scale', { ...small, keys: 30, scale: -0.5 }),
+    decode('large scores', { ...small, keys: 130, scale: 20 }),
+    decode('huge scores', { ...small, keys: 70 }, ({ q }) => void q!.set(q!.map((x) => x * 1e9))),
+    decode('scores that keep rising', { ...small, keys: 700, kAxis: 'row' }, (arrays) => {
+      arrays.q!.fill(1);
+      arrays.kMinima!.set(arrays.kMinima!.map((_, i) => i / 100));
+    }),
+    decode('a key far above the others', { ...small, keys: 200, kAxis: 'row' }, (arrays) => {
+      arrays.q!.fill(1);
+      arrays.kMinima![150] = 40;
+    }),
+    decode('zero query', { ...small, keys: 70 }, ({ q }) => void q!.fill(0)),
+    decode('denormal query', { ...small, keys: 70 }, ({ q }) => void q!.fill(1e-42)),
+    decode('scales of 0: constant groups', { ...small, keys: 70 }, (arrays) => {
+      arrays.kScales!.fill(0, 0, 40);
+      arrays.vScales!.fill(0, 0, 40);
+    }),
+    decode('all scales 0', { ...small, keys: 70, kAxis: 'row' }, (arrays) => {
+      arrays.kScales!.fill(0);
+      arrays.vScales!.fill(0);
+    }),
+    decode('denormal scales', { ...small, keys: 70 }, (arrays) => {
+      arrays.kScales!.fill(1e-42);
+      arrays.vScales!.fill(1e-42);
+    }),
+    decode('negative scales', { ...small, keys: 70 }, (arrays) => {
+      arrays.kScales!.set(arrays.kScales!.map((s, i) => (i % 3 ? s : -s)));
+      arrays.vScales!.set(arrays.vScales!.map((s, i) => (i % 3 ? s : -s)));
+    }),
+    ...(['affine', 'symmetric'] as const).flatMap((scheme) =>
+      (['row', 'column'] as const).flatMap((axis) => [
+        decode(
+          `NaN scale of one K group, ${scheme} ${axis}`,
+          { ...small, keys: 70, kScheme: scheme, kAxis: axis },
+          ({ kScales }) => void (kScales![13] = Number.NaN),
+          cpuNaN,
+        ),
+        decode(
+          `NaN scale of one V group, ${scheme} ${axis}`,
+          { ...small, keys: 70, vScheme: scheme, vAxis: axis },
+          ({ vScales }) => void (vScales![13] = Number.NaN),
+          cpuNaN,
+        ),
+      ]),
+    ),
+    decode(
+      'NaN exponents',
+      { ...small, keys: 70, headDim: 64, kScheme: 'mxfp4', kAxis: 'row', vScheme: 'mxfp4' },
+      ({ vExponents }) => void (vExponents![13] = 255),
+      cpuNaN,
+    ),
+    decode(
+      'NaN and infinity in queries',
+      { ...small, keys: 70 },
+      ({ q }) => {
+        q![3] = Number.NaN;
+        q![40] = Infinity;
+      },
+      cpuNaN,
+    ),
+    decode(
+      'NaN in a recent key',
+      { ...small, keys: 70, recentKeys: 3 },
+      ({ kRecent }) => void (kRecent![5] = Number.NaN),
+      cpuNaN,
+    ),
+  ],
+  tolerance: { output: tolerance.output!, lse: tolerance.lse! },
+  cost: (p) => costOf(p, p.to! - p.from!, p.heads! * (p.to! - p.from! + p.recentKeys!)),
+};
+
+/** Bytes of one stored key and value, scales and minima included. */
+function keyBytes(p: Params): number {
+  const side = (name: 'k' | 'v', n: number) => {
+    const { scheme, bits, axis, groupSize } = formatOf(p, name);
+    const size = groupSize || (axis ? p.capacity! : n);
+    const scales = STORED_SCHEMES[scheme] === 'mxfp4' ? 1 : STORED_SCHEMES[scheme] === 'affine' ? 8 : 4;
+    return n * (bits / 8 + scales / Math.min(size, axis ? p.capacity! : n));
+  };
+  return side('k', p.headDim!) + side('v', p.valueDim!);
+}
+
+function costOf(p: Params, keys: number, pairs: number) {
+  const { heads, kvHeads, queries = 1, recentKeys, headDim, valueDim } = p as Record<string, number>;
+  return {
+    bytesRead: Math.ceil(
+      4 * heads! * queries * headDim! + kvHeads! * (keys * keyBytes(p) + 4 * recentKeys! * (headDim! + valueDim!)),
+    ),
+    bytesWritten: 4 * heads! * queries * (valueDim! + 1),
+    operations: 2 * pairs * (headDim! + valueDim!),
+  };
+}
+
+/** Every block row lists the key blocks that `listed` takes, last first. */
+function blocksOf(
+  o: { heads: number; queries: number; keys: number },
+  blockQueries: number,
+  blockKeys: number,
+  listed: (block: number, row: number, head: number, r: Random) => boolean,
+  perHead = false,
+): Blocks {
+  const r = random(blockQueries + blockKeys);
+  const indptr: number[] = [];
+  const indices: number[] = [];
+  for (let head = 0; head < (perHead ? o.heads : 1); head++) {
+    indptr.push(indices.length);
+    for (let row = 0; row * blockQueries < o.queries; row++) {
+      for (let block = Math.ceil(o.keys / blockKeys) - 1; block >= 0; block--)
+        if (listed(block, row, head, r)) indices.push(block);
+      indptr.push(indices.length);
+    }
+  }
+  return { indptr: Uint32Array.from(indptr), indices: Uint32Array.from(indices), blockQueries, blockKeys, perHead };
+}
+
+const quest = { heads: 8, kvHeads: 2, queries: 1, keys: 300, headDim: 64 };
+const banded = { ...small, queries: 80, keys: 80 };
+
+const sparseSpec: KernelSpec<AttentionBlocksparseQuantizedOptions> = {
+  contract: attention_blocksparse_quantized_f32,
+  summary:
+    'attention_blocksparse_f32 on a quantised cache: block lists over stored keys, recent keys in full precision',
+  source:
+    'Tang et al., Quest (2024), and Gao et al., SeerAttention (2024): decoding over chosen blocks; KIVI for the cache',
+  axes: {
+    ...HEAD_AXES,
+    queries: 'queries per head, 0 to 2^30; query i stands at position i + keys + recentKeys - queries',
+    causal: 'a query sees no key after its position',
+    window: 'a query sees its position and the window - 1 keys before it; 0 (default): no window',
+    blocks:
+      'the block mask over stored keys: indptr, indices, blockQueries and blockKeys (multiples of 16 from 16 to 128), perHead; default dense',
+  },
+  arrays: {
+    q: { shape: '[heads, queries, headDim]', meaning: 'queries' },
+    ...STORED_ARRAYS,
+    indptr: {
+      shape: '[queryBlocks + 1] or [heads, queryBlocks + 1]',
+      meaning: 'where each block row begins and ends in indices',
+    },
+    indices: { shape: '[indicesLength]', meaning: 'key blocks of each block row, in any order' },
+    output: { shape: '[heads, queries, valueDim]', meaning: 'softmax(scores)·v; 0 where no key is visible' },
+    lse: { shape: '[heads, queries]', meaning: 'natural log-sum-exp of the scores; -inf where no key is visible' },
+    scratch: { shape: '[quantizedAttentionScratchBytes / 4]', meaning: 'CPU only' },
+    status: { shape: '[1]', meaning: '0, or 1 + the position in indices of a block out of range' },
+  },
+  reference: (arrays, o) => ({ ...attentionBlocksparseQuantizedF64(arrays, o), status: Uint32Array.of(0) }),
+  cases: [
+    ...FORMATS.map(({ title, format }, i) => {
+      const o = { ...quest, ...format, keys: 290 + i, capacity: 320, recentKeys: i, recentCapacity: 20 };
+      return sparse(`one query, ${title}`, {
+        ...o,
+        blocks: blocksOf(o, 16, 16 * (1 + (i % 8)), (_b, _r, _h, r) => r.uniform() < 0.5),
+      });
+    }),
+    sparse('one query, lists per head', {
+      ...quest,
+      ...kivi,
+      blocks: blocksOf(quest, 16, 32, (_b, _r, _h, r) => r.uniform() < 0.4, true),
+    }),
+    sparse('dense', banded),
+    sparse('dense, causal', { ...banded, causal: true }),
+    sparse('causal, more keys than queries, recent ones too', {
+      ...small,
+      queries: 7,
+      keys: 90,
+      recentKeys: 4,
+      causal: true,
+    }),
+    sparse('causal, more queries than recent keys', { ...small, queries: 20, keys: 50, recentKeys: 6, causal: true }),
+    sparse('causal, more queries than keys: the first see nothing', { ...small, queries: 40, keys: 7, causal: true }),
+    sparse('window of 1', { ...banded, window: 1 }),
+    sparse('window of 20', { ...banded, window: 20, recentKeys: 9 }),
+    sparse('window within the recent keys', { ...banded, queries: 2, window: 5, recentKeys: 9 }),
+    sparse('window past the beginning', { ...banded, window: 2 ** 30 }),
+    sparse('no queries', { ...small, queries: 0, keys: 5 }),
+    sparse('no keys', { ...small, queries: 5, keys: 0 }),
+    sparse(
+      'groups of 3, causal, blocks of 32',
+      (() => {
+        const o = { ...small, heads: 6, queries: 70, keys: 90, recentKeys: 3, causal: true };
+        return { ...o, blocks: blocksOf(o, 32, 32, (_b, _r, _h, r) => r.uniform() < 0.6) };
+      })(),
+    ),
+    sparse(
+      'lists per head, window',
+      (() => {
+        const o = { ...small, queries: 50, keys: 170, window: 100, kAxis: 'row' as const };
+        return { ...o, blocks: blocksOf(o, 48, 80, (_b, _r, _h, r) => r.uniform() < 0.6, true) };
+      })(),
+    ),
+    sparse('no blocks at all', { ...banded, blocks: blocksOf(banded, 16, 16, () => false) }),
+    sparse('no blocks at all, recent keys', {
+      ...banded,
+      recentKeys: 3,
+      blocks: blocksOf(banded, 16, 16, () => false),
+    }),
+    sparse('a block listed twice counts twice', {
+      ...small,
+      queries: 3,
+      keys: 20,
+      blocks: { indptr: Uint32Array.of(0, 3), indices: Uint32Array.of(1, 0, 1), blockQueries: 16, blockKeys: 16 },
+    }),
+    sparse('soft cap 5, 3 bit', { ...banded, softcap: 5, scale: 1, kBits: 3, vBits: 3 }),
+    sparse(
+      'NaN in one query',
+      { ...small, queries: 9, keys: 70 },
+      ({ q }) => void (q![3 * 32 + 5] = Number.NaN),
+      cpuNaN,
+    ),
+  ],
+  tolerance,
+  cost(p) {
+    const { heads, queries, keys, recentKeys, indicesLength, blockQueries, blockKeys, perHead } = p as Record<
+      string,
+      number
+    >;
+    const dense = blockQueries === 0;
+    const listed = (perHead ? 1 : heads!) * indicesLength! * Math.min(blockQueries!, queries!) * blockKeys!;
+    const pairs = dense ? heads! * queries! * keys! : listed;
+    const read = dense ? keys! : Math.min(keys!, indicesLength! * blockKeys!);
+    return costOf(p, read, pairs + heads! * queries! * recentKeys!);
+  },
+};
+
+export default {
+  attention_decode_quantized_f32: decodeSpec,
+  attention_blocksparse_quantized_f32: sparseSpec,
+} satisfies FamilySpec;

@@ -1,0 +1,44 @@
+import { type MxFormat, type MxOptions, mx_dequantize_f32, mx_quantize_f32 } from '../contract/mx.js';
+import * as code from '../generated/cpu/mx.js';
+import type { MxQuantized } from '../reference/mx.js';
+import { family, type Instance, type InstantiateOptions } from './runtime.js';
+
+export type { MxFormat, MxOptions, MxQuantized };
+export type MxKernels = Instance<code.Kernels>;
+
+const mxFamily = family<code.Kernels>(code, { mx_quantize_f32, mx_dequantize_f32 });
+
+/** The kernels inside your own memory: byte offsets, no copy, no allocation by us. */
+export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => MxKernels =
+  mxFamily.instantiate;
+
+/** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
+export const preload = mxFamily.preload;
+
+/**
+ * x f32 `[rows, n]` as elements of a few bits and a scale byte for each block along its rows (OCP Microscaling Formats
+ * v1.0; NVFP4; block floating point). Elements round to nearest, ties to even, and saturate. A block of zeros has the
+ * least scale; one with NaN or infinity has the scale NaN and codes 0. TypeError, RangeError before anything is written.
+ */
+export function mxQuantize(
+  x: Float32Array,
+  { out, ...options }: MxOptions & { out?: Partial<MxQuantized> },
+): MxQuantized {
+  const lengths = mx_quantize_f32.lengths(mx_quantize_f32.params(options));
+  const codes = new Uint8Array(out?.codes ? 0 : lengths.codes!);
+  const scales = new Uint8Array(out?.scales ? 0 : lengths.scales!);
+  return mxFamily.run(mx_quantize_f32, { x, codes, scales, ...out }, options) as unknown as MxQuantized;
+}
+
+/**
+ * f32 `[rows, n]` from elements and scales: element · scale, exact but for overflow (infinity); nvfp4: element ·
+ * f32(scale · tensorScale), one rounding each. Any bytes are taken as they are: a scale of NaN makes its block NaN.
+ */
+export function mxDequantize(
+  { codes, scales }: MxQuantized,
+  { out, ...options }: MxOptions & { out?: Float32Array },
+): Float32Array {
+  const length = mx_dequantize_f32.lengths(mx_dequantize_f32.params(options)).out!;
+  const result = out ?? new Float32Array(length);
+  return mxFamily.run(mx_dequantize_f32, { codes, scales, out: result }, options).out as Float32Array;
+}

@@ -1,0 +1,58 @@
+import {
+  type AttentionBlocksparseQuantizedOptions,
+  type AttentionDecodeQuantizedOptions,
+  arraysOf,
+  attention_blocksparse_quantized_f32,
+  attention_decode_quantized_f32,
+  type QuantizedAttentionInputs,
+  quantizedAttentionScratchBytes,
+} from '../contract/qattention.js';
+import * as code from '../generated/cpu/qattention.js';
+import type { AttentionOutputs } from './attention.js';
+import { family, type Instance, type InstantiateOptions } from './runtime.js';
+
+export type {
+  AttentionBlocksparseQuantizedOptions,
+  AttentionDecodeQuantizedOptions,
+  QuantizedAttentionInputs,
+  QuantizedAttentionOptions,
+  Stored,
+  StoredScheme,
+} from '../contract/qattention.js';
+export type { AttentionOutputs };
+export { quantizedAttentionScratchBytes };
+export type QuantizedAttentionKernels = Instance<code.Kernels>;
+
+const qattentionFamily = family<code.Kernels>(code, {
+  attention_decode_quantized_f32,
+  attention_blocksparse_quantized_f32,
+});
+
+/** The kernels inside your own memory: byte offsets, no copy, no allocation by us. Scratch: `quantizedAttentionScratchBytes`. */
+export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => QuantizedAttentionKernels =
+  qattentionFamily.instantiate;
+
+/** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
+export const preload = qattentionFamily.preload;
+
+/**
+ * One query per head against a quantised cache: the stored keys [from, to) and all recent ones, a state that softmaxMerge
+ * merges with those of other keys. NaN scales give NaN as dequantising would.
+ */
+export function attentionDecodeQuantized(
+  inputs: QuantizedAttentionInputs,
+  options: AttentionDecodeQuantizedOptions,
+): AttentionOutputs {
+  const arrays = arraysOf(inputs);
+  return qattentionFamily.run(attention_decode_quantized_f32, arrays, options) as unknown as AttentionOutputs;
+}
+
+/** Many queries, or chosen blocks, of a quantised cache: under a block mask over stored keys, a causal mask and a window. */
+export function attentionBlocksparseQuantized(
+  inputs: QuantizedAttentionInputs,
+  options: AttentionBlocksparseQuantizedOptions,
+): AttentionOutputs {
+  const { indptr, indices } = options?.blocks ?? {};
+  const arrays = { ...arraysOf(inputs), indptr, indices };
+  return qattentionFamily.run(attention_blocksparse_quantized_f32, arrays, options) as unknown as AttentionOutputs;
+}

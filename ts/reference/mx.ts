@@ -1,0 +1,173 @@
+import {
+  blockOf,
+  elementOf,
+  isNv,
+  type MxOptions,
+  mx_dequantize_f32,
+  mx_quantize_f32,
+  scaleOf,
+  widthOf,
+} from '../contract/mx.js';
+import type { Params } from '../contract.js';
+import { checked } from './runtime.js';
+
+export type { MxFormat, MxOptions } from '../contract/mx.js';
+
+export interface MxQuantized {
+  /** Elements, `[rows, ceil(n·width/8)]` bytes: 4, 6 or 8 bits each; unpacked: `[rows, n]`. */
+  codes: Uint8Array;
+  /** `[rows, ceil(n/blockSize)]`: E8M0; nvfp4: E4M3 or UE5M3. */
+  scales: Uint8Array;
+}
+
+const E8M0_NAN = 255;
+const f32 = Math.fround;
+
+/** x as elements of a few bits and a scale byte for each block along its rows. */
+export function mxQuantize(x: Float32Array, options: MxOptions): MxQuantized {
+  const lengths = mx_quantize_f32.lengths(mx_quantize_f32.params(options));
+  const codes = new Uint8Array(lengths.codes!);
+  const scales = new Uint8Array(lengths.scales!);
+  const p = checked(mx_quantize_f32, { x, codes, scales }, options);
+  const element = elementOf(p);
+
+  eachBlock(p, (block, row, from, to) => {
+    const values = x.subarray(row * p.n! + from, row * p.n! + to);
+    let largest = 0;
+    for (const value of values) largest = Math.max(largest, Math.abs(value));
+    scales[block] = isNv(p.format!) ? nvScale(largest, p) : powerScale(largest, p);
+    const scale = scaleValue(scales[block]!, p);
+    // NaN or infinity in the block: all of it comes back as NaN, with codes 0.
+    if (Number.isNaN(scale)) return;
+    for (const [i, value] of values.entries()) {
+      // Dividing by a power of two is exact in float64; by an nvfp4 scale it is one f32 division.
+      const quotient = isNv(p.format!) ? f32(Math.abs(value) / scale) : Math.abs(value) / scale;
+      const magnitude = magnitudeCode(quotient, p);
+      const negative = value < 0 || Object.is(value, -0);
+      const code = !negative ? magnitude : element.integer ? -magnitude : magnitude | (1 << (element.bits - 1));
+      put(codes, p, row, from + i, code);
+    }
+  });
+  return { codes, scales };
+}
+
+/** element · scale, for nvfp4 element · f32(scale · tensorScale). */
+export function mxDequantize({ codes, scales }: MxQuantized, options: MxOptions): Float32Array {
+  const p = checked(mx_dequantize_f32, { codes, scales }, options);
+  const out = new Float32Array(mx_dequantize_f32.lengths(p).out!);
+  eachBlock(p, (block, row, from, to) => {
+    const scale = scaleValue(scales[block]!, p);
+    for (let i = from; i < to; i++) out[row * p.n! + i] = elementValue(get(codes, p, row, i), p) * scale;
+  });
+  return out;
+}
+
+/** Every block by its place in scales: values [from, to) of a row. */
+function eachBlock(p: Params, each: (block: number, row: number, from: number, to: number) => void): void {
+  const size = blockOf(p);
+  for (let row = 0, block = 0; row < p.rows!; row++)
+    for (let from = 0; from < p.n!; from += size) each(block++, row, from, Math.min(from + size, p.n!));
+}
+
+/** floor(log2 x) of a positive number, exactly. */
+function exponentOf(x: number): number {
+  let exponent = Math.floor(Math.log2(x));
+  if (2 ** exponent > x) exponent--;
+  if (2 ** (exponent + 1) <= x) exponent++;
+  return exponent;
+}
+
+/** E8M0: 2^(byte − 127), the power of two that brings the largest magnitude into the element's range. */
+function powerScale(largest: number, p: Params): number {
+  if (!Number.isFinite(largest)) return E8M0_NAN;
+  if (largest === 0) return 0;
+  const { mantissa, maxExponent, maxCode } = elementOf(p);
+  const maximum = elementValue(maxCode, p);
+  // The fields of the f32, as torchao reads them: a denormal's exponent is -127.
+  const denormal = largest < 2 ** -126;
+  let exponent = denormal ? -127 : exponentOf(largest);
+  const significand = denormal ? 1 + largest / 2 ** -126 : largest / 2 ** exponent;
+  if (p.scaling === 1 && significand > 1) exponent++;
+  if (p.scaling === 2 && significand + 2 ** -(mantissa + 1) >= 2) exponent++;
+  if (p.scaling === 3 && significand > maximum / 2 ** maxExponent) exponent++;
+  return Math.min(Math.max(exponent - maxExponent + 127, 0), E8M0_NAN - 1);
+}
+
+/** E4M3 or UE5M3: largest / 6, within the normal range of scales, rounded to nearest, ties to even. */
+function nvScale(largest: number, p: Params): number {
+  const { min, max, bias, nan } = scaleOf(p);
+  if (!Number.isFinite(largest)) return nan;
+  const scale = Math.min(Math.max(f32(f32(largest / 6) / p.tensorScale!), min), max);
+  const exponent = exponentOf(scale);
+  return roundTiesEven(scale * 2 ** (3 - exponent)) - 8 + ((exponent + bias) << 3);
+}
+
+/** What a scale byte stands for; nvfp4: times the tensor's scale, rounded to f32. */
+function scaleValue(byte: number, p: Params): number {
+  if (!isNv(p.format!)) return byte === E8M0_NAN ? NaN : 2 ** (byte - 127);
+  const { bias, nan } = scaleOf(p);
+  // The bit above E4M3 is a sign, which quantization never sets.
+  const magnitude = byte & nan;
+  if (magnitude === nan) return NaN;
+  const value = floatValue(magnitude, 3, 1 - bias);
+  return f32((byte === magnitude ? value : -value) * p.tensorScale!);
+}
+
+/** A float of `mantissa` bits whose exponents begin at `minExponent`, gradual underflow below. */
+function floatValue(code: number, mantissa: number, minExponent: number): number {
+  const exponent = code >> mantissa;
+  const fraction = code & (2 ** mantissa - 1);
+  if (exponent === 0) return fraction * 2 ** (minExponent - mantissa);
+  return (2 ** mantissa + fraction) * 2 ** (minExponent - mantissa + exponent - 1);
+}
+
+function elementValue(code: number, p: Params): number {
+  const { bits, mantissa, minExponent, integer } = elementOf(p);
+  if (integer) return code * 2 ** -mantissa;
+  const sign = code >> (bits - 1) ? -1 : 1;
+  const magnitude = code & (2 ** (bits - 1) - 1);
+  if (bits === 8 && mantissa === 3 && magnitude === 0x7f) return NaN;
+  if (bits === 8 && mantissa === 2 && magnitude >= 0x7c) return magnitude === 0x7c ? sign * Infinity : NaN;
+  return sign * floatValue(magnitude, mantissa, minExponent);
+}
+
+/** The code of a positive quotient, saturated. */
+function magnitudeCode(quotient: number, p: Params): number {
+  const { mantissa, minExponent, maxCode } = elementOf(p);
+  if (quotient === 0) return 0;
+  if (quotient > elementValue(maxCode, p)) return maxCode;
+  const exponent = Math.max(exponentOf(quotient), minExponent);
+  const steps = quotient * 2 ** (mantissa - exponent);
+  const below = Math.floor(steps);
+  const rounded = [roundTiesEven(steps), steps - below >= 0.5 ? below + 1 : below, below][p.rounding!]!;
+  return rounded + (exponent - minExponent) * 2 ** mantissa;
+}
+
+function roundTiesEven(x: number): number {
+  const below = Math.floor(x);
+  if (x - below !== 0.5) return Math.round(x);
+  return below % 2 === 0 ? below : below + 1;
+}
+
+/** Where the i-th code of a row lies: its first byte, and the bit there. */
+function placeOf(p: Params, row: number, i: number) {
+  const width = widthOf(p);
+  const bit = i * width;
+  return { width, at: row * Math.ceil((p.n! * width) / 8) + (bit >> 3), shift: bit & 7 };
+}
+
+function put(codes: Uint8Array, p: Params, row: number, i: number, code: number): void {
+  const { width, at, shift } = placeOf(p, row, i);
+  const placed = (code & (2 ** width - 1)) << shift;
+  codes[at]! |= placed;
+  if (shift + width > 8) codes[at + 1]! |= placed >> 8;
+}
+
+/** The i-th code of a row; integers with their sign. */
+function get(codes: Uint8Array, p: Params, row: number, i: number): number {
+  const { width, at, shift } = placeOf(p, row, i);
+  const word = codes[at]! | (shift + width > 8 ? codes[at + 1]! << 8 : 0);
+  const code = (word >> shift) & (2 ** width - 1);
+  if (elementOf(p).integer) return code < 2 ** (width - 1) ? code : code - 2 ** width;
+  return code & (2 ** elementOf(p).bits - 1);
+}
