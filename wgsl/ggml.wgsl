@@ -10,6 +10,8 @@
 // that nothing is lost by fusing it. Denormals may be flushed; blocks with NaN or infinity get whatever the GPU makes of them.
 //
 // One invocation writes as many neighbouring blocks as fill whole words: 4 of MXFP4, 2 of Q4_0, Q5_0, Q8_0 and IQ4_NL.
+//
+// Not done: several invocations per block, with the words put together in workgroup memory (no device here to time it).
 
 struct Params {
   // Blocks of x, and how many of them an invocation writes.
