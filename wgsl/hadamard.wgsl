@@ -1,8 +1,8 @@
 // hadamard_f32: the Walsh–Hadamard transform of each row in natural (Sylvester) order, with random signs if wanted.
 //
-//   x      f32 [rows, n]  any finite values; n is a power of two, 1 to 32768
-//   signs  i8  [n]        ±1 per column, four to a word; only the sign bit is read
-//   out    f32 [rows, n]  scale·H·(signs ∘ x), or signs ∘ (scale·H·x) when params.inverse is 1
+//   x      element [rows, n]  any finite values; n is a power of two, 1 to 32768
+//   signs  i8      [n]        ±1 per column, four to a word; only the sign bit is read
+//   out    element [rows, n]  scale·H·(signs ∘ x), or signs ∘ (scale·H·x) when params.inverse is 1
 //
 //   hadamard_f32                  x to out, signs left out
 //   hadamard_f32__signs           x to out
@@ -10,10 +10,13 @@
 //   hadamard_f32__inplace_signs   out to out
 //   hadamard_f32__outer           out to out: the stages that are left of rows longer than 4096, after one of the above
 //   hadamard_f32__outer_signs     the same with the signs of the inverse
+//   hadamard_f32__long, __long_signs, __long_inplace, __long_inplace_signs
+//                                 rows longer than 4096 at once, for f16: out cannot hold what is between two dispatches
 //
-// params.n: values per row; params.span: stages of the first four span this many values, min(n, 4096).
+// params.n: values per row; params.span: stages of the first four span this many values, min(n, 4096); params.share: tiles of
+// 4096 values that a workgroup of the long ones makes, n/4096 in place, where no other may read the row, else 1.
 // A NaN or an infinity spreads over its row and to no other, as far as the device keeps them.
-// Workgroups: ceil(rows·n / 4096), for the outer ones ceil(rows·4096 / 256); 16 KiB of workgroup memory; no scratch.
+// Workgroups: ceil(rows·n / 4096), for the outer ones ceil(rows·4096 / 256), for the long ones rows·n / (4096·share); 16 KiB of workgroup memory; no scratch.
 //
 // Method: a workgroup transforms 4096 consecutive values, several short rows or one. They pass through workgroup memory:
 // an invocation takes 16 of them into registers, 256 apart, then 16, then side by side, for up to four stages each time,
@@ -27,10 +30,11 @@ struct HadamardParams {
   scale: f32,
   inverse: u32,
   span: u32,
+  share: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read_write> out: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<element>;
+@group(0) @binding(1) var<storage, read_write> out: array<element>;
 @group(0) @binding(2) var<storage, read> signs: array<u32>;
 @group(0) @binding(3) var<uniform> params: HadamardParams;
 
@@ -52,7 +56,7 @@ fn sign_at(i: u32) -> f32 {
 fn load(i: u32, start: u32) {
   for (var k = i; k < 4096u; k += 256u) {
     if (start + k < total()) {
-      walsh_tile[walsh_place(k)] = params.scale * x[start + k];
+      walsh_tile[walsh_place(k)] = params.scale * f32(x[start + k]);
     }
   }
 }
@@ -60,7 +64,7 @@ fn load(i: u32, start: u32) {
 fn load_inplace(i: u32, start: u32) {
   for (var k = i; k < 4096u; k += 256u) {
     if (start + k < total()) {
-      walsh_tile[walsh_place(k)] = params.scale * out[start + k];
+      walsh_tile[walsh_place(k)] = params.scale * f32(out[start + k]);
     }
   }
 }
@@ -68,7 +72,7 @@ fn load_inplace(i: u32, start: u32) {
 fn store(i: u32, start: u32) {
   for (var k = i; k < 4096u; k += 256u) {
     if (start + k < total()) {
-      out[start + k] = walsh_tile[walsh_place(k)];
+      out[start + k] = element(walsh_tile[walsh_place(k)]);
     }
   }
 }
@@ -126,16 +130,21 @@ struct Eight {
   high: vec4f,
 }
 
-fn out_lane(i: u32, k: u32) -> f32 {
+fn x_lane(i: u32, k: u32) -> element {
+  if (k * 4096u < params.n) {
+    return x[i + k * 4096u];
+  }
+  return element(0.0);
+}
+
+fn out_lane(i: u32, k: u32) -> element {
   if (k * 4096u < params.n) {
     return out[i + k * 4096u];
   }
-  return 0.0;
+  return element(0.0);
 }
 
-fn outer(i: u32) -> Eight {
-  let low = vec4f(out_lane(i, 0u), out_lane(i, 1u), out_lane(i, 2u), out_lane(i, 3u));
-  let high = vec4f(out_lane(i, 4u), out_lane(i, 5u), out_lane(i, 6u), out_lane(i, 7u));
+fn outer_stages(low: vec4f, high: vec4f) -> Eight {
   var r = Eight(walsh_pairs(low), walsh_pairs(high));
   if (params.n > 8192u) {
     r = Eight(walsh_halves(r.low), walsh_halves(r.high));
@@ -146,9 +155,16 @@ fn outer(i: u32) -> Eight {
   return r;
 }
 
+fn outer(i: u32) -> Eight {
+  return outer_stages(
+    vec4f(f32(out_lane(i, 0u)), f32(out_lane(i, 1u)), f32(out_lane(i, 2u)), f32(out_lane(i, 3u))),
+    vec4f(f32(out_lane(i, 4u)), f32(out_lane(i, 5u)), f32(out_lane(i, 6u)), f32(out_lane(i, 7u))),
+  );
+}
+
 fn store_lane(i: u32, k: u32, value: f32) {
   if (k * 4096u < params.n) {
-    out[i + k * 4096u] = value;
+    out[i + k * 4096u] = element(value);
   }
 }
 
@@ -185,5 +201,103 @@ fn hadamard_f32__outer_signs(@builtin(workgroup_id) id: vec3u, @builtin(num_work
     let i = row * params.n + (column & 4095u);
     let v = outer(i);
     store_outer(i, Eight(v.low * outer_signs(i), v.high * outer_signs(i + 16384u)));
+  }
+}
+
+/// Of a long row, what lies 256 apart from this invocation's first value: eight of a column, 4096 apart, in two vectors.
+var<private> kept: array<vec4<element>, 32>;
+
+/// Where the row of this workgroup begins, and the first tile of it that is the workgroup's.
+fn long_row(id: vec3u, count: vec3u) -> vec2u {
+  let at = (id.x + id.y * count.x) * params.share * 4096u;
+  return vec2u(at & ~(params.n - 1u), (at & (params.n - 1u)) >> 12u);
+}
+
+fn keep(local: u32, row: u32) {
+  for (var j = 0u; j < 16u; j++) {
+    let i = row + local + 256u * j;
+    kept[2u * j] = vec4<element>(x_lane(i, 0u), x_lane(i, 1u), x_lane(i, 2u), x_lane(i, 3u));
+    kept[2u * j + 1u] = vec4<element>(x_lane(i, 4u), x_lane(i, 5u), x_lane(i, 6u), x_lane(i, 7u));
+  }
+}
+
+fn keep_inplace(local: u32, row: u32) {
+  for (var j = 0u; j < 16u; j++) {
+    let i = row + local + 256u * j;
+    kept[2u * j] = vec4<element>(out_lane(i, 0u), out_lane(i, 1u), out_lane(i, 2u), out_lane(i, 3u));
+    kept[2u * j + 1u] = vec4<element>(out_lane(i, 4u), out_lane(i, 5u), out_lane(i, 6u), out_lane(i, 7u));
+  }
+}
+
+fn keep_signs(local: u32) {
+  if (params.inverse == 0u) {
+    for (var j = 0u; j < 16u; j++) {
+      let i = local + 256u * j;
+      kept[2u * j] *= vec4<element>(outer_signs(i));
+      kept[2u * j + 1u] *= vec4<element>(outer_signs(i + 16384u));
+    }
+  }
+}
+
+/// One tile of what is kept: the stages over tiles again for each, as there is no place for all of their results.
+fn long_tile(local: u32, tile: u32) {
+  for (var j = 0u; j < 16u; j++) {
+    let v = outer_stages(params.scale * vec4f(kept[2u * j]), params.scale * vec4f(kept[2u * j + 1u]));
+    walsh_tile[walsh_place(local + 256u * j)] = select(v.low, v.high, tile > 3u)[tile & 3u];
+  }
+  walsh_transform(local, 4096u);
+}
+
+// An invocation overwrites no other values of out than those it has read: in place, a workgroup takes all tiles of a row.
+fn long_tiles(local: u32, at: vec2u) {
+  for (var tile = at.y; tile < at.y + params.share; tile++) {
+    long_tile(local, tile);
+    store(local, at.x + tile * 4096u);
+  }
+}
+
+fn long_tiles_signs(local: u32, at: vec2u) {
+  for (var tile = at.y; tile < at.y + params.share; tile++) {
+    long_tile(local, tile);
+    flip(local, at.x + tile * 4096u, 1u);
+    store(local, at.x + tile * 4096u);
+  }
+}
+
+@compute @workgroup_size(256)
+fn hadamard_f32__long(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
+  let at = long_row(id, count);
+  if (at.x < total()) {
+    keep(local, at.x);
+    long_tiles(local, at);
+  }
+}
+
+@compute @workgroup_size(256)
+fn hadamard_f32__long_signs(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
+  let at = long_row(id, count);
+  if (at.x < total()) {
+    keep(local, at.x);
+    keep_signs(local);
+    long_tiles_signs(local, at);
+  }
+}
+
+@compute @workgroup_size(256)
+fn hadamard_f32__long_inplace(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
+  let at = long_row(id, count);
+  if (at.x < total()) {
+    keep_inplace(local, at.x);
+    long_tiles(local, at);
+  }
+}
+
+@compute @workgroup_size(256)
+fn hadamard_f32__long_inplace_signs(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
+  let at = long_row(id, count);
+  if (at.x < total()) {
+    keep_inplace(local, at.x);
+    keep_signs(local);
+    long_tiles_signs(local, at);
   }
 }

@@ -1,4 +1,4 @@
-import type { Contract } from '../contract.js';
+import type { Contract, Float } from '../contract.js';
 import { message } from '../errors.js';
 import { elements, finite, flag, integer, options } from '../validate.js';
 
@@ -15,30 +15,51 @@ export interface HadamardOptions {
 
 const MAX_N = 32768;
 
-export const hadamard_f32: Contract<HadamardOptions> = {
-  kernel: 'hadamard_f32',
-  arrays: {
-    x: { dtype: 'f32', role: 'in' },
-    signs: { dtype: 'i8', role: 'in', optional: true },
-    out: { dtype: 'f32', role: 'out', inPlace: 'x' },
-  },
-  params(given) {
-    const { rows, n, scale = 1 / Math.sqrt(n), inverse = false } = options('hadamard_f32', given);
-    return { rows, n, scale, inverse: flag('hadamard_f32', 'inverse', inverse) };
-  },
-  lengths({ rows, n, scale, inverse }) {
-    integer('hadamard_f32', 'rows', rows, 0);
-    integer('hadamard_f32', 'n', n, 1, MAX_N);
-    if (n! & (n! - 1)) throw new RangeError(message('hadamard_f32', 'n', `power of two in [1, ${MAX_N}]`, n));
-    finite('hadamard_f32', 'scale', scale);
-    // Kernels take it as an f32.
-    finite('hadamard_f32', 'scale', Math.fround(scale!));
-    integer('hadamard_f32', 'inverse', inverse, 0, 1);
-    const values = elements('hadamard_f32', 'x', rows!, n!);
-    return { x: values, signs: n!, out: values };
-  },
-  checkData(_, { signs }) {
-    const at = signs?.findIndex((sign) => sign !== 1 && sign !== -1) ?? -1;
-    if (at >= 0) throw new RangeError(message('hadamard_f32', `signs[${at}]`, '1 or -1', signs![at]));
-  },
-};
+/** Values that the f16 kernel widens, transforms and narrows at a time: whole rows, and as many as the first-level cache likes. */
+const scratchLength = (n: number): number => Math.max(n, 2048);
+
+/** Bytes of scratch that `hadamard_f16` needs in the pointer layer (`hadamard_f32` needs none). */
+export function hadamardScratchBytes({ n }: { n: number }): number {
+  return 4 * scratchLength(rowLength('hadamard_f16', n));
+}
+
+function rowLength(kernel: string, n: number | undefined): number {
+  integer(kernel, 'n', n, 1, MAX_N);
+  if (n! & (n! - 1)) throw new RangeError(message(kernel, 'n', `power of two in [1, ${MAX_N}]`, n));
+  return n!;
+}
+
+function hadamardOf(dtype: Float): Contract<HadamardOptions> {
+  const kernel = `hadamard_${dtype}`;
+  return {
+    kernel,
+    arrays: {
+      x: { dtype, role: 'in' },
+      signs: { dtype: 'i8', role: 'in', optional: true },
+      out: { dtype, role: 'out', inPlace: 'x' },
+      // The passes go through out where that is f32.
+      ...(dtype === 'f16' && { scratch: { dtype: 'f32', role: 'scratch' } as const }),
+    },
+    params(given) {
+      const { rows, n, scale = 1 / Math.sqrt(n), inverse = false } = options(kernel, given);
+      return { rows, n, scale, inverse: flag(kernel, 'inverse', inverse) };
+    },
+    lengths({ rows, n, scale, inverse }) {
+      integer(kernel, 'rows', rows, 0);
+      rowLength(kernel, n);
+      finite(kernel, 'scale', scale);
+      // Kernels take it as an f32.
+      finite(kernel, 'scale', Math.fround(scale!));
+      integer(kernel, 'inverse', inverse, 0, 1);
+      const values = elements(kernel, 'x', rows!, n!);
+      return { x: values, signs: n!, out: values, ...(dtype === 'f16' && { scratch: scratchLength(n!) }) };
+    },
+    checkData(_, { signs }) {
+      const at = signs?.findIndex((sign) => sign !== 1 && sign !== -1) ?? -1;
+      if (at >= 0) throw new RangeError(message(kernel, `signs[${at}]`, '1 or -1', signs![at]));
+    },
+  };
+}
+
+export const hadamard_f32: Contract<HadamardOptions> = hadamardOf('f32');
+export const hadamard_f16: Contract<HadamardOptions> = hadamardOf('f16');

@@ -230,6 +230,7 @@ export const splits: Readonly<Record<string, Split>> = {
   quantize_integers_f32: (given) => integers(given, 'x', true),
   dequantize_integers_f32: (given) => integers(given, 'out', false),
   hadamard_f32: ({ rows, n }) => byRows(rows!, { x: 4 * n!, out: 4 * n! }),
+  hadamard_f16: ({ rows, n }) => byRows(rows!, { x: 2 * n!, out: 2 * n! }),
   hadamard_mixed_f32: ({ rows, n, inner }) => byRows(rows!, { x: 4 * n! * inner!, out: 4 * n! * inner! }),
   rotate_f32: ({ rows, n }) => byRows(rows!, { x: 4 * n!, out: 4 * n! }),
   rotate_quantize_f32: (given) => quantized({ ...given, axis: 0 }, 'x', true),

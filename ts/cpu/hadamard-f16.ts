@@ -1,0 +1,31 @@
+import { type HadamardOptions, hadamard_f16, hadamardScratchBytes } from '../contract/hadamard.js';
+import * as code from '../generated/cpu/hadamard-f16.js';
+import { family, type Instance, type InstantiateOptions } from './runtime.js';
+
+export type { HadamardOptions };
+export { hadamardScratchBytes };
+export type HadamardHalfKernels = Instance<code.Kernels>;
+
+export interface HadamardHalfArrays {
+  /** ±1 per column: multiply the input, or with `inverse` the output. */
+  signs?: Int8Array;
+  /** Where the result goes; may be x. Without it a new array is made. */
+  out?: Uint16Array;
+}
+
+const hadamardFamily = family<code.Kernels>(code, { hadamard_f16 });
+
+/** The kernels inside your own memory: byte offsets, no copy, no allocation by us. Scratch: `hadamardScratchBytes`. */
+export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => HadamardHalfKernels =
+  hadamardFamily.instantiate;
+
+/** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
+export const preload = hadamardFamily.preload;
+
+/** The Walsh–Hadamard transform of each row of halves, computed in f32 and rounded once; orthonormal unless a scale is given. */
+export function hadamard(
+  x: Uint16Array,
+  { signs, out, ...options }: HadamardOptions & HadamardHalfArrays,
+): Uint16Array {
+  return hadamardFamily.run(hadamard_f16, { x, signs, out }, options).out as Uint16Array;
+}
