@@ -1,7 +1,7 @@
 /** Integer codes of halves: the public functions against those of f32 and the reference. */
 import { describe, expect, test } from 'vitest';
-import * as cpu from '../ts/cpu/quantize-f16.js';
 import * as wide from '../ts/cpu/quantize.js';
+import * as cpu from '../ts/cpu/quantize-f16.js';
 import { fromHalves, toHalves } from '../ts/half.js';
 import * as reference from '../ts/reference/quantize-f16.js';
 import { random } from './lib/random.js';
@@ -51,7 +51,9 @@ test('values past the largest half are infinite, ties go to even, a broken group
 test('errors name the f16 kernel and its arrays', () => {
   const options = { rows: 1, n: 16, bits: 4, groupSize: 0, scheme: 'symmetric', axis: 'row' } as const;
   for (const { quantize } of [cpu, reference])
-    expect(() => quantize(new Float32Array(16) as never, options)).toThrow(/^quantize_f16: "x" expected Uint16Array of length 16/);
+    expect(() => quantize(new Float32Array(16) as never, options)).toThrow(
+      /^quantize_f16: "x" expected Uint16Array of length 16/,
+    );
   const stored = { codes: new Uint32Array(2), scales: new Float32Array(1) };
   expect(() => cpu.dequantize(stored, { ...options, out: new Float32Array(16) as never })).toThrow(
     /^dequantize_f16: "out" expected Uint16Array of length 16/,
