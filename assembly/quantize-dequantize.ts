@@ -1,3 +1,4 @@
+import { store1, store4, storeNth4 } from './lib/half';
 import { loadPart, storePart } from './lib/part';
 import { codeBytes, halfOf, held_i32x4, stepAhead, unpack16, value_f32x4 } from './lib/quantize';
 
@@ -11,7 +12,7 @@ function value_f32(word: u32, shift: u32, mask: u32, half: i32, scale: f32, mini
 /** Groups in rows of blocks, as in `extremes`; after each row, bytes of out and codes, and a scale and minimum, are passed over. */
 // @ts-ignore: decorator
 @inline
-function unpack(
+function unpack<T>(
   bits: u32, groups: u32, size: u32, row: u32, skip: u32, codeSkip: u32, symmetric: u32,
   codes: usize, scales: usize, minima: usize, out: usize,
 ): void {
@@ -34,12 +35,12 @@ function unpack(
       const bytes = v128.xor(unpack16(bits, words, by4, by2), sign);
       const ab = i16x8.sub(i16x8.extend_low_i8x16_u(bytes), offset);
       const cd = i16x8.sub(i16x8.extend_high_i8x16_u(bytes), offset);
-      v128.store(out, value_f32x4(i32x4.extend_low_i16x8_s(ab), s, minimum));
-      v128.store(out, value_f32x4(i32x4.extend_high_i16x8_s(ab), s, minimum), 16);
-      v128.store(out, value_f32x4(i32x4.extend_low_i16x8_s(cd), s, minimum), 32);
-      v128.store(out, value_f32x4(i32x4.extend_high_i16x8_s(cd), s, minimum), 48);
+      storeNth4<T>(out, value_f32x4(i32x4.extend_low_i16x8_s(ab), s, minimum), 0);
+      storeNth4<T>(out, value_f32x4(i32x4.extend_high_i16x8_s(ab), s, minimum), 1);
+      storeNth4<T>(out, value_f32x4(i32x4.extend_low_i16x8_s(cd), s, minimum), 2);
+      storeNth4<T>(out, value_f32x4(i32x4.extend_high_i16x8_s(cd), s, minimum), 3);
       codes += 2 * bits;
-      out += 64;
+      out += 16 * sizeof<T>();
     } while (--blocks);
     scales += 4;
     minima += 4;
@@ -53,8 +54,32 @@ function unpack(
   } while (--groups);
 }
 
+/** The first of four values, all there are from four on. */
+// @ts-ignore: decorator
+@inline
+function storeSome<T>(p: usize, v: v128, count: i32): void {
+  if (sizeof<T>() == 4) {
+    storePart(p, v, count);
+    return;
+  }
+  if (count >= 4) {
+    store4<T>(p, v);
+    return;
+  }
+  store1<T>(p, f32x4.extract_lane(v, 0));
+  if (count > 1) store1<T>(p + sizeof<T>(), f32x4.extract_lane(v, 1));
+  if (count > 2) store1<T>(p + 2 * sizeof<T>(), f32x4.extract_lane(v, 2));
+}
+
+/** Bytes of out that hold as many values as `at` bytes of f32. */
+// @ts-ignore: decorator
+@inline
+function bytes<T>(at: usize): usize {
+  return sizeof<T>() == 4 ? at : at >> 1;
+}
+
 /** The last groups of rows `stride` bytes of out apart: any number of values. */
-function unpackLast(
+function unpackLast<T>(
   rows: u32, length: u32, stride: u32, codeStride: u32, slots: u32, bits: u32, symmetric: u32,
   codes: usize, scales: usize, minima: usize, out: usize,
 ): void {
@@ -75,15 +100,15 @@ function unpackLast(
         : loadPart(from, (left + 3) >> 2, by4);
       const bytes = v128.xor(bits == 2 ? unpack16(2, words, by4, by2) : bits == 4 ? unpack16(4, words, by4, by2) : words, sign);
       const ab = i16x8.sub(i16x8.extend_low_i8x16_u(bytes), offset);
-      storePart(to, value_f32x4(i32x4.extend_low_i16x8_s(ab), s, minimum), left);
-      if (left > 4) storePart(to + 16, value_f32x4(i32x4.extend_high_i16x8_s(ab), s, minimum), left - 4);
+      storeSome<T>(to, value_f32x4(i32x4.extend_low_i16x8_s(ab), s, minimum), left);
+      if (left > 4) storeSome<T>(to + 4 * sizeof<T>(), value_f32x4(i32x4.extend_high_i16x8_s(ab), s, minimum), left - 4);
       if (left > 8) {
         const cd = i16x8.sub(i16x8.extend_high_i8x16_u(bytes), offset);
-        storePart(to + 32, value_f32x4(i32x4.extend_low_i16x8_s(cd), s, minimum), left - 8);
-        if (left > 12) storePart(to + 48, value_f32x4(i32x4.extend_high_i16x8_s(cd), s, minimum), left - 12);
+        storeSome<T>(to + 8 * sizeof<T>(), value_f32x4(i32x4.extend_low_i16x8_s(cd), s, minimum), left - 8);
+        if (left > 12) storeSome<T>(to + 12 * sizeof<T>(), value_f32x4(i32x4.extend_high_i16x8_s(cd), s, minimum), left - 12);
       }
       from += 2 * bits;
-      to += 64;
+      to += 16 * sizeof<T>();
     }
     codes += codeStride;
     scales += slots;
@@ -92,20 +117,20 @@ function unpackLast(
   } while (--rows);
 }
 
-function unpackGroups(
+function unpackGroups<T>(
   groups: u32, size: u32, row: u32, skip: u32, codeSkip: u32, bits: u32, symmetric: u32,
   codes: usize, scales: usize, minima: usize, out: usize,
 ): void {
-  if (bits == 2) unpack(2, groups, size, row, skip, codeSkip, symmetric, codes, scales, minima, out);
-  else if (bits == 4) unpack(4, groups, size, row, skip, codeSkip, symmetric, codes, scales, minima, out);
-  else unpack(8, groups, size, row, skip, codeSkip, symmetric, codes, scales, minima, out);
+  if (bits == 2) unpack<T>(2, groups, size, row, skip, codeSkip, symmetric, codes, scales, minima, out);
+  else if (bits == 4) unpack<T>(4, groups, size, row, skip, codeSkip, symmetric, codes, scales, minima, out);
+  else unpack<T>(8, groups, size, row, skip, codeSkip, symmetric, codes, scales, minima, out);
 }
 
-function dequantizeRows(
+function dequantizeRows<T>(
   codes: usize, scales: usize, minima: usize, rows: u32, n: u32, bits: u32, groupSize: u32, symmetric: u32, out: usize,
 ): void {
   if (!(n & 15)) {
-    unpackGroups(rows * ((n + groupSize - 1) / groupSize), groupSize >> 4, n >> 4, 0, 0, bits, symmetric, codes, scales, minima, out);
+    unpackGroups<T>(rows * ((n + groupSize - 1) / groupSize), groupSize >> 4, n >> 4, 0, 0, bits, symmetric, codes, scales, minima, out);
     return;
   }
   const groups = groupSize & 15 ? 0 : n / groupSize;
@@ -119,21 +144,21 @@ function dequantizeRows(
   while (rows) {
     const count = min(rows, chunk);
     if (groups)
-      unpackGroups(count * groups, groupSize >> 4, whole >> 4, 4 * length, lastBytes, bits, symmetric, codes, scales, minima, out);
+      unpackGroups<T>(count * groups, groupSize >> 4, whole >> 4, sizeof<T>() * length, lastBytes, bits, symmetric, codes, scales, minima, out);
     // Of a long last group, the blocks first.
     const more = length < 64 ? length : length & 15;
     const done = length - more;
     const at = 4 * groups;
     if (done)
-      unpackGroups(1, done >> 4, done >> 4, 0, 0, bits, symmetric, codes + wholeBytes, scales + at, minima + at, out + 4 * whole);
-    unpackLast(
-      count, more, 4 * n, wholeBytes + lastBytes, slots, bits, symmetric,
-      codes + wholeBytes + codeBytes(done, bits), scales + at, minima + at, out + 4 * (whole + done),
+      unpackGroups<T>(1, done >> 4, done >> 4, 0, 0, bits, symmetric, codes + wholeBytes, scales + at, minima + at, out + sizeof<T>() * whole);
+    unpackLast<T>(
+      count, more, sizeof<T>() * n, wholeBytes + lastBytes, slots, bits, symmetric,
+      codes + wholeBytes + codeBytes(done, bits), scales + at, minima + at, out + sizeof<T>() * (whole + done),
     );
     codes += (wholeBytes + lastBytes) * count;
     scales += slots * count;
     minima += slots * count;
-    out += 4 * n * count;
+    out += sizeof<T>() * n * count;
     rows -= count;
   }
 }
@@ -146,7 +171,7 @@ function signed_f32x4(code: v128, half: v128, scale: v128, minimum: v128): v128 
 }
 
 /** Up to four rows from bits [shift, shift + rows·bits) of their columns' words. */
-function unpackRows(
+function unpackRows<T>(
   vectors: u32, bits: u32, symmetric: u32, shift: u32, codes: usize, scales: usize, minima: usize,
   out: usize, out1: usize, out2: usize, out3: usize, ahead: usize, step: usize,
 ): void {
@@ -160,46 +185,58 @@ function unpackRows(
     const minimum = v128.and(v128.load(minima + at), used);
     const words = i32x4.shr_u(v128.load(codes + at), shift);
     // The last first: rows past the end are written where the first then goes.
-    v128.store(out3 + at, signed_f32x4(v128.and(i32x4.shr_u(words, 3 * bits), mask), half, s, minimum));
-    v128.store(out2 + at, signed_f32x4(v128.and(i32x4.shr_u(words, 2 * bits), mask), half, s, minimum));
-    v128.store(out1 + at, signed_f32x4(v128.and(i32x4.shr_u(words, bits), mask), half, s, minimum));
-    v128.store(out + at, signed_f32x4(v128.and(words, mask), half, s, minimum));
+    store4<T>(out3 + bytes<T>(at), signed_f32x4(v128.and(i32x4.shr_u(words, 3 * bits), mask), half, s, minimum));
+    store4<T>(out2 + bytes<T>(at), signed_f32x4(v128.and(i32x4.shr_u(words, 2 * bits), mask), half, s, minimum));
+    store4<T>(out1 + bytes<T>(at), signed_f32x4(v128.and(i32x4.shr_u(words, bits), mask), half, s, minimum));
+    store4<T>(out + bytes<T>(at), signed_f32x4(v128.and(words, mask), half, s, minimum));
     load<u32>(ahead);
     ahead += step;
     at += 16;
   } while (--vectors);
 }
 
-function dequantizeColumns(
+function dequantizeColumns<T>(
   codes: usize, scales: usize, minima: usize, rows: u32, n: u32, bits: u32, groupSize: u32, symmetric: u32, out: usize,
 ): void {
   const stride = n << 2;
+  const outStride = n * sizeof<T>();
   const vectors = n >> 2;
   const half = halfOf(bits, symmetric);
   for (let row: u32 = 0; row < rows; row += 4) {
     const shift = row * bits & 31;
     const left = rows - row;
     if (vectors) {
-      const out1 = left > 1 ? out + stride : out;
-      const out2 = left > 2 ? out + 2 * stride : out;
-      const out3 = left > 3 ? out + 3 * stride : out;
-      const ahead = left < 8 ? out : out + 4 * stride;
-      unpackRows(vectors, bits, symmetric, shift, codes, scales, minima, out, out1, out2, out3, ahead, stepAhead(n));
+      const out1 = left > 1 ? out + outStride : out;
+      const out2 = left > 2 ? out + 2 * outStride : out;
+      const out3 = left > 3 ? out + 3 * outStride : out;
+      const ahead = left < 8 ? out : out + 4 * outStride;
+      unpackRows<T>(vectors, bits, symmetric, shift, codes, scales, minima, out, out1, out2, out3, ahead, stepAhead(n));
     }
     for (let at = vectors << 4; at < stride; at += 4) {
       const minimum: f32 = symmetric ? 0 : load<f32>(minima + at);
       for (let i: u32 = 0; i < min(left, 4); i++) {
         const value = value_f32(load<u32>(codes + at), shift + i * bits, (1 << bits) - 1, half, load<f32>(scales + at), minimum);
-        store<f32>(out + i * stride + at, value);
+        store1<T>(out + i * outStride + bytes<T>(at), value);
       }
     }
-    out += 4 * stride;
+    out += 4 * outStride;
     if (shift + 4 * bits == 32) codes += stride;
     if ((row + 4) % groupSize == 0) {
       scales += stride;
       minima += stride;
     }
   }
+}
+
+function dequantize<T>(
+  codes: usize, scales: usize, minima: usize, rows: u32, n: u32, bits: u32, groupSize: u32, scheme: u32, axis: u32,
+  out: usize,
+): void {
+  if (rows == 0 || n == 0) return;
+  const extent = axis ? rows : n;
+  if (groupSize == 0 || groupSize > extent) groupSize = extent;
+  if (axis) dequantizeColumns<T>(codes, scales, minima, rows, n, bits, groupSize, scheme, out);
+  else dequantizeRows<T>(codes, scales, minima, rows, n, bits, groupSize, scheme, out);
 }
 
 /**
@@ -221,12 +258,8 @@ export function dequantize_f32(
   codes: usize, scales: usize, minima: usize, rows: u32, n: u32, bits: u32, groupSize: u32, scheme: u32, axis: u32,
   out: usize,
 ): void {
-  if (rows == 0 || n == 0) return;
-  const extent = axis ? rows : n;
-  if (groupSize == 0 || groupSize > extent) groupSize = extent;
-  if (axis) dequantizeColumns(codes, scales, minima, rows, n, bits, groupSize, scheme, out);
-  else dequantizeRows(codes, scales, minima, rows, n, bits, groupSize, scheme, out);
+  dequantize<f32>(codes, scales, minima, rows, n, bits, groupSize, scheme, axis, out);
 }
 
-/** For rotate, row by row. */
-export { dequantizeRows };
+/** For quantize-f16; and for rotate, row by row. */
+export { dequantize, dequantizeRows };

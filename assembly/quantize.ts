@@ -1,3 +1,4 @@
+import { loadNth4, load1, load4, splat1 } from './lib/half';
 import { loadFew } from './lib/part';
 import { MAGIC, MAGIC_BITS, SAFE_SCALE, code_f32x4, codeBytes, group, halfOf, held_f32x4, held_i32x4, scale } from './lib/quantize';
 import { quantizeColumns } from './lib/quantize-columns';
@@ -40,21 +41,21 @@ function pack16(bits: u32, a: v128, b: v128, by4: v128, by16: v128): v128 {
  *
  * The least value of each group into `minima`, the greatest into `scales`. NaN is passed over.
  */
-function extremes(x: usize, groups: u32, size: u32, row: u32, rest: u32, skip: u32, scales: usize, minima: usize): void {
+function extremes<T>(x: usize, groups: u32, size: u32, row: u32, rest: u32, skip: u32, scales: usize, minima: usize): void {
   const slot: u32 = skip ? 4 : 0;
   do {
-    let low = v128.load(x);
+    let low = loadNth4<T>(x, 0);
     let high = low;
     let blocks = min(size, rest);
     rest -= blocks;
     do {
-      const a = v128.load(x);
-      const b = v128.load(x, 16);
-      const c = v128.load(x, 32);
-      const d = v128.load(x, 48);
+      const a = loadNth4<T>(x, 0);
+      const b = loadNth4<T>(x, 1);
+      const c = loadNth4<T>(x, 2);
+      const d = loadNth4<T>(x, 3);
       low = f32x4.pmin(low, f32x4.pmin(f32x4.pmin(a, b), f32x4.pmin(c, d)));
       high = f32x4.pmax(high, f32x4.pmax(f32x4.pmax(a, b), f32x4.pmax(c, d)));
-      x += 64;
+      x += 16 * sizeof<T>();
     } while (--blocks);
     low = f32x4.pmin(low, v128.shuffle<i32>(low, low, 2, 3, 0, 1));
     high = f32x4.pmax(high, v128.shuffle<i32>(high, high, 2, 3, 0, 1));
@@ -74,7 +75,7 @@ function extremes(x: usize, groups: u32, size: u32, row: u32, rest: u32, skip: u
 }
 
 /** The greatest |x| of each group into `scales`: as integers, so that NaN counts as greater than infinity. */
-function magnitudes(x: usize, groups: u32, size: u32, row: u32, rest: u32, skip: u32, scales: usize): void {
+function magnitudes<T>(x: usize, groups: u32, size: u32, row: u32, rest: u32, skip: u32, scales: usize): void {
   const absolute = held_i32x4(0x7fffffff);
   const slot: u32 = skip ? 4 : 0;
   do {
@@ -82,12 +83,12 @@ function magnitudes(x: usize, groups: u32, size: u32, row: u32, rest: u32, skip:
     let blocks = min(size, rest);
     rest -= blocks;
     do {
-      const a = v128.and(v128.load(x), absolute);
-      const b = v128.and(v128.load(x, 16), absolute);
-      const c = v128.and(v128.load(x, 32), absolute);
-      const d = v128.and(v128.load(x, 48), absolute);
+      const a = v128.and(loadNth4<T>(x, 0), absolute);
+      const b = v128.and(loadNth4<T>(x, 1), absolute);
+      const c = v128.and(loadNth4<T>(x, 2), absolute);
+      const d = v128.and(loadNth4<T>(x, 3), absolute);
       high = i32x4.max_s(high, i32x4.max_s(i32x4.max_s(a, b), i32x4.max_s(c, d)));
-      x += 64;
+      x += 16 * sizeof<T>();
     } while (--blocks);
     high = i32x4.max_s(high, v128.shuffle<i32>(high, high, 2, 3, 0, 1));
     high = i32x4.max_s(high, v128.shuffle<i32>(high, high, 1, 0, 3, 2));
@@ -107,7 +108,7 @@ function magnitudes(x: usize, groups: u32, size: u32, row: u32, rest: u32, skip:
  */
 // @ts-ignore: decorator
 @inline
-function pack(
+function pack<T>(
   bits: u32, x: usize, groups: u32, size: u32, row: u32, rest: u32, skip: u32, codeSkip: u32, symmetric: u32,
   codes: usize, scales: usize, minima: usize,
 ): void {
@@ -127,22 +128,22 @@ function pack(
     rest -= all;
     let blocks = all;
     do {
-      const a = i32x4.sub(code_f32x4(v128.load(x), minimum, s, magic), magicBits);
-      const b = i32x4.sub(code_f32x4(v128.load(x, 16), minimum, s, magic), magicBits);
+      const a = i32x4.sub(code_f32x4(loadNth4<T>(x, 0), minimum, s, magic), magicBits);
+      const b = i32x4.sub(code_f32x4(loadNth4<T>(x, 1), minimum, s, magic), magicBits);
       const ab = i16x8.narrow_i32x4_s(a, b);
-      const c = i32x4.sub(code_f32x4(v128.load(x, 32), minimum, s, magic), magicBits);
-      const d = i32x4.sub(code_f32x4(v128.load(x, 48), minimum, s, magic), magicBits);
+      const c = i32x4.sub(code_f32x4(loadNth4<T>(x, 2), minimum, s, magic), magicBits);
+      const d = i32x4.sub(code_f32x4(loadNth4<T>(x, 3), minimum, s, magic), magicBits);
       const cd = i16x8.narrow_i32x4_s(c, d);
       odd = v128.or(odd, v128.or(ab, cd)); // NaN saturates
       const words = v128.xor(pack16(bits, ab, cd, by4, by16), flip);
       if (bits == 2) v128.store_lane<i32>(codes, words, 0);
       else if (bits == 4) v128.store_lane<i64>(codes, words, 0);
       else v128.store(codes, words);
-      x += 64;
+      x += 16 * sizeof<T>();
       codes += 2 * bits;
     } while (--blocks);
     if (!(load<f32>(scales) >= SAFE_SCALE) || v128.any_true(v128.and(odd, impossible)))
-      group(x - (all << 6), 4, all << 4, bits, symmetric, codes - all * 2 * bits, 4, scales, minima);
+      group<T>(x - all * (16 * sizeof<T>()), sizeof<T>(), all << 4, bits, symmetric, codes - all * 2 * bits, 4, scales, minima);
     scales += 4;
     minima += 4;
     if (!rest) {
@@ -155,36 +156,36 @@ function pack(
   } while (--groups);
 }
 
-function packGroups(
+function packGroups<T>(
   x: usize, groups: u32, size: u32, row: u32, rest: u32, skip: u32, codeSkip: u32, bits: u32, symmetric: u32,
   codes: usize, scales: usize, minima: usize,
 ): void {
-  if (bits == 2) pack(2, x, groups, size, row, rest, skip, codeSkip, symmetric, codes, scales, minima);
-  else if (bits == 4) pack(4, x, groups, size, row, rest, skip, codeSkip, symmetric, codes, scales, minima);
-  else pack(8, x, groups, size, row, rest, skip, codeSkip, symmetric, codes, scales, minima);
+  if (bits == 2) pack<T>(2, x, groups, size, row, rest, skip, codeSkip, symmetric, codes, scales, minima);
+  else if (bits == 4) pack<T>(4, x, groups, size, row, rest, skip, codeSkip, symmetric, codes, scales, minima);
+  else pack<T>(8, x, groups, size, row, rest, skip, codeSkip, symmetric, codes, scales, minima);
 }
 
 /** From here on, blocks of a row's last group are worth a call of their own. */
 const LONG: u32 = 64;
 
 /** The extremes of the last groups of rows `stride` bytes apart, which end within a block. */
-function foldLast(
+function foldLast<T>(
   x: usize, stride: u32, rows: u32, length: u32, symmetric: u32, scales: usize, minima: usize, slots: u32,
 ): void {
   const absolute = held_i32x4(symmetric ? 0x7fffffff : -1);
   const blocks = length >= LONG ? length >> 4 : 0;
   do {
-    let low = v128.and(v128.load32_splat(x), absolute);
+    let low = v128.and(splat1<T>(x), absolute);
     let high = low;
     if (blocks) {
-      if (symmetric) magnitudes(x, 1, blocks, blocks, blocks, 0, scales);
-      else extremes(x, 1, blocks, blocks, blocks, 0, scales, minima);
+      if (symmetric) magnitudes<T>(x, 1, blocks, blocks, blocks, 0, scales);
+      else extremes<T>(x, 1, blocks, blocks, blocks, 0, scales, minima);
       high = v128.load32_splat(scales);
       if (!symmetric) low = v128.load32_splat(minima);
     }
     for (let i: u32 = length < 4 ? 1 : blocks << 4; i < length; i += length < 4 ? 1 : 4) {
       // The last four values, some of them again; of fewer, each one.
-      const v = v128.and(length < 4 ? v128.load32_splat(x + 4 * i) : v128.load(x + 4 * min(i, length - 4)), absolute);
+      const v = v128.and(length < 4 ? splat1<T>(x + sizeof<T>() * i) : load4<T>(x + sizeof<T>() * min(i, length - 4)), absolute);
       if (symmetric) high = i32x4.max_s(high, v);
       else {
         low = f32x4.pmin(low, v);
@@ -208,8 +209,19 @@ function foldLast(
   } while (--rows);
 }
 
+/** Fewer than four values; the others are those of `rest`. */
+// @ts-ignore: decorator
+@inline
+function few<T>(x: usize, count: u32, rest: v128): v128 {
+  if (sizeof<T>() == 4) return loadFew(x, count, rest);
+  let v = f32x4.replace_lane(rest, 0, load1<T>(x));
+  if (count > 1) v = f32x4.replace_lane(v, 1, load1<T>(x + sizeof<T>()));
+  if (count > 2) v = f32x4.replace_lane(v, 2, load1<T>(x + 2 * sizeof<T>()));
+  return v;
+}
+
 /** The codes of those groups, four at a time; what is not plain is done again as in `pack`. */
-function packLast(
+function packLast<T>(
   x: usize, stride: u32, rows: u32, length: u32, bits: u32, symmetric: u32, codes: usize, codeStride: u32,
   scales: usize, minima: usize, slots: u32,
 ): void {
@@ -228,14 +240,14 @@ function packLast(
     const s = f32x4.splat(scale == 0 ? 1 : scale);
     const minimum = symmetric ? i32x4.splat(0) : v128.load32_splat(minima);
     let odd = i32x4.splat(0);
-    if (blocks) packGroups(x, 1, blocks, blocks, blocks, 0, 0, bits, symmetric, codes, scales, minima);
+    if (blocks) packGroups<T>(x, 1, blocks, blocks, blocks, 0, 0, bits, symmetric, codes, scales, minima);
     let at = codes + blocks * 2 * bits;
     let word: u32 = 0;
     let shift: u32 = 0;
     for (let i = blocks << 4; i < length; i += 4) {
       const left = length - i;
       // Missing ones get code 0.
-      const v = left < 4 ? loadFew(x + 4 * i, left, minimum) : v128.load(x + 4 * i);
+      const v = left < 4 ? few<T>(x + sizeof<T>() * i, left, minimum) : load4<T>(x + sizeof<T>() * i);
       const code = i32x4.sub(code_f32x4(v, minimum, s, magic), magicBits);
       odd = v128.or(odd, code);
       const narrow = i16x8.narrow_i32x4_s(code, code);
@@ -253,7 +265,7 @@ function packLast(
     // Blocks that were not plain were done for themselves, and left a scale of NaN or one too small to be safe.
     const now = load<f32>(scales);
     if (!(now >= SAFE_SCALE || (now == 0 && !blocks)) || v128.any_true(v128.and(odd, impossible)))
-      group(x, 4, length, bits, symmetric, codes, 4, scales, minima);
+      group<T>(x, sizeof<T>(), length, bits, symmetric, codes, 4, scales, minima);
     x += stride;
     codes += codeStride;
     scales += slots;
@@ -262,7 +274,7 @@ function packLast(
 }
 
 /** Whole blocks of 16 in rows of `row` blocks. */
-function quantizeBlocks(
+function quantizeBlocks<T>(
   x: usize, rows: u32, row: u32, size: u32, bits: u32, symmetric: u32, codes: usize, scales: usize, minima: usize,
 ): void {
   const perRow = (row + size - 1) / size;
@@ -270,16 +282,16 @@ function quantizeBlocks(
   let rest = row;
   for (let left = rows * perRow; left; ) {
     const groups = min(left, chunk);
-    if (symmetric) magnitudes(x, groups, size, row, rest, 0, scales);
-    else extremes(x, groups, size, row, rest, 0, scales, minima);
+    if (symmetric) magnitudes<T>(x, groups, size, row, rest, 0, scales);
+    else extremes<T>(x, groups, size, row, rest, 0, scales, minima);
     scale(groups, bits, symmetric, scales, minima);
-    packGroups(x, groups, size, row, rest, 0, 0, bits, symmetric, codes, scales, minima);
+    packGroups<T>(x, groups, size, row, rest, 0, 0, bits, symmetric, codes, scales, minima);
     // Blocks done: whole rows, and what the first and the last of them hold of this chunk.
     const before = (row - rest) / size;
     const after = before + groups;
     const blocks = after / perRow * row + after % perRow * size - before * size;
     rest = row - after % perRow * size;
-    x += blocks << 6;
+    x += blocks * (16 * sizeof<T>());
     codes += blocks * 2 * bits;
     scales += 4 * groups;
     minima += 4 * groups;
@@ -287,11 +299,11 @@ function quantizeBlocks(
   }
 }
 
-function quantizeRows(
+function quantizeRows<T>(
   x: usize, rows: u32, n: u32, bits: u32, groupSize: u32, symmetric: u32, codes: usize, scales: usize, minima: usize,
 ): void {
   if (!(n & 15)) {
-    quantizeBlocks(x, rows, n >> 4, groupSize >> 4, bits, symmetric, codes, scales, minima);
+    quantizeBlocks<T>(x, rows, n >> 4, groupSize >> 4, bits, symmetric, codes, scales, minima);
     return;
   }
   // Each row: groups of whole blocks, then one that ends with less than a block.
@@ -306,26 +318,37 @@ function quantizeRows(
   const chunk = max(1, (CHUNK << 4) / n);
   while (rows) {
     const count = min(rows, chunk);
-    const last = x + 4 * whole;
+    const last = x + sizeof<T>() * whole;
     const slot = 4 * groups;
     if (chunk > 1 && groups) {
-      if (symmetric) magnitudes(x, count * groups, size, row, row, 4 * length, scales);
-      else extremes(x, count * groups, size, row, row, 4 * length, scales, minima);
-    } else if (groups) quantizeBlocks(x, 1, row, size, bits, symmetric, codes, scales, minima);
-    foldLast(last, 4 * n, count, length, symmetric, scales + slot, minima + slot, slot + 4);
+      if (symmetric) magnitudes<T>(x, count * groups, size, row, row, sizeof<T>() * length, scales);
+      else extremes<T>(x, count * groups, size, row, row, sizeof<T>() * length, scales, minima);
+    } else if (groups) quantizeBlocks<T>(x, 1, row, size, bits, symmetric, codes, scales, minima);
+    foldLast<T>(last, sizeof<T>() * n, count, length, symmetric, scales + slot, minima + slot, slot + 4);
     if (chunk > 1) scale(count * (groups + 1), bits, symmetric, scales, minima);
     else scale(1, bits, symmetric, scales + slot, minima + slot);
     if (chunk > 1 && groups)
-      packGroups(x, count * groups, size, row, row, 4 * length, lastBytes, bits, symmetric, codes, scales, minima);
-    packLast(
-      last, 4 * n, count, length, bits, symmetric, codes + wholeBytes, wholeBytes + lastBytes, scales + slot, minima + slot, slot + 4,
+      packGroups<T>(x, count * groups, size, row, row, sizeof<T>() * length, lastBytes, bits, symmetric, codes, scales, minima);
+    packLast<T>(
+      last, sizeof<T>() * n, count, length, bits, symmetric, codes + wholeBytes, wholeBytes + lastBytes, scales + slot, minima + slot, slot + 4,
     );
-    x += 4 * n * count;
+    x += sizeof<T>() * n * count;
     codes += (wholeBytes + lastBytes) * count;
     scales += (slot + 4) * count;
     minima += (slot + 4) * count;
     rows -= count;
   }
+}
+
+function quantize<T>(
+  x: usize, rows: u32, n: u32, bits: u32, groupSize: u32, scheme: u32, axis: u32,
+  codes: usize, scales: usize, minima: usize,
+): void {
+  if (rows == 0 || n == 0) return;
+  const length = axis ? rows : n;
+  if (groupSize == 0 || groupSize > length) groupSize = length;
+  if (axis) quantizeColumns<T>(x, rows, n, bits, groupSize, scheme, codes, scales, minima);
+  else quantizeRows<T>(x, rows, n, bits, groupSize, scheme, codes, scales, minima);
 }
 
 /**
@@ -366,12 +389,8 @@ export function quantize_f32(
   x: usize, rows: u32, n: u32, bits: u32, groupSize: u32, scheme: u32, axis: u32,
   codes: usize, scales: usize, minima: usize,
 ): void {
-  if (rows == 0 || n == 0) return;
-  const length = axis ? rows : n;
-  if (groupSize == 0 || groupSize > length) groupSize = length;
-  if (axis) quantizeColumns(x, rows, n, bits, groupSize, scheme, codes, scales, minima);
-  else quantizeRows(x, rows, n, bits, groupSize, scheme, codes, scales, minima);
+  quantize<f32>(x, rows, n, bits, groupSize, scheme, axis, codes, scales, minima);
 }
 
-/** For rotate, row by row. */
-export { quantizeRows };
+/** For quantize-f16; and for rotate, row by row. */
+export { quantize, quantizeRows };

@@ -72,7 +72,7 @@ export function rotate_quantize_f32(
   while (rows) {
     const count = min(rows, most);
     forth(x, count, n, order, permutation, scratch, work);
-    quantizeRows(work, count, n, bits, groupSize, scheme, codes, scales, minima);
+    quantizeRows<f32>(work, count, n, bits, groupSize, scheme, codes, scales, minima);
     x += count * n << 2;
     codes += count * codeBytes(n, bits);
     scales += count * groups << 2;
@@ -94,7 +94,7 @@ export function rotate_dequantize_f32(
   const most = max(1, CHUNK / n);
   while (rows) {
     const count = min(rows, most);
-    dequantizeRows(codes, scales, minima, count, n, bits, groupSize, scheme, work);
+    dequantizeRows<f32>(codes, scales, minima, count, n, bits, groupSize, scheme, work);
     hadamard(work, count, n, order, 0, scratch, work);
     leave(work, count, n, permutation, scratch, out);
     codes += count * codeBytes(n, bits);

@@ -29,8 +29,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> x__vec4: array<vec4f>;
+@group(0) @binding(1) var<storage, read> x: array<element>;
+@group(0) @binding(1) var<storage, read> x__vec4: array<vec4<element>>;
 @group(0) @binding(2) var<storage, read_write> codes: array<u32>;
 @group(0) @binding(3) var<storage, read_write> scales: array<f32>;
 @group(0) @binding(4) var<storage, read_write> minima: array<f32>;
@@ -38,8 +38,8 @@ struct Params {
 @group(0) @binding(1) var<storage, read> codes__read: array<u32>;
 @group(0) @binding(2) var<storage, read> scales__read: array<f32>;
 @group(0) @binding(3) var<storage, read> minima__read: array<f32>;
-@group(0) @binding(4) var<storage, read_write> out: array<f32>;
-@group(0) @binding(4) var<storage, read_write> out__vec4: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> out: array<element>;
+@group(0) @binding(4) var<storage, read_write> out__vec4: array<vec4<element>>;
 
 const WORKGROUP_SIZE: u32 = 256u;
 
@@ -109,11 +109,11 @@ fn stride() -> u32 {
 // Values i to i + 3 of a group; past its end the last one again.
 fn four(group: Group, i: u32) -> vec4f {
   let at = group.first + min(vec4u(i) + vec4u(0u, 1u, 2u, 3u), vec4u(group.count - 1u)) * stride();
-  return vec4f(x[at.x], x[at.y], x[at.z], x[at.w]);
+  return vec4f(f32(x[at.x]), f32(x[at.y]), f32(x[at.z]), f32(x[at.w]));
 }
 
 fn four__vec4(group: Group, i: u32) -> vec4f {
-  return x__vec4[(group.first + i) / 4u];
+  return vec4f(x__vec4[(group.first + i) / 4u]);
 }
 
 // The group's extremes from those of its lanes. All invocations must call.
@@ -277,7 +277,7 @@ fn dequantize_f32(
 ) {
   let unit = unit_of((id.x + id.y * count.x) * WORKGROUP_SIZE + local);
   for (var i = 0u; i < unit.count; i++) {
-    out[unit.first + i * stride()] = unit.values[i];
+    out[unit.first + i * stride()] = element(unit.values[i]);
   }
 }
 
@@ -289,6 +289,6 @@ fn dequantize_f32__vec4(
 ) {
   let unit = unit_of((id.x + id.y * count.x) * WORKGROUP_SIZE + local);
   if (unit.count > 0u) {
-    out__vec4[unit.first / 4u] = unit.values;
+    out__vec4[unit.first / 4u] = vec4<element>(unit.values);
   }
 }

@@ -78,3 +78,28 @@ function loadHalf(p: usize): f32 {
 function storeHalf(p: usize, value: f32): void {
   store<u16>(p, <u16>i32x4.extract_lane(narrow_i32x4(f32x4.splat(value)), 0));
 }
+
+/** The i-th four from p: i is a literal, and with f32 an immediate offset. */
+// @ts-ignore: decorator
+@inline
+export function loadNth4<T>(p: usize, i: u32): v128 {
+  if (sizeof<T>() != 4) return load4<T>(p + 8 * i);
+  return i == 0 ? v128.load(p) : i == 1 ? v128.load(p, 16) : i == 2 ? v128.load(p, 32) : v128.load(p, 48);
+}
+
+// @ts-ignore: decorator
+@inline
+export function storeNth4<T>(p: usize, v: v128, i: u32): void {
+  if (sizeof<T>() != 4) store4<T>(p + 8 * i, v);
+  else if (i == 0) v128.store(p, v);
+  else if (i == 1) v128.store(p, v, 16);
+  else if (i == 2) v128.store(p, v, 32);
+  else v128.store(p, v, 48);
+}
+
+/** One value in all lanes. */
+// @ts-ignore: decorator
+@inline
+export function splat1<T>(p: usize): v128 {
+  return sizeof<T>() == 4 ? v128.load32_splat(p) : f32x4.splat(loadHalf(p));
+}

@@ -1,3 +1,4 @@
+import { load4 } from './half';
 import { MAGIC, MAGIC_BITS, SAFE_SCALE, code_f32x4, codeBytes, group, halfOf, held_f32x4, held_i32x4, scale, stepAhead } from './quantize';
 
 /** Groups down columns: four rows at a time, four columns in the lanes. */
@@ -23,8 +24,23 @@ function magnitude_f32x4(high: v128, a: v128, b: v128, c: v128, d: v128, absolut
   return i32x4.max_s(high, i32x4.max_s(ab, i32x4.max_s(v128.and(c, absolute), v128.and(d, absolute))));
 }
 
+/** Bytes of x that hold as many values as `at` bytes of f32. */
+// @ts-ignore: decorator
+@inline
+function bytes<T>(at: usize): usize {
+  return sizeof<T>() == 4 ? at : at >> 1;
+}
+
+/** Extremes so far, which are f32, or values of x. */
+// @ts-ignore: decorator
+@inline
+function extreme<T>(p: usize, first: u32, at: usize): v128 {
+  if (sizeof<T>() == 4) return v128.load(p + at);
+  return first ? load4<T>(p + bytes<T>(at)) : v128.load(p + at);
+}
+
 /** Folds up to four rows into the extremes of their columns; rows past the last repeat it. */
-function foldRows(
+function foldRows<T>(
   x: usize, x1: usize, x2: usize, x3: usize, ahead: usize, step: usize, vectors: u32, first: u32, symmetric: u32,
   scales: usize, minima: usize,
 ): void {
@@ -35,11 +51,11 @@ function foldRows(
   let at: usize = 0;
   if (symmetric) {
     do {
-      const h = v128.and(v128.load(high + at), absolute);
-      const a = v128.load(x + at);
-      const b = v128.load(x1 + at);
-      const c = v128.load(x2 + at);
-      const d = v128.load(x3 + at);
+      const h = v128.and(extreme<T>(high, first, at), absolute);
+      const a = load4<T>(x + bytes<T>(at));
+      const b = load4<T>(x1 + bytes<T>(at));
+      const c = load4<T>(x2 + bytes<T>(at));
+      const d = load4<T>(x3 + bytes<T>(at));
       v128.store(scales + at, magnitude_f32x4(h, a, b, c, d, absolute));
       load<u32>(ahead);
       ahead += step;
@@ -47,12 +63,12 @@ function foldRows(
     } while (--vectors);
   } else {
     do {
-      const h = v128.load(high + at);
-      const l = v128.load(low + at);
-      const a = v128.load(x + at);
-      const b = v128.load(x1 + at);
-      const c = v128.load(x2 + at);
-      const d = v128.load(x3 + at);
+      const h = extreme<T>(high, first, at);
+      const l = extreme<T>(low, first, at);
+      const a = load4<T>(x + bytes<T>(at));
+      const b = load4<T>(x1 + bytes<T>(at));
+      const c = load4<T>(x2 + bytes<T>(at));
+      const d = load4<T>(x3 + bytes<T>(at));
       v128.store(minima + at, least_f32x4(l, a, b, c, d));
       v128.store(scales + at, greatest_f32x4(h, a, b, c, d));
       load<u32>(ahead);
@@ -63,7 +79,7 @@ function foldRows(
 }
 
 /** The codes of up to four rows into bits [shift, shift + rows·bits) of their columns' words; those above become 0. */
-function packRows(
+function packRows<T>(
   x: usize, x1: usize, x2: usize, x3: usize, rows: u32, vectors: u32, bits: u32, symmetric: u32, shift: u32,
   codes: usize, scales: usize, minima: usize,
 ): void {
@@ -82,39 +98,40 @@ function packRows(
   do {
     const s = v128.load(scales + at);
     const minimum = v128.and(v128.load(minima + at), used);
-    let word = code_f32x4(v128.load(x3 + at), minimum, s, magic);
-    word = i32x4.add(i32x4.mul(word, base), code_f32x4(v128.load(x2 + at), minimum, s, magic));
-    word = i32x4.add(i32x4.mul(word, base), code_f32x4(v128.load(x1 + at), minimum, s, magic));
-    word = i32x4.add(i32x4.mul(word, base), code_f32x4(v128.load(x + at), minimum, s, magic));
+    let word = code_f32x4(load4<T>(x3 + bytes<T>(at)), minimum, s, magic);
+    word = i32x4.add(i32x4.mul(word, base), code_f32x4(load4<T>(x2 + bytes<T>(at)), minimum, s, magic));
+    word = i32x4.add(i32x4.mul(word, base), code_f32x4(load4<T>(x1 + bytes<T>(at)), minimum, s, magic));
+    word = i32x4.add(i32x4.mul(word, base), code_f32x4(load4<T>(x + bytes<T>(at)), minimum, s, magic));
     word = v128.and(v128.xor(i32x4.sub(word, magicBits), flip), v128.and(mask, f32x4.gt(s, zero)));
     v128.store(codes + at, v128.or(i32x4.shl(word, shift), v128.and(v128.load(codes + at), keep)));
     at += 16;
   } while (--vectors);
 }
 
-export function quantizeColumns(
+export function quantizeColumns<T>(
   x: usize, rows: u32, n: u32, bits: u32, groupSize: u32, symmetric: u32, codes: usize, scales: usize, minima: usize,
 ): void {
   const stride = n << 2;
+  const xStride = n * sizeof<T>();
   const vectors = n >> 2;
   const step = stepAhead(n);
   while (rows) {
     const length = min(rows, groupSize);
     if (vectors) {
       for (let row: u32 = 0; row < length; row += 4) {
-        const p = x + row * stride;
-        const last = min(3, length - row - 1) * stride;
-        foldRows(
-          p, p + min(stride, last), p + min(2 * stride, last), p + last, rows - row < 8 ? p : p + 4 * stride, step,
+        const p = x + row * xStride;
+        const last = min(3, length - row - 1) * xStride;
+        foldRows<T>(
+          p, p + min(xStride, last), p + min(2 * xStride, last), p + last, rows - row < 8 ? p : p + 4 * xStride, step,
           vectors, u32(row == 0), symmetric, scales, minima,
         );
       }
       scale(n & ~3, bits, symmetric, scales, minima);
       for (let row: u32 = 0; row < length; row += 4) {
-        const p = x + row * stride;
-        const last = min(3, length - row - 1) * stride;
-        packRows(
-          p, p + min(stride, last), p + min(2 * stride, last), p + last, min(4, length - row), vectors, bits, symmetric,
+        const p = x + row * xStride;
+        const last = min(3, length - row - 1) * xStride;
+        packRows<T>(
+          p, p + min(xStride, last), p + min(2 * xStride, last), p + last, min(4, length - row), vectors, bits, symmetric,
           row * bits & 31, codes + (row * bits >> 5) * stride, scales, minima,
         );
       }
@@ -126,9 +143,9 @@ export function quantizeColumns(
         const s = load<f32>(scales + at);
         if (s == 0 || s >= SAFE_SCALE) continue;
       }
-      group(x + at, stride, length, bits, symmetric, codes + at, stride, scales + at, minima + at);
+      group<T>(x + bytes<T>(at), xStride, length, bits, symmetric, codes + at, stride, scales + at, minima + at);
     }
-    x += length * stride;
+    x += length * xStride;
     codes += (codeBytes(length, bits) >> 2) * stride;
     scales += stride;
     minima += stride;

@@ -1,3 +1,5 @@
+import { load1, splat1 } from './half';
+
 /** What rows, columns and the way back share. Arguments are those of quantize_f32. */
 
 /** 1.5·2^23: adding it rounds to an integer, ties to even, and leaves that integer above MAGIC_BITS in the number's bits. */
@@ -73,10 +75,10 @@ export function scale(count: u32, bits: u32, symmetric: u32, scales: usize, mini
 }
 
 /** Values [from, length) of a group, `step` bytes apart, into its extremes; from 0 on they start anew. One at a time, all lanes alike. */
-export function foldRest(x: usize, step: u32, from: u32, length: u32, symmetric: u32, scales: usize, minima: usize): void {
+export function foldRest<T>(x: usize, step: u32, from: u32, length: u32, symmetric: u32, scales: usize, minima: usize): void {
   x += from * step;
   const absolute = held_i32x4(symmetric ? 0x7fffffff : -1);
-  let low = v128.and(v128.load32_splat(x), absolute);
+  let low = v128.and(splat1<T>(x), absolute);
   let high = low;
   if (from) {
     high = v128.load32_splat(scales);
@@ -84,7 +86,7 @@ export function foldRest(x: usize, step: u32, from: u32, length: u32, symmetric:
   }
   let odd = i32x4.splat(0);
   for (let left = length - from; left; left--) {
-    const value = v128.and(v128.load32_splat(x), absolute);
+    const value = v128.and(splat1<T>(x), absolute);
     odd = v128.or(odd, f32x4.sub(value, value)); // NaN from the first NaN or infinity on
     high = f32x4.pmax(high, value);
     low = f32x4.pmin(low, value);
@@ -95,7 +97,7 @@ export function foldRest(x: usize, step: u32, from: u32, length: u32, symmetric:
 }
 
 /** The codes of values [from, length), whatever they are; `codes` is the word of the first, words lie `wordStep` apart. */
-export function packRest(
+export function packRest<T>(
   x: usize, step: u32, from: u32, length: u32, bits: u32, symmetric: u32, codes: usize, wordStep: u32, scales: usize, minima: usize,
 ): void {
   x += from * step;
@@ -107,7 +109,7 @@ export function packRest(
   let shift: u32 = 0;
   for (let left = length - from; left; ) {
     if (s > 0) {
-      const quotient = (load<f32>(x) - minimum) / s;
+      const quotient = (load1<T>(x) - minimum) / s;
       const code = nearest(quotient < lowest ? lowest : quotient > highest ? highest : quotient);
       word |= (<i32>code & ((1 << bits) - 1)) << shift;
     }
@@ -123,12 +125,12 @@ export function packRest(
 }
 
 /** One group of any length and content. */
-export function group(
+export function group<T>(
   x: usize, step: u32, length: u32, bits: u32, symmetric: u32, codes: usize, wordStep: u32, scales: usize, minima: usize,
 ): void {
-  foldRest(x, step, 0, length, symmetric, scales, minima);
+  foldRest<T>(x, step, 0, length, symmetric, scales, minima);
   scale(1, bits, symmetric, scales, minima);
-  packRest(x, step, 0, length, bits, symmetric, codes, wordStep, scales, minima);
+  packRest<T>(x, step, 0, length, bits, symmetric, codes, wordStep, scales, minima);
 }
 
 /**

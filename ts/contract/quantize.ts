@@ -1,4 +1,4 @@
-import type { Contract, Params, TypedArray } from '../contract.js';
+import type { Contract, Float, Params, TypedArray } from '../contract.js';
 import { message } from '../errors.js';
 import { elements, integer, options, word } from '../validate.js';
 
@@ -39,9 +39,6 @@ export interface QuantizeOptions {
 /** Positions in these lists are the numbers that kernels take. */
 export const SCHEMES = ['affine', 'symmetric'] as const;
 export const AXES = ['row', 'column'] as const;
-
-const QUANTIZE = 'quantize_f32';
-const DEQUANTIZE = 'dequantize_f32';
 
 function params(kernel: string, o: QuantizeOptions): Params {
   const { rows, n, bits, groupSize, scheme, axis } = options(kernel, o);
@@ -96,31 +93,43 @@ function checkMinima(kernel: string, p: Params, { minima }: Readonly<Record<stri
   if (length && !minima) throw new TypeError(message(kernel, 'minima', `Float32Array of length ${length}`, minima));
 }
 
-export const quantize_f32: Contract<QuantizeOptions> = {
-  kernel: QUANTIZE,
-  arrays: {
-    x: { dtype: 'f32', role: 'in' },
-    codes: { dtype: 'u32', role: 'out' },
-    scales: { dtype: 'f32', role: 'out' },
-    minima: { dtype: 'f32', role: 'out', optional: true },
-  },
-  params: (o) => params(QUANTIZE, o),
-  lengths: (p) => lengths(QUANTIZE, p),
-  checkData: (p, arrays) => checkMinima(QUANTIZE, p, arrays),
-};
+function quantizeOf(dtype: Float): Contract<QuantizeOptions> {
+  const kernel = `quantize_${dtype}`;
+  return {
+    kernel,
+    arrays: {
+      x: { dtype, role: 'in' },
+      codes: { dtype: 'u32', role: 'out' },
+      scales: { dtype: 'f32', role: 'out' },
+      minima: { dtype: 'f32', role: 'out', optional: true },
+    },
+    params: (o) => params(kernel, o),
+    lengths: (p) => lengths(kernel, p),
+    checkData: (p, arrays) => checkMinima(kernel, p, arrays),
+  };
+}
 
-export const dequantize_f32: Contract<QuantizeOptions> = {
-  kernel: DEQUANTIZE,
-  arrays: {
-    codes: { dtype: 'u32', role: 'in' },
-    scales: { dtype: 'f32', role: 'in' },
-    minima: { dtype: 'f32', role: 'in', optional: true },
-    out: { dtype: 'f32', role: 'out' },
-  },
-  params: (o) => params(DEQUANTIZE, o),
-  lengths(p) {
-    const { x, ...stored } = lengths(DEQUANTIZE, p);
-    return { ...stored, out: x };
-  },
-  checkData: (p, arrays) => checkMinima(DEQUANTIZE, p, arrays),
-};
+export const quantize_f32: Contract<QuantizeOptions> = quantizeOf('f32');
+export const quantize_f16: Contract<QuantizeOptions> = quantizeOf('f16');
+
+function dequantizeOf(dtype: Float): Contract<QuantizeOptions> {
+  const kernel = `dequantize_${dtype}`;
+  return {
+    kernel,
+    arrays: {
+      codes: { dtype: 'u32', role: 'in' },
+      scales: { dtype: 'f32', role: 'in' },
+      minima: { dtype: 'f32', role: 'in', optional: true },
+      out: { dtype, role: 'out' },
+    },
+    params: (o) => params(kernel, o),
+    lengths(p) {
+      const { x, ...stored } = lengths(kernel, p);
+      return { ...stored, out: x };
+    },
+    checkData: (p, arrays) => checkMinima(kernel, p, arrays),
+  };
+}
+
+export const dequantize_f32: Contract<QuantizeOptions> = dequantizeOf('f32');
+export const dequantize_f16: Contract<QuantizeOptions> = dequantizeOf('f16');

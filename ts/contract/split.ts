@@ -222,6 +222,8 @@ const gemm: Split = (given) => byPanels(given, { out: 4 * PANEL });
 export const splits: Readonly<Record<string, Split>> = {
   quantize_f32: (given) => quantized(given, 'x', true),
   dequantize_f32: (given) => quantized(given, 'out', false),
+  quantize_f16: halved((given) => quantized(given, 'x', true), 'x'),
+  dequantize_f16: halved((given) => quantized(given, 'out', false), 'out'),
   codebook_quantize_f32: (given) => codebook(given, 'x'),
   codebook_dequantize_f32: (given) => codebook(given, 'out'),
   outliers_extract_f32: ({ rows, n, k }) => byRows(rows!, { x: 4 * n!, values: 4 * k!, indices: 4 * k!, rest: 4 * n! }),

@@ -1,12 +1,12 @@
 import { checkFormat, dequantize_f32, groupOf, type QuantizeOptions, quantize_f32 } from '../contract/quantize.js';
-import type { Params } from '../contract.js';
+import type { Contract, Params } from '../contract.js';
 import { shader } from '../generated/gpu/quantize.js';
-import { type Definition, type GpuKernelFactory, gpuKernel } from './runtime.js';
+import { type Definition, type GpuKernelFactory, gpuKernel, type Shader } from './runtime.js';
 
 export type { QuantizeOptions };
 
 /** What a format fixes: given to `compile`. */
-type Constants = 'bits' | 'groupSize' | 'scheme' | 'axis';
+export type Constants = 'bits' | 'groupSize' | 'scheme' | 'axis';
 
 const WORKGROUP = 256;
 
@@ -24,8 +24,9 @@ const aligned = ({ axis, n }: Params) => axis === 0 && n! % 4 === 0;
 
 /** One kernel that compiles only those of its entry points that a scheme and an axis can use. */
 function byFormat(
-  definition: Omit<Definition<QuantizeOptions>, 'shader' | 'constants' | 'checkConstants'>,
+  definition: Omit<Definition<QuantizeOptions>, 'constants' | 'checkConstants'>,
 ): GpuKernelFactory<QuantizeOptions, Constants> {
+  const { shader } = definition;
   const factoryFor = (scheme?: QuantizeOptions['scheme'], axis?: QuantizeOptions['axis']) => {
     const usable = ([entry]: [string, unknown]) =>
       entry.endsWith('symmetric') === (entry.startsWith('quantize') && scheme === 'symmetric') &&
@@ -44,35 +45,53 @@ function byFormat(
   };
 }
 
+/** quantize-f16.ts makes the same kernels of its own contracts and shader. */
+export const quantizeOf = (
+  contract: Contract<QuantizeOptions>,
+  shader: Shader,
+): GpuKernelFactory<QuantizeOptions, Constants> =>
+  byFormat({
+    contract,
+    shader,
+    steps({ params }) {
+      const lanes = lanesFor(params);
+      const { x, scales } = contract.lengths(params);
+      const variant = [aligned(params) && 'vec4', params.scheme === 1 && 'symmetric'].filter(Boolean).join('_');
+      return [
+        {
+          entry: `${contract.kernel}${variant && `__${variant}`}`,
+          workgroups: x ? Math.ceil(scales! / (WORKGROUP / lanes)) : 0,
+          params: { lanes },
+        },
+      ];
+    },
+  });
+
 /** Codes, scales and (affine) minima of x: `{ x, codes, scales, minima }`. */
-export const quantize: GpuKernelFactory<QuantizeOptions, Constants> = byFormat({
-  contract: quantize_f32,
-  steps({ params }) {
-    const lanes = lanesFor(params);
-    const { x, scales } = quantize_f32.lengths(params);
-    const variant = [aligned(params) && 'vec4', params.scheme === 1 && 'symmetric'].filter(Boolean).join('_');
-    return [
-      {
-        entry: `quantize_f32${variant && `__${variant}`}`,
-        workgroups: x ? Math.ceil(scales! / (WORKGROUP / lanes)) : 0,
-        params: { lanes },
-      },
-    ];
-  },
-});
+export const quantize: GpuKernelFactory<QuantizeOptions, Constants> = /* @__PURE__ */ quantizeOf(quantize_f32, shader);
+
+export const dequantizeOf = (
+  contract: Contract<QuantizeOptions>,
+  shader: Shader,
+): GpuKernelFactory<QuantizeOptions, Constants> =>
+  byFormat({
+    contract,
+    shader,
+    steps({ params }) {
+      const { rows, n, axis, scheme } = params as Record<string, number>;
+      const units = axis ? Math.ceil(rows! / 4) * n! : Math.ceil(n! / 4) * rows!;
+      return [
+        {
+          entry: `${contract.kernel}${aligned(params) ? '__vec4' : ''}`,
+          workgroups: Math.ceil(units / WORKGROUP),
+          ...(scheme ? { rename: { minima: 'scales' } } : {}),
+        },
+      ];
+    },
+  });
 
 /** Values from codes, scales and (affine) minima: `{ codes, scales, minima, out }`. */
-export const dequantize: GpuKernelFactory<QuantizeOptions, Constants> = byFormat({
-  contract: dequantize_f32,
-  steps({ params }) {
-    const { rows, n, axis, scheme } = params as Record<string, number>;
-    const units = axis ? Math.ceil(rows! / 4) * n! : Math.ceil(n! / 4) * rows!;
-    return [
-      {
-        entry: aligned(params) ? 'dequantize_f32__vec4' : 'dequantize_f32',
-        workgroups: Math.ceil(units / WORKGROUP),
-        ...(scheme ? { rename: { minima: 'scales' } } : {}),
-      },
-    ];
-  },
-});
+export const dequantize: GpuKernelFactory<QuantizeOptions, Constants> = /* @__PURE__ */ dequantizeOf(
+  dequantize_f32,
+  shader,
+);

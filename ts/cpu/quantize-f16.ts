@@ -1,0 +1,38 @@
+import { dequantize_f16, type QuantizeOptions, quantize_f16 } from '../contract/quantize.js';
+import * as code from '../generated/cpu/quantize-f16.js';
+import type { Quantized } from '../reference/quantize.js';
+import { family, type Instance, type InstantiateOptions } from './runtime.js';
+
+export type { Quantized, QuantizeOptions };
+export type QuantizeHalfKernels = Instance<code.Kernels>;
+
+const quantizeFamily = family<code.Kernels>(code, { quantize_f16, dequantize_f16 });
+
+/** The kernels inside your own memory: byte offsets, no copy, no allocation by us. */
+export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => QuantizeHalfKernels =
+  quantizeFamily.instantiate;
+
+/** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
+export const preload = quantizeFamily.preload;
+
+/** Halves as integer codes of `bits` bits, a scale (and, when affine, a minimum) for each group, in f32: those of the widened values. */
+export function quantize(
+  x: Uint16Array,
+  { out, ...options }: QuantizeOptions & { out?: Partial<Quantized> },
+): Quantized {
+  const lengths = quantize_f16.lengths(quantize_f16.params(options));
+  const codes = new Uint32Array(out?.codes ? 0 : lengths.codes!);
+  const scales = new Float32Array(out?.scales ? 0 : lengths.scales!);
+  const minima = options.scheme === 'affine' && !out?.minima ? { minima: new Float32Array(lengths.minima!) } : {};
+  return quantizeFamily.run(quantize_f16, { x, codes, scales, ...minima, ...out }, options) as unknown as Quantized;
+}
+
+/** code · scale + minimum (symmetric: code · scale) in f32, rounded once to a half, ties to even. */
+export function dequantize(
+  { codes, scales, minima }: Quantized,
+  { out, ...options }: QuantizeOptions & { out?: Uint16Array },
+): Uint16Array {
+  const length = dequantize_f16.lengths(dequantize_f16.params(options)).out!;
+  const result = out ?? new Uint16Array(length);
+  return quantizeFamily.run(dequantize_f16, { codes, scales, minima, out: result }, options).out as Uint16Array;
+}
