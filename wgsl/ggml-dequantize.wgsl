@@ -1,6 +1,6 @@
 // Values of GGUF's block formats.
 //
-// blocks: bytes of the layouts in ts/reference/ggml.ts, read as words; out: f32 [rows, n]. The format is a number in the
+// blocks: bytes of the layouts in ts/reference/ggml.ts, read as words; out: f32 [rows, n], or f16 as the bits of two to a word. The format is a number in the
 // uniform: one pipeline serves all, and the branch is the same everywhere. No scratch.
 //
 // The CPU's values exactly, but for the sign of a zero: an f16, a scale and a code have 24 bits together or fewer, so the
@@ -20,6 +20,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> blocks: array<u32>;
 @group(0) @binding(2) var<storage, read_write> out__vec4: array<vec4u>;
+@group(0) @binding(2) var<storage, read_write> out__halves: array<vec2u>;
 
 const WORKGROUP_SIZE: u32 = 256u;
 
@@ -177,5 +178,22 @@ fn ggml_dequantize_f32(
   if (vector < params.vectors) {
     let value = vector * 4u;
     out__vec4[vector] = four_values(value / params.size * params.bytes, value % params.size);
+  }
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn ggml_dequantize_f16(
+  @builtin(workgroup_id) id: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let vector = (id.x + id.y * count.x) * WORKGROUP_SIZE + local;
+  if (vector < params.vectors) {
+    let value = vector * 4u;
+    let bits = four_values(value / params.size * params.bytes, value % params.size);
+    out__halves[vector] = vec2u(
+      half_bits_of(bits.x) | (half_bits_of(bits.y) << 16u),
+      half_bits_of(bits.z) | (half_bits_of(bits.w) << 16u),
+    );
   }
 }

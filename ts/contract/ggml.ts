@@ -98,19 +98,35 @@ function lengths(kernel: string, names: readonly GgmlType[], p: Params): { value
   return { values, blocks: elements(kernel, 'blocks', values / block, bytes) };
 }
 
-const DEQUANTIZE = 'ggml_dequantize_f32';
 const QUANTIZE = 'ggml_quantize_f32';
 
 export const ggml_dequantize_f32: Contract<GgmlDequantizeOptions> = {
-  kernel: DEQUANTIZE,
+  kernel: 'ggml_dequantize_f32',
   arrays: {
     blocks: { dtype: 'u8', role: 'in' },
     out: { dtype: 'f32', role: 'out' },
   },
-  params: (o) => params(DEQUANTIZE, READABLE, o),
+  params: (o) => params('ggml_dequantize_f32', READABLE, o),
   lengths(p) {
-    const { values, blocks } = lengths(DEQUANTIZE, READABLE, p);
+    const { values, blocks } = lengths('ggml_dequantize_f32', READABLE, p);
     return { blocks, out: values };
+  },
+};
+
+/** Values made in f32 before they are rounded to f16, at a time: whole blocks of any type. */
+const CHUNK = 1024;
+
+export const ggml_dequantize_f16: Contract<GgmlDequantizeOptions> = {
+  kernel: 'ggml_dequantize_f16',
+  arrays: {
+    blocks: { dtype: 'u8', role: 'in' },
+    out: { dtype: 'f16', role: 'out' },
+    scratch: { dtype: 'f32', role: 'scratch' },
+  },
+  params: (o) => params('ggml_dequantize_f16', READABLE, o),
+  lengths(p) {
+    const { values, blocks } = lengths('ggml_dequantize_f16', READABLE, p);
+    return { blocks, out: values, scratch: CHUNK };
   },
 };
 

@@ -107,6 +107,7 @@ function integers(given: Params, values: string, alone: boolean): Axis[] {
     },
   ];
 }
+
 const ggml = ({ rows, n, type }: Params, values: string): Axis[] => {
   const { block, bytes } = GGML_TYPES[ggmlTypeOf(type!)!];
   return byRows(rows!, { [values]: 4 * n!, blocks: (n! / block) * bytes });
@@ -253,6 +254,7 @@ export const splits: Readonly<Record<string, Split>> = {
   mx_dequantize_f32: (given) => microscaled(given, 'out'),
   ggml_quantize_f32: (given) => ggml(given, 'x'),
   ggml_dequantize_f32: (given) => ggml(given, 'out'),
+  ggml_dequantize_f16: halved((given) => ggml(given, 'out'), 'out'),
   attention_blocksparse_f32: blocksparse,
   attention_decode_f32: (given) => [byKvHeads(given)],
   attention_blocksparse_f16: halved(blocksparse, 'q', 'k', 'v', 'output'),

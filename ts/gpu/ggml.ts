@@ -6,7 +6,7 @@ import {
   ggml_quantize_f32,
   ggmlTypeOf,
 } from '../contract/ggml.js';
-import type { Params } from '../contract.js';
+import type { Contract, Params } from '../contract.js';
 import { shader } from '../generated/gpu/ggml.js';
 import { shader as dequantizeShader } from '../generated/gpu/ggml-dequantize.js';
 import { type GpuKernelFactory, gpuKernel } from './runtime.js';
@@ -32,24 +32,32 @@ function formatOf({ rows, n, type }: Params) {
   return { format: id, size: block, bytes, values: rows! * n! };
 }
 
+/** ggml-f16.ts makes the same kernel of its own contract. */
+export const dequantizeOf = (
+  contract: Contract<GgmlDequantizeOptions>,
+): GpuKernelFactory<GgmlDequantizeOptions, never> =>
+  gpuKernel({
+    contract,
+    shader: dequantizeShader,
+    lengths: () => ({ scratch: 0 }),
+    steps({ params }) {
+      const { values, ...format } = formatOf(params);
+      return [
+        {
+          entry: contract.kernel,
+          workgroups: Math.ceil(values / VALUES),
+          params: { ...format, vectors: values / 4 },
+        },
+      ];
+    },
+  });
+
 /** Values of blocks: `{ blocks, out }`. One compiled kernel serves all types. */
-export const ggmlDequantize: GpuKernelFactory<GgmlDequantizeOptions, never> = gpuKernel({
-  contract: ggml_dequantize_f32,
-  shader: dequantizeShader,
-  steps({ params }) {
-    const { values, ...format } = formatOf(params);
-    return [
-      {
-        entry: 'ggml_dequantize_f32',
-        workgroups: Math.ceil(values / VALUES),
-        params: { ...format, vectors: values / 4 },
-      },
-    ];
-  },
-});
+export const ggmlDequantize: GpuKernelFactory<GgmlDequantizeOptions, never> =
+  /* @__PURE__ */ dequantizeOf(ggml_dequantize_f32);
 
 /** Blocks of values: `{ x, blocks }`. One compiled kernel serves all types; the last word of blocks is written whole. */
-export const ggmlQuantize: GpuKernelFactory<GgmlQuantizeOptions, never> = gpuKernel({
+export const ggmlQuantize: GpuKernelFactory<GgmlQuantizeOptions, never> = /* @__PURE__ */ gpuKernel({
   contract: ggml_quantize_f32,
   shader,
   steps({ params }) {
