@@ -45,7 +45,7 @@ const rounded = (contract: Contract<any>, tolerance: Tolerance, half: boolean, f
   limit: tolerance.limit,
 });
 
-function halves<O>(spec: KernelSpec<O>, contract: Contract<O>): KernelSpec<O> {
+function halves<O>(spec: KernelSpec<O>, contract: Contract<O>, more: KernelSpec['arrays']): KernelSpec<O> {
   const bytes = (role: string, params: Params) => {
     const lengths = contract.lengths(params);
     return Object.entries(contract.arrays)
@@ -55,6 +55,7 @@ function halves<O>(spec: KernelSpec<O>, contract: Contract<O>): KernelSpec<O> {
   return {
     ...spec,
     contract,
+    arrays: Object.fromEntries(Object.keys(contract.arrays).map((name) => [name, (spec.arrays[name] ?? more[name])!])),
     summary: `${spec.summary}; values in f16`,
     reference: (inputs, options) => spec.reference(converted(contract, inputs, fromHalves), options),
     cases: spec.cases.map((one) => ({
@@ -75,12 +76,12 @@ function halves<O>(spec: KernelSpec<O>, contract: Contract<O>): KernelSpec<O> {
   };
 }
 
-/** Kernels `..._f16` of `contracts` from the specs of `..._f32`. */
-export const halfSpec = (spec: FamilySpec, contracts: object): FamilySpec =>
+/** Kernels `..._f16` of `contracts` from the specs of `..._f32`; `more` describes arrays that those do not have. */
+export const halfSpec = (spec: FamilySpec, contracts: object, more: KernelSpec['arrays'] = {}): FamilySpec =>
   Object.fromEntries(
     // In the order of the f32 kernels: that of a namespace object depends on who loads it.
     Object.entries(spec).flatMap(([kernel, one]) => {
       const contract = (contracts as Record<string, Contract<any> | undefined>)[kernel.replace(/_f32$/, '_f16')];
-      return contract ? [[contract.kernel, halves(one, contract)]] : [];
+      return contract ? [[contract.kernel, halves(one, contract, more)]] : [];
     }),
   );
