@@ -11,8 +11,10 @@ import { dequantize, quantize } from '../ts/cpu/integers.js';
 import { mxQuantize } from '../ts/cpu/mx.js';
 import { attentionBlocksparseQuantized, attentionDecodeQuantized, type Stored } from '../ts/cpu/qattention.js';
 import { softmaxMerge } from '../ts/cpu/softmax.js';
+import { attentionDecode as exactAttention } from '../ts/reference/attention.js';
 import { attentionDecodeQuantized as reference } from '../ts/reference/qattention.js';
 import { random } from './lib/random.js';
+import { readNpy } from './lib/tensors.js';
 
 const [heads, kvHeads, keys, headDim] = [4, 2, 1024, 64];
 const shape = { rows: kvHeads * keys, n: headDim };
@@ -141,6 +143,38 @@ test('listed blocks are a range', () => {
   const sparse = attentionBlocksparseQuantized(inputs, { ...options, queries: 1, blocks });
   const range = attentionDecodeQuantized(inputs, { ...options, from: 64, to: 128 });
   expect(apart(sparse.output, range.output)).toBeLessThan(1e-3);
+});
+
+test("KIVI's own codes of keys (2 bits) and values (4 bits), against attention over the values KIVI reads from them", () => {
+  const golden = (name: string) => {
+    const file = `test/golden/quantize/${name}.npy`;
+    return readNpy(readFileSync(`${root}/${file}`), file).data;
+  };
+  const side = (name: string): Stored => ({
+    codes: Uint32Array.from(golden(`${name}_codes`) as Int32Array),
+    scales: Float32Array.from(golden(`${name}_scales`) as Float32Array),
+    minima: Float32Array.from(golden(`${name}_minima`) as Float32Array),
+  });
+  const [k, v] = ['k_b2_values', 'v_b4_values'].map((name) => Float32Array.from(golden(name) as Float32Array));
+  const one = { heads: 1, kvHeads: 1, keys: k!.length / headDim, headDim };
+  const q = random(3).normals(headDim);
+  const got = attentionDecodeQuantized(
+    { q, k: side('k_b2'), v: side('v_b4') },
+    { ...one, ...format, kBits: 2, vBits: 4 },
+  );
+  const want = exactAttention({ q, k: k!, v: v! }, one);
+  expect(apart(got.output, want.output) / most(v!)).toBeLessThan(2e-4);
+});
+
+test('what lies behind the keys in use changes nothing', () => {
+  const { inputs, options } = small(64);
+  const row = { ...options, kAxis: 'row' } as const;
+  const k = integers(random(5).normals(64 * headDim), { scheme: 'affine', bits: 4, axis: 'row' }, 64);
+  const clean = attentionDecodeQuantized({ ...inputs, k }, { ...row, keys: 40, capacity: 64 });
+  const groups = headDim / 32;
+  for (const side of [k, inputs.v])
+    for (const array of [side.scales!, side.minima!]) array.fill(Number.NaN, 40 * groups);
+  expect(attentionDecodeQuantized({ ...inputs, k }, { ...row, keys: 40, capacity: 64 })).toEqual(clean);
 });
 
 test('errors name the argument, before anything is written', () => {
