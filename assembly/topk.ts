@@ -233,7 +233,7 @@ function gather(x: usize, from: usize, bytes: usize, values: usize, indices: usi
 }
 
 /** One row. Scratch: the last run padded (later a histogram), lane maxima, guesses (later a list), two times candidates. */
-function select(x: usize, n: u32, k: u32, values: usize, indices: usize, flip: u32, pad: usize): usize {
+export function select(x: usize, n: u32, k: u32, values: usize, indices: usize, flip: u32, pad: usize): usize {
   const full = n >> 6;
   const runs = (n + 63) >> 6;
   const vectors = <usize>((runs + 15) & ~15) << 4;

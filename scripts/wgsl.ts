@@ -1,6 +1,6 @@
 /**
  * wgsl/*.wgsl + wgsl/lib → per stem: whole WGSL text for each level and reflected bindings in ts/generated/gpu/<stem>.ts.
- * A stem with arrays of `element` is made twice: its kernels `..._f32`, and as <stem>-f16 the kernels `..._f16`.
+ * A stem with arrays of `element` (or another part of the library that differs between dtypes) is made twice: its kernels `..._f32`, and as <stem>-f16 the kernels `..._f16`.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { WgslReflect } from 'wgsl_reflect/wgsl_reflect.module.js';
@@ -57,7 +57,11 @@ export function compose(stem: string, level: Level, dtype: Element = 'f32', part
   return [...enables, text.replace(/^enable .*;\n/gm, '')].join('\n');
 }
 
-const hasElements = (stem: string) => /\belement\b/.test(withoutComments(read(`wgsl/${stem}.wgsl`)));
+/** Mentions a library part that differs between dtypes, such as `element`. */
+function hasTwin(stem: string, parts: Part[]): boolean {
+  const text = withoutComments(read(`wgsl/${stem}.wgsl`));
+  return parts.some((part) => part.variant === 'f16' && part.declares.some((name) => name.test(text)));
+}
 
 /** A WGSL variable `x__vec4` is the array `x` read another way. */
 const arrayOf = (variable: string) => variable.split('__')[0]!;
@@ -115,7 +119,7 @@ export async function buildWgsl(): Promise<{ stem: string; level: Level; bytes: 
     (s) => !process.env.LANEWISE_ONLY || familyOf(s) === process.env.LANEWISE_ONLY,
   );
   for (const [source, dtype] of sources.flatMap((source) =>
-    DTYPES.filter((d) => d === 'f32' || hasElements(source)).map((d) => [source, d] as const),
+    DTYPES.filter((d) => d === 'f32' || hasTwin(source, parts)).map((d) => [source, d] as const),
   )) {
     const stem = dtype === 'f32' ? source : `${source}-${dtype}`;
     const [base, subgroups] = LEVELS.map((level) => compose(source, level, dtype, parts)) as [string, string];
@@ -129,7 +133,7 @@ export async function buildWgsl(): Promise<{ stem: string; level: Level; bytes: 
       writeFileSync(`${root}/dist/wgsl/${stem}.${level}.wgsl`, text);
       report.push({ stem, level, bytes: text.length });
     }
-    const features = dtype === 'f16' ? { features: ['shader-f16'] } : {};
+    const features = /^enable f16;$/m.test(base) ? { features: ['shader-f16'] } : {};
     writeFileSync(
       `${root}/ts/generated/gpu/${stem}.ts`,
       [

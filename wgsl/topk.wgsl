@@ -1,7 +1,7 @@
 // topk_f32: the k largest (or smallest) values of each row with their positions, in order. Exact.
 //
-//   x        u32 [rows, n]  the bits of f32: any values
-//   values   u32 [rows, k]  out: the best as stored in x, best first (on the way there: their ranks)
+//   x        u32 [rows, n]  the bits of f32 (or of f16, two to a word, in topk_f16): any values
+//   values   as x [rows, k] out: the best as stored in x, best first (f32: on the way there, their ranks)
 //   indices  u32 [rows, k]  out: their positions in the row
 //   scratch  u32 [rows, passes · 264 + 8]  histograms and thresholds; only where a row takes many workgroups
 //
@@ -17,6 +17,8 @@
 //   topk_f32__sort       n ≤ 512: rows are sorted whole, 512 values to a workgroup
 //   topk_f32__row        k ≤ 512: one workgroup selects and sorts one row
 //   topk_f32__clear, __histogram (once per digit), __collect, __sort, __merge: many workgroups per row
+//
+// What depends on the dtype is in lib/topk-values: topk_f16 ends in a step __gather that fills whole words of values.
 //
 // Not done: more slots and bins (the limit of 16 KiB would allow four times as many: fewer passes, but SwiftShader, on which
 // the tests run, takes 1 ms to compile each word of workgroup memory); histograms per subgroup.
@@ -76,12 +78,12 @@ var<workgroup> threshold: Threshold;
 var<workgroup> base: u32;
 
 fn rankOf(bits: u32) -> u32 {
-  if ((bits & 0x7fffffffu) > 0x7f800000u) {
-    return WORST;
+  if ((bits & ~RANK_SIGN) > RANK_INFINITY) {
+    return WORST_RANK;
   }
-  let canonical = select(bits, 0u, bits == 0x80000000u);
-  let ascending = select(canonical | 0x80000000u, ~canonical, canonical >= 0x80000000u);
-  return select(~ascending, ascending, params.smallest == 1u);
+  let canonical = select(bits, 0u, bits == RANK_SIGN);
+  let ascending = select(canonical | RANK_SIGN, canonical ^ WORST_RANK, canonical >= RANK_SIGN);
+  return select(ascending ^ WORST_RANK, ascending, params.smallest == 1u);
 }
 
 fn initial() -> Threshold {
@@ -110,7 +112,7 @@ fn countDigits(thread: u32, start: u32, first: u32, to: u32, low: u32, ofPlace: 
   var bin = 0u;
   var run = 0u;
   for (var place = first + thread; place < to; place += THREADS) {
-    let rank = rankOf(x[start + place]);
+    let rank = rankOf(stored_bits(start + place));
     if (atThreshold(t, rank, place)) {
       let digit = (select(rank, place, ofPlace) >> low) & (BINS - 1u);
       if (digit != bin && run != 0u) {
@@ -212,8 +214,8 @@ fn topk_f32__row(
   if (thread == 0u) {
     threshold = initial();
   }
-  // Digits of the rank from bit 32 down, then of the place from its highest bit.
-  var top = 32u;
+  // Digits of the rank from its highest bit down, then of the place from its highest bit.
+  var top = RANK_BITS;
   var ofPlace = false;
   var t = workgroupUniformLoad(&threshold);
   // Until the k-th's bin is taken whole, or all of it can be sorted anyway.
@@ -235,7 +237,7 @@ fn topk_f32__row(
   }
   clearBins(thread);
   for (var place = thread; place < params.n; place += THREADS) {
-    let rank = rankOf(x[start + place]);
+    let rank = rankOf(stored_bits(start + place));
     if (upToThreshold(t, rank, place)) {
       let slot = atomicAdd(&bins[0], 1u);
       ranks[slot] = rank;
@@ -248,7 +250,7 @@ fn topk_f32__row(
   }
   sortSlots(thread, width);
   for (var i = thread; i < params.k; i += THREADS) {
-    values[row * params.k + i] = x[start + places[i]];
+    keep_value(row * params.k + i, start + places[i]);
     indices[row * params.k + i] = places[i];
   }
 }
@@ -353,7 +355,7 @@ fn topk_f32__collect(
   // Room for all of this chunk at once, then the same again to fill it.
   var mine = 0u;
   for (var place = first + thread; place < to; place += THREADS) {
-    mine += select(0u, 1u, upToThreshold(t, rankOf(x[start + place]), place));
+    mine += select(0u, 1u, upToThreshold(t, rankOf(stored_bits(start + place)), place));
   }
   var slot = atomicAdd(&bins[0], mine);
   workgroupBarrier();
@@ -362,9 +364,9 @@ fn topk_f32__collect(
   }
   slot += row * params.k + workgroupUniformLoad(&base);
   for (var place = first + thread; place < to; place += THREADS) {
-    let rank = rankOf(x[start + place]);
+    let rank = rankOf(stored_bits(start + place));
     if (upToThreshold(t, rank, place)) {
-      values[slot] = rank;
+      keep_rank(slot, rank);
       indices[slot] = place;
       slot += 1u;
     }
@@ -393,10 +395,10 @@ fn topk_f32__sort(
     places[slot] = WORST;
     if (row < params.rows && i < n) {
       if (collected) {
-        ranks[slot] = values[row * n + i];
+        ranks[slot] = kept_rank(row * n + i, row);
         places[slot] = indices[row * n + i];
       } else {
-        ranks[slot] = rankOf(x[row * n + i]);
+        ranks[slot] = rankOf(stored_bits(row * n + i));
         places[slot] = i;
       }
     }
@@ -413,11 +415,11 @@ fn topk_f32__sort(
     let row = firstRow + slot / width;
     let i = first + slot % width;
     if (row < params.rows && i < params.k) {
-      var value = ranks[slot];
       if (params.last == 1u) {
-        value = x[row * params.n + places[slot]];
+        keep_value(row * params.k + i, row * params.n + places[slot]);
+      } else {
+        keep_rank(row * params.k + i, ranks[slot]);
       }
-      values[row * params.k + i] = value;
       indices[row * params.k + i] = places[slot];
     }
   }
@@ -448,13 +450,13 @@ fn topk_f32__merge(
   }
   a += row * params.k;
   b += row * params.k;
-  let rankA = values[a];
-  let rankB = values[b];
+  let rankA = kept_rank(a, row);
+  let rankB = kept_rank(b, row);
   let placeA = indices[a];
   let placeB = indices[b];
   if (rankB < rankA || (rankB == rankA && placeB < placeA)) {
-    values[a] = rankB;
-    values[b] = rankA;
+    keep_rank(a, rankB);
+    keep_rank(b, rankA);
     indices[a] = placeB;
     indices[b] = placeA;
   }

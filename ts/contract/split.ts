@@ -239,6 +239,7 @@ export const splits: Readonly<Record<string, Split>> = {
   rotate_quantize_f32: (given) => quantized({ ...given, axis: 0 }, 'x', true),
   rotate_dequantize_f32: (given) => quantized({ ...given, axis: 0 }, 'out', false),
   topk_f32: ({ rows, n, k }) => byRows(rows!, { x: 4 * n!, values: 4 * k!, indices: 4 * k! }),
+  topk_f16: ({ rows, n, k }) => byRows(rows!, { x: 2 * n!, values: 2 * k!, indices: 4 * k! }),
   softmax_f32: ({ rows, n }) => byRows(rows!, { x: 4 * n!, out: 4 * n! }),
   logsumexp_f32: ({ rows, n }) => byRows(rows!, { x: 4 * n!, lse: 4 }),
   softmax_state_f32: ({ rows, n }) => byRows(rows!, { x: 4 * n!, max: 4, sum: 4 }),

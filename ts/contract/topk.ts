@@ -1,4 +1,4 @@
-import type { Contract } from '../contract.js';
+import type { Contract, Float } from '../contract.js';
 import { elements, flag, integer, options } from '../validate.js';
 
 export interface TopkOptions {
@@ -12,41 +12,53 @@ export interface TopkOptions {
   largest?: boolean;
 }
 
-/** 4-byte words of scratch: one row's work (assembly/topk.ts: select), whatever the number of rows. */
-function scratchLength(n: number, k: number): number {
+/** 4-byte words of scratch: one row's work (assembly/topk.ts: select), whatever the number of rows; halves are widened there. */
+function scratchLength(dtype: Float, n: number, k: number): number {
   const vectors = 16 * Math.ceil(n / 1024);
   const candidates = k + Math.min(k, Math.floor(16 * Math.sqrt(n))) + 64;
-  return 256 + 8 * vectors + 4 * candidates + 256;
+  return 256 + 8 * vectors + 4 * candidates + 256 + (dtype === 'f16' ? 4 * Math.ceil(n / 4) : 0);
+}
+
+function scratchBytes(dtype: Float, { n, k }: Pick<TopkOptions, 'n' | 'k'>): number {
+  checkRow(`topk_${dtype}`, n, k);
+  return 4 * scratchLength(dtype, n, k);
 }
 
 /** Bytes of scratch for `topk_f32` in the pointer layer. Without any it works too, at half to a third of the speed (large k: a tenth). */
-export function topkScratchBytes({ n, k }: Pick<TopkOptions, 'n' | 'k'>): number {
-  checkRow(n, k);
-  return 4 * scratchLength(n, k);
+export const topkScratchBytes = (options: Pick<TopkOptions, 'n' | 'k'>): number => scratchBytes('f32', options);
+
+/** Bytes of scratch that `topk_f16` needs in the pointer layer. */
+export const topkHalfScratchBytes = (options: Pick<TopkOptions, 'n' | 'k'>): number => scratchBytes('f16', options);
+
+function checkRow(kernel: string, n: number, k: number): void {
+  integer(kernel, 'n', n, 1, 2 ** 24);
+  integer(kernel, 'k', k, 1, n);
 }
 
-function checkRow(n: number, k: number): void {
-  integer('topk_f32', 'n', n, 1, 2 ** 24);
-  integer('topk_f32', 'k', k, 1, n);
+function topkOf(dtype: Float): Contract<TopkOptions> {
+  const kernel = `topk_${dtype}`;
+  return {
+    kernel,
+    arrays: {
+      x: { dtype, role: 'in' },
+      values: { dtype, role: 'out' },
+      indices: { dtype: 'u32', role: 'out' },
+      scratch: { dtype: 'u32', role: 'scratch', ...(dtype === 'f32' && { optional: true }) },
+    },
+    params(o) {
+      const { rows, n, k, largest = true } = options(kernel, o);
+      return { rows, n, k, smallest: 1 - flag(kernel, 'largest', largest) };
+    },
+    lengths({ rows, n, k, smallest }) {
+      integer(kernel, 'rows', rows, 0);
+      checkRow(kernel, n!, k!);
+      integer(kernel, 'smallest', smallest, 0, 1);
+      const kept = elements(kernel, 'values', rows!, k!);
+      const x = elements(kernel, 'x', rows!, n!);
+      return { x, values: kept, indices: kept, scratch: scratchLength(dtype, n!, k!) };
+    },
+  };
 }
 
-export const topk_f32: Contract<TopkOptions> = {
-  kernel: 'topk_f32',
-  arrays: {
-    x: { dtype: 'f32', role: 'in' },
-    values: { dtype: 'f32', role: 'out' },
-    indices: { dtype: 'u32', role: 'out' },
-    scratch: { dtype: 'u32', role: 'scratch', optional: true },
-  },
-  params(o) {
-    const { rows, n, k, largest = true } = options('topk_f32', o);
-    return { rows, n, k, smallest: 1 - flag('topk_f32', 'largest', largest) };
-  },
-  lengths({ rows, n, k, smallest }) {
-    integer('topk_f32', 'rows', rows, 0);
-    checkRow(n!, k!);
-    integer('topk_f32', 'smallest', smallest, 0, 1);
-    const kept = elements('topk_f32', 'values', rows!, k!);
-    return { x: elements('topk_f32', 'x', rows!, n!), values: kept, indices: kept, scratch: scratchLength(n!, k!) };
-  },
-};
+export const topk_f32: Contract<TopkOptions> = topkOf('f32');
+export const topk_f16: Contract<TopkOptions> = topkOf('f16');

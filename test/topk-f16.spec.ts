@@ -1,0 +1,10 @@
+import * as contract from '../ts/contract/topk.js';
+import { halfSpec } from './lib/half.js';
+import spec from './topk.spec.js';
+
+export default halfSpec(spec, contract, {
+  scratch: {
+    shape: '[topkHalfScratchBytes / 4]',
+    meaning: 'CPU: a row widened, and the work on it; GPU: only where it says so',
+  },
+});

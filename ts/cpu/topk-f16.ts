@@ -1,0 +1,21 @@
+import { type TopkOptions, topk_f16, topkHalfScratchBytes } from '../contract/topk.js';
+import * as code from '../generated/cpu/topk-f16.js';
+import { family, type Instance, type InstantiateOptions } from './runtime.js';
+
+export type { TopkOptions };
+export { topkHalfScratchBytes as topkScratchBytes };
+export type TopkHalfKernels = Instance<code.Kernels>;
+
+const topkFamily = family<code.Kernels>(code, { topk_f16 });
+
+/** The kernels inside your own memory: byte offsets, no copy, no allocation by us. Scratch: `topkScratchBytes`. */
+export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => TopkHalfKernels =
+  topkFamily.instantiate;
+
+/** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
+export const preload = topkFamily.preload;
+
+/** The k largest (or smallest) values of each row of halves, bit for bit, and their positions. */
+export function topk(x: Uint16Array, options: TopkOptions): { values: Uint16Array; indices: Uint32Array } {
+  return topkFamily.run(topk_f16, { x }, options) as { values: Uint16Array; indices: Uint32Array };
+}
