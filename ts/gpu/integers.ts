@@ -16,32 +16,14 @@ export type { IntegerOptions, QuantizeIntegersOptions };
 
 /** What a format fixes: given to `compile`. */
 type Constants = 'bits' | 'scheme' | 'axis' | 'scaleType';
-const constants: Constants[] = ['bits', 'scheme', 'axis', 'scaleType'];
+type OfFormat = Pick<Definition<IntegerOptions>, 'constants' | 'checkConstants' | 'usable'>;
 
-/** One kernel that compiles only those of its entry points that a scheme can use. */
-function byScheme<Options extends IntegerOptions>(
-  definition: Pick<Definition<Options>, 'contract' | 'shader' | 'steps'>,
-): GpuKernelFactory<Options, Constants> {
-  const factoryFor = (scheme?: IntegerOptions['scheme']) =>
-    gpuKernel<Options, Constants>({
-      ...definition,
-      shader: {
-        ...definition.shader,
-        entries: Object.fromEntries(
-          Object.entries(definition.shader.entries).filter(
-            ([entry]) => !/__(search|range)/.test(entry) || entry.endsWith('_scales') === (scheme !== 'affine'),
-          ),
-        ),
-      },
-      constants,
-      checkConstants: (params) => checkFormat(definition.contract.kernel, params),
-    });
-  return {
-    ...factoryFor(),
-    // Words that are none are refused by the factory itself.
-    compile: async (device, options) => factoryFor(options?.scheme).compile(device, options),
-  };
-}
+/** A format fixes its constants, and with them which entry points its calls can take. */
+const formatOf = (kernel: string): OfFormat => ({
+  constants: ['bits', 'scheme', 'axis', 'scaleType'],
+  checkConstants: (params) => checkFormat(kernel, params),
+  usable: (entry, { scheme }) => !/__(search|range)/.test(entry) || entry.endsWith('_scales') === (scheme !== 0),
+});
 
 const WORKGROUP = 256;
 
@@ -58,9 +40,10 @@ function lanesFor(params: Params): number {
 const linesOf = ({ rows, n, axis }: Params) => (axis ? [n!, rows!] : [rows!, n!]) as [lines: number, length: number];
 
 /** Codes, scales and (affine) minima of x: `{ x, codes, scales, minima }`, and ranges `{ lows, highs }` where they are given. */
-export const quantize: GpuKernelFactory<QuantizeIntegersOptions, Constants> = byScheme({
+export const quantize: GpuKernelFactory<QuantizeIntegersOptions, Constants> = gpuKernel({
   contract: quantize_integers_f32,
   shader,
+  ...formatOf('quantize_integers_f32'),
   steps({ params, given }) {
     const lanes = lanesFor(params);
     const { x, scales } = quantize_integers_f32.lengths(params);
@@ -83,9 +66,10 @@ export const quantize: GpuKernelFactory<QuantizeIntegersOptions, Constants> = by
 });
 
 /** Values from codes, scales and (affine) minima: `{ codes, scales, minima, out }`. */
-export const dequantize: GpuKernelFactory<IntegerOptions, Constants> = byScheme({
+export const dequantize: GpuKernelFactory<IntegerOptions, Constants> = gpuKernel({
   contract: dequantize_integers_f32,
   shader: back,
+  ...formatOf('dequantize_integers_f32'),
   steps({ params }) {
     const [lines, length] = linesOf(params);
     return [

@@ -22,37 +22,26 @@ function lanesFor(params: Params): number {
 /** Four values of a row lie side by side in one 16-byte unit. */
 const aligned = ({ axis, n }: Params) => axis === 0 && n! % 4 === 0;
 
-/** One kernel that compiles only those of its entry points that a scheme and an axis can use. */
-function byFormat(
-  definition: Omit<Definition<QuantizeOptions>, 'constants' | 'checkConstants'>,
-): GpuKernelFactory<QuantizeOptions, Constants> {
-  const { shader } = definition;
-  const factoryFor = (scheme?: QuantizeOptions['scheme'], axis?: QuantizeOptions['axis']) => {
-    const usable = ([entry]: [string, unknown]) =>
-      entry.endsWith('symmetric') === (entry.startsWith('quantize') && scheme === 'symmetric') &&
-      !(entry.includes('vec4') && axis === 'column');
-    return gpuKernel<QuantizeOptions, Constants>({
-      ...definition,
-      shader: { ...shader, entries: Object.fromEntries(Object.entries(shader.entries).filter(usable)) },
-      constants: ['bits', 'groupSize', 'scheme', 'axis'],
-      checkConstants: (params) => checkFormat(definition.contract.kernel, params),
-    });
-  };
-  return {
-    ...factoryFor('affine', 'row'),
-    // Words that are none are refused by the factory itself.
-    compile: async (device, options) => factoryFor(options?.scheme, options?.axis).compile(device, options),
-  };
-}
+type OfFormat = Pick<Definition<QuantizeOptions>, 'constants' | 'checkConstants' | 'usable'>;
+
+/** A format fixes its constants, and with them which entry points its calls can take. */
+const formatOf = (kernel: string): OfFormat => ({
+  constants: ['bits', 'groupSize', 'scheme', 'axis'],
+  checkConstants: (params) => checkFormat(kernel, params),
+  usable: (entry, { scheme, axis }) =>
+    entry.endsWith('symmetric') === (entry.startsWith('quantize') && scheme === 1) &&
+    !(entry.includes('vec4') && axis === 1),
+});
 
 /** quantize-f16.ts makes the same kernels of its own contracts and shader. */
 export const quantizeOf = (
   contract: Contract<QuantizeOptions>,
   shader: Shader,
 ): GpuKernelFactory<QuantizeOptions, Constants> =>
-  byFormat({
+  gpuKernel({
     contract,
     shader,
+    ...formatOf(contract.kernel),
     steps({ params }) {
       const lanes = lanesFor(params);
       const { x, scales } = contract.lengths(params);
@@ -74,9 +63,10 @@ export const dequantizeOf = (
   contract: Contract<QuantizeOptions>,
   shader: Shader,
 ): GpuKernelFactory<QuantizeOptions, Constants> =>
-  byFormat({
+  gpuKernel({
     contract,
     shader,
+    ...formatOf(contract.kernel),
     steps({ params }) {
       const { rows, n, axis, scheme } = params as Record<string, number>;
       const units = axis ? Math.ceil(rows! / 4) * n! : Math.ceil(n! / 4) * rows!;

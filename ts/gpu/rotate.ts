@@ -60,6 +60,7 @@ export const rotateQuantize = gpuKernel<RotateQuantizeOptions, Constants>({
   shader,
   constants: CONSTANTS,
   checkConstants: (params) => checkRotateFormat('rotate_quantize_f32', params),
+  usable: (entry, { scheme }) => entry.endsWith('symmetric') === (scheme === 1),
   lengths,
   steps(plan) {
     const { params } = plan;

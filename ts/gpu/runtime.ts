@@ -51,6 +51,8 @@ export interface Definition<Options> {
   constants?: readonly string[];
   /** Throws RangeError where an override constant is out of bounds (its axes are not known at compile). */
   checkConstants?(params: Params): void;
+  /** Can a call with these constants take the entry point? Only such are compiled. Default: all of the kernel's. */
+  usable?(entry: string, constants: Params): boolean;
   /** The dispatches of one call, in order; those without workgroups are left out. */
   steps(plan: Plan): Step[];
   /** Array lengths that differ on the GPU (scratch). */
@@ -337,7 +339,7 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
 ): GpuKernelFactory<Options, Constants> {
   const { contract, shader } = definition;
   const name = contract.kernel;
-  const entryNames = Object.keys(shader.entries).filter((entry) => entry.split('__')[0] === name);
+  const own = (entry: string) => entry.split('__')[0] === name;
   const fixed = definition.constants ?? [];
   const features = shader.features ?? [];
   const dynamic = definition.dynamic ?? {};
@@ -345,8 +347,9 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
   /** Those that are sizes or positions. */
   const sizes = new Set(
     dynamicNames.filter((option) =>
-      entryNames.some((entry) =>
-        shader.entries[entry]!.params.some(([field, type]) => field === dynamic[option]!.field && type === 'u32'),
+      Object.entries(shader.entries).some(
+        ([entry, { params }]) =>
+          own(entry) && params.some(([field, type]) => field === dynamic[option]!.field && type === 'u32'),
       ),
     ),
   );
@@ -370,6 +373,10 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
     const missing = fixed.find((key) => numbers[key] === undefined);
     if (missing) throw new TypeError(message(name, missing, 'a value: it is fixed at compile', undefined));
     definition.checkConstants?.(numbers);
+    const usable = Object.fromEntries(
+      Object.entries(shader.entries).filter(([entry]) => definition.usable?.(entry, numbers) ?? true),
+    );
+    const entryNames = Object.keys(usable).filter(own);
     const overrides: Record<string, number> = {};
     for (const key of Object.keys(shader.overrides)) {
       if (numbers[key] === undefined || Number.isNaN(numbers[key])) continue;
@@ -379,7 +386,7 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
     const module = device.createShaderModule({ code: wgsl, label: options.label ?? `lanewise ${name}` });
     const compiled = await Promise.all(
       entryNames.map(async (entry) => {
-        const { bindings, uniform } = shader.entries[entry]!;
+        const { bindings, uniform } = usable[entry]!;
         const layout = device.createBindGroupLayout({
           label: entry,
           entries: [
@@ -411,7 +418,7 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
     const alignment = device.limits.minUniformBufferOffsetAlignment;
     /** Bytes from one dispatch's uniform to the next one's. */
     const strides = Object.fromEntries(
-      entryNames.map((entry) => [entry, Math.ceil(uniformBytes(shader.entries[entry]!) / alignment) * alignment]),
+      entryNames.map((entry) => [entry, Math.ceil(uniformBytes(usable[entry]!) / alignment) * alignment]),
     );
     const arrays = Object.entries(contract.arrays);
 
@@ -516,7 +523,7 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
       }
 
       function groupFor({ entry, rename }: Step): Pick<Dispatch, 'pipeline' | 'group'> {
-        const { bindings, uniform: at } = shader.entries[entry]!;
+        const { bindings, uniform: at } = usable[entry]!;
         const { layout, pipeline, groups } = pipelines[entry]!;
         const entries: GPUBindGroupEntry[] = [];
         let key = `${idOf(base.buffer)}+${base.offset}`;
@@ -529,7 +536,7 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
         }
         let group = groups.get(key);
         if (!group) {
-          const size = uniformBytes(shader.entries[entry]!);
+          const size = uniformBytes(usable[entry]!);
           entries.push({ binding: at, resource: { buffer: base.buffer, offset: base.offset, size } });
           group = device.createBindGroup({ label: entry, layout, entries });
           // A uniform buffer of our own is never bound again.
@@ -556,7 +563,7 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
             Object.assign(dispatch, groupFor(step));
           [dispatch.x, dispatch.y] = spread(step.workgroups, limits.maxComputeWorkgroupsPerDimension);
           offsets[i] = at;
-          pack(shader.entries[step.entry]!, current, step.params, view, at);
+          pack(usable[step.entry]!, current, step.params, view, at);
           at += strides[step.entry]!;
         }
         dispatches.length = offsets.length = steps.length;
@@ -590,7 +597,7 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
         if (!found) {
           const field = dynamic[option]?.field ?? option;
           found = steps.flatMap((step, i) => {
-            const at = shader.entries[step.entry]!.params.findIndex(([other]) => other === field);
+            const at = usable[step.entry]!.params.findIndex(([other]) => other === field);
             return at < 0 ? [] : [offsets[i]! + 4 * at];
           });
           fieldOffsets.set(option, found);
@@ -693,16 +700,16 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
       device,
       level,
       wgsl,
-      bindings: Object.fromEntries(entryNames.map((entry) => [entry, shader.entries[entry]!])),
+      bindings: Object.fromEntries(entryNames.map((entry) => [entry, usable[entry]!])),
       packParams(entry, params) {
-        const known = shader.entries[entry];
+        const known = usable[entry];
         if (!known) throw new RangeError(message(name, 'entry', entryNames.map((e) => `"${e}"`).join(' or '), entry));
         const buffer = new ArrayBuffer(uniformBytes(known));
         pack(known, params, undefined, new DataView(buffer), 0);
         return buffer;
       },
       fieldOffset(entry, field) {
-        const at = shader.entries[entry]?.params.findIndex(([other]) => other === field) ?? -1;
+        const at = usable[entry]?.params.findIndex(([other]) => other === field) ?? -1;
         if (at < 0) throw new RangeError(message(name, 'field', `uniform field of ${entryNames.join(' or ')}`, field));
         return 4 * at;
       },
