@@ -1,11 +1,8 @@
 /** assembly/*.ts → per family (and once more for its f16 kernels): wasm for each level (checked against the module rules) and ts/generated/cpu/<family>.ts. */
 import { mkdirSync, writeFileSync } from 'node:fs';
-import asc from 'assemblyscript/asc';
 import binaryen from 'binaryen';
+import { compileAssembly, LEVELS, type Level } from './asc.js';
 import { contracts, families, familyOf, moduleOf, read, root, stems } from './house.js';
-
-const LEVELS = { simd: ['simd'], relaxed: ['simd', 'relaxed-simd'] } as const;
-type Level = keyof typeof LEVELS;
 
 /** V8's old limit for a synchronous compile on a browser's main thread. */
 const SYNCHRONOUS_BYTES = 4096;
@@ -19,42 +16,8 @@ function signatures(source: string): Record<string, [name: string, type: string]
 }
 
 /** One compile per level: every family in one module, split afterwards. */
-async function compile(level: Level, sources: string[]): Promise<Uint8Array> {
-  let binary: Uint8Array | undefined;
-  const entry = 'assembly/all.ts';
-  const { error, stderr } = await asc.main(
-    [
-      entry,
-      '--outFile',
-      'all.wasm',
-      '--baseDir',
-      root,
-      '--runtime',
-      'stub',
-      '--importMemory',
-      '--noExportMemory',
-      '--initialMemory',
-      '1',
-      '--noAssert',
-      '-O3',
-      ...LEVELS[level].flatMap((feature) => ['--enable', feature]),
-    ],
-    {
-      readFile: (name) => {
-        if (name === entry) return sources.map((stem) => `export * from './${stem}';`).join('\n');
-        try {
-          return read(name);
-        } catch {
-          return null;
-        }
-      },
-      writeFile: (_name, content) => void (binary = content as Uint8Array),
-      listFiles: () => [],
-    },
-  );
-  if (error) throw new Error(`asc (${level}): ${error.message}\n${stderr.toString()}`);
-  return binary!;
-}
+const compile = (level: Level, sources: string[]): Promise<Uint8Array> =>
+  compileAssembly('assembly/all.ts', sources.map((stem) => `export * from './${stem}';`).join('\n'), level);
 
 /** Only these exports and what they need. */
 function split(all: Uint8Array, keep: Set<string>): Uint8Array {

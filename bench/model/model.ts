@@ -3,7 +3,7 @@
  * text. What the key-value cache holds and how attention reads it is left to the caller; everything else is plain.
  */
 import { readFileSync } from 'node:fs';
-import asc from 'assemblyscript/asc';
+import { compileAssembly } from '../../scripts/asc.js';
 import { read, root } from '../../scripts/house.js';
 import { readSafetensors } from '../../test/lib/tensors.js';
 
@@ -27,29 +27,8 @@ export type Attention = (q: Float32Array, k: Float32Array, v: Float32Array, out:
 type Matmul = (x: number, w: number, rows: number, columns: number, n: number, out: number) => void;
 
 async function compileMatmul(memory: WebAssembly.Memory): Promise<Matmul> {
-  let binary: Uint8Array | undefined;
-  const { error, stderr } = await asc.main(
-    [
-      'matmul.ts',
-      '--outFile',
-      'matmul.wasm',
-      '--baseDir',
-      root,
-      '--runtime',
-      'stub',
-      '--importMemory',
-      '--noExportMemory',
-      '-O3',
-      '--enable',
-      'simd',
-    ],
-    {
-      readFile: (name) => (name === 'matmul.ts' ? read('bench/model/assembly/matmul.ts') : null),
-      writeFile: (_, content) => void (binary = content as Uint8Array),
-      listFiles: () => [],
-    },
-  );
-  if (error) throw new Error(`bench/model/assembly/matmul.ts: ${error.message}\n${stderr.toString()}`);
+  const file = 'bench/model/assembly/matmul.ts';
+  const binary = await compileAssembly(file, read(file), 'simd');
   const { instance } = await WebAssembly.instantiate(binary as BufferSource, { env: { memory } });
   return instance.exports.matmul as Matmul;
 }
