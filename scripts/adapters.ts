@@ -5,8 +5,8 @@
 import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
 import type { Result } from '../test/adapters/conform.js';
-import { specs } from '../test/generated/registry.js';
 import { allHosts, start } from '../test/lib/hosts.js';
+import { allSpecs } from '../test/lib/specs.js';
 
 const hosts = await allHosts();
 
@@ -15,9 +15,7 @@ const { values } = parseArgs({
   options: { quick: { type: 'boolean' }, cases: { type: 'string', default: '12' }, kernels: { type: 'string' } },
 });
 const most = values.quick ? '3' : values.cases;
-const kernels = Object.values(specs as Record<string, { default: object }>)
-  .flatMap((file) => Object.keys(file.default))
-  .filter((kernel) => !values.kernels || values.kernels.split(',').includes(kernel));
+const kernels = Object.keys(allSpecs).filter((kernel) => !values.kernels || values.kernels.split(',').includes(kernel));
 
 interface Task {
   host: string;

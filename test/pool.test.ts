@@ -18,9 +18,10 @@ import * as topk from '../ts/cpu/topk.js';
 import { LanewiseUnsupportedError } from '../ts/errors.js';
 import { hadamardMatrix, hadamardOrder } from '../ts/hadamard-matrices.js';
 import * as integersReference from '../ts/reference/integers.js';
-import { code, cpu, specs } from './generated/registry.js';
+import { code, cpu } from './generated/registry.js';
 import { type Random, random } from './lib/random.js';
-import type { Arrays, KernelSpec } from './lib/spec.js';
+import type { Arrays } from './lib/spec.js';
+import { allSpecs } from './lib/specs.js';
 import { rotationFor } from './rotate.spec.js';
 
 type Kernels = Record<string, (...args: number[]) => void>;
@@ -309,9 +310,7 @@ const shapes: Shapes[] = [
 ];
 
 describe.each(['simd', 'relaxed'] as const)('%s: the same bits as one thread', (level) => {
-  const kernels = Object.values(specs as Record<string, { default: Record<string, KernelSpec> }>).flatMap((file) =>
-    Object.entries(file.default),
-  );
+  const kernels = Object.entries(allSpecs);
   let pool: Pool;
   beforeAll(async () => {
     // Three threads on whatever cores there are, and parts as small as they get.

@@ -1,9 +1,7 @@
 /** `npm run bench:page`: the table of `npm start` in a browser. Tests and `bench:browser` drive it through `lanewise` below. */
-import { specs } from '../../test/generated/registry.js';
 import { gpuImplementations } from '../../test/lib/adapters.js';
 import { faultsOf } from '../../test/lib/conformance.js';
 import { cpuImplementation, cpuImplementations } from '../../test/lib/implementations.js';
-import type { KernelSpec } from '../../test/lib/spec.js';
 import { type Layer, layerFrom, type Real } from '../lib/bench.js';
 import { EFFORT } from '../lib/measure.js';
 import { allSpecs, cells, HEAD, type Row, runTable } from '../lib/table.js';
@@ -75,10 +73,7 @@ async function conformance(): Promise<{
   const shared = crossOriginIsolated ? [cpuImplementation('simd', { shared: true })] : [];
   const implementations = [...cpuImplementations(), ...shared, ...gpu.implementations];
   const faults: Record<string, string[]> = {};
-  const kernels = Object.values(specs as Record<string, { default: Record<string, KernelSpec> }>).flatMap((file) =>
-    Object.entries(file.default),
-  );
-  for (const [name, spec] of kernels) {
+  for (const [name, spec] of Object.entries(allSpecs)) {
     for (const implementation of implementations.filter((i) => i.kernels.includes(name))) {
       status(`${name}: ${implementation.name}`);
       const found = await faultsOf(spec, implementation, implementation.kind === 'gpu' ? GPU_CASES : undefined);

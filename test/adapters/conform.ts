@@ -6,10 +6,10 @@
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import type { Shader } from '../../ts/gpu/runtime.js';
-import { shaders, specs } from '../generated/registry.js';
+import { shaders } from '../generated/registry.js';
 import { adapters, deviceOf, gpuImplementations } from '../lib/adapters.js';
 import { faultsOf } from '../lib/conformance.js';
-import type { KernelSpec } from '../lib/spec.js';
+import { allSpecs } from '../lib/specs.js';
 
 export type Result =
   | { reason: string }
@@ -21,14 +21,11 @@ const { values } = parseArgs({
   options: { kernels: { type: 'string' }, cases: { type: 'string' }, compile: { type: 'boolean' } },
 });
 const only = values.kernels?.split(',');
-const all = Object.values(specs as Record<string, { default: Record<string, KernelSpec> }>).flatMap((file) =>
-  Object.entries(file.default),
-);
 const print = (result: Result) => console.log(JSON.stringify(result));
 
 /** Values of override constants that some case of the kernel's spec takes. */
 function constantsOf(kernel: string, shader: Shader): Record<string, number> {
-  const spec = all.find(([name]) => name === kernel)![1];
+  const spec = allSpecs[kernel]!;
   const params = spec.contract.params(spec.cases[0]!.options as never);
   return Object.fromEntries(
     Object.keys(shader.overrides)
@@ -76,7 +73,7 @@ async function conform(): Promise<void> {
   const { implementations, errors, reason } = await gpuImplementations();
   if (reason) print({ reason });
   for (const [i, { name, kernels, absent = {} }] of implementations.entries()) {
-    for (const [kernel, spec] of all) {
+    for (const [kernel, spec] of Object.entries(allSpecs)) {
       if (only && !only.includes(kernel)) continue;
       if (absent[kernel]) print({ implementation: name, kernel, absent: absent[kernel], faults: [], seconds: 0 });
       if (!kernels.includes(kernel)) continue;
