@@ -17,7 +17,7 @@ interface Part {
   name: string;
   variant?: string;
   text: string;
-  declares: RegExp[];
+  declares: { name: string; use: RegExp }[];
 }
 
 /** Module-scope names that one text may declare once. */
@@ -30,27 +30,30 @@ function library(): Part[] {
     const [name, variant] = stem.split('.');
     const text = withoutComments(read(`wgsl/lib/${stem}.wgsl`));
     // Functions are known by their calls, so that a local variable may share a name.
-    const declares = [...text.matchAll(DECLARATION)].map(
-      ([, kind, name]) => new RegExp(`\\b${name}\\b${kind === 'fn' ? '\\(' : ''}`),
-    );
+    const declares = [...text.matchAll(DECLARATION)].map(([, kind, name]) => ({
+      name: name!,
+      use: new RegExp(`\\b${name}\\b${kind === 'fn' ? '\\(' : ''}`),
+    }));
     return { name: name!, variant, text, declares };
   });
 }
 
 /**
- * The stem's text with every library part whose names it (or a part it needs) mentions, `enable` lines first. With
+ * The stem's text with every library part whose names it (or a part it needs) mentions and does not declare, `enable` lines first. With
  * elements of f16 its kernels' names end so too.
  */
 export function compose(stem: string, level: Level, dtype: Element = 'f32', parts = library()): string {
   let text = withoutComments(read(`wgsl/${stem}.wgsl`));
   if (dtype !== 'f32') text = text.replace(/(@compute[^{(]*\([^)]*\)\s*fn \w+)_f32(?=\(|__)/g, `$1_${dtype}`);
   const open = parts.filter((part) => !part.variant || part.variant === level || part.variant === dtype);
+  const declared = () => [...text.matchAll(DECLARATION)].map(([, , name]) => name!);
   for (;;) {
-    const at = open.findIndex((part) => part.declares.some((name) => name.test(text)));
+    const own = new Set(declared());
+    const at = open.findIndex((part) => part.declares.some(({ name, use }) => !own.has(name) && use.test(text)));
     if (at < 0) break;
     text = open.splice(at, 1)[0]!.text + text;
   }
-  const names = [...text.matchAll(DECLARATION)].map(([, , name]) => name);
+  const names = declared();
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice) throw new Error(`wgsl/${stem}.wgsl: "${twice}" is declared twice, by it or parts of wgsl/lib`);
   const enables = new Set(text.match(/^enable .*;$/gm));
@@ -60,7 +63,7 @@ export function compose(stem: string, level: Level, dtype: Element = 'f32', part
 /** Mentions a library part that differs between dtypes, such as `element`. */
 function hasTwin(stem: string, parts: Part[]): boolean {
   const text = withoutComments(read(`wgsl/${stem}.wgsl`));
-  return parts.some((part) => part.variant === 'f16' && part.declares.some((name) => name.test(text)));
+  return parts.some((part) => part.variant === 'f16' && part.declares.some(({ use }) => use.test(text)));
 }
 
 /** A WGSL variable `x__vec4` is the array `x` read another way. */
