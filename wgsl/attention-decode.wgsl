@@ -73,21 +73,7 @@ fn attention_decode_f32__split(
   @builtin(num_workgroups) count: vec3u,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let share = decode_share(id, count);
-  if (share.head >= share.to_head) {
-    return;
-  }
-  decode(share, local);
-  let sums = decode_gather(local);
-  let first = share.split * params.heads + share.head;
-  for (var i = local; i < (share.to_head - share.head) * valueDim; i += DECODE_WORKGROUP) {
-    let head = i / valueDim;
-    let c = i % valueDim;
-    scratch[first * valueDim + i] = decode_value(head, c, sums[head]);
-    if (c == 0u) {
-      scratch[params.splits * params.heads * valueDim + first + head] = decode_lse(head, sums[head]);
-    }
-  }
+  decode_states(id, count, local, 0u, params.splits);
 }
 
 @compute @workgroup_size(256)
@@ -96,10 +82,7 @@ fn attention_decode_f32__merge(
   @builtin(num_workgroups) count: vec3u,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let head = id.x + id.y * count.x;
-  if (head < params.heads) {
-    merge_states(head, local);
-  }
+  merge_heads(id, count, local);
 }
 
 @compute @workgroup_size(256)
@@ -108,11 +91,5 @@ fn attention_decode_f32__empty(
   @builtin(num_workgroups) count: vec3u,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let head = id.x + id.y * count.x;
-  if (head < params.heads && local < valueDim) {
-    output[head * valueDim + local] = element(0.0);
-    if (local == 0u) {
-      lse[head] = negative_infinity_f32();
-    }
-  }
+  empty_heads(id, count, local);
 }

@@ -58,47 +58,13 @@ fn store_output(row: u32, vector: u32, x: vec4f) {
   }
 }
 
-fn store_lse(row: u32, lse_2: f32) {
-  lse[row] = natural_lse(lse_2);
-}
-
-fn key_row(kv_head: u32) -> u32 {
-  return kv_head * params.keys;
-}
-
-fn first_position() -> i32 {
-  return i32(params.keys) - i32(params.queries);
-}
-
-fn load_indptr(i: u32) -> u32 {
-  return indptr[i];
-}
-
-fn load_index(i: u32) -> u32 {
-  return indices[i];
-}
-
-fn uniform_indptr(i: u32) -> u32 {
-  return indptr[i];
-}
-
-fn uniform_index(i: u32) -> u32 {
-  return indices[i];
-}
-
 @compute @workgroup_size(64)
 fn attention_blocksparse_f32(
   @builtin(workgroup_id) id: vec3u,
   @builtin(num_workgroups) count: vec3u,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let share = attention_share(id, count, TILE_SIDE);
-  if (share.from_query >= share.to_query) {
-    return;
-  }
-  attention_begin(local, share);
-  attend(share, share.from_key, share.to_key);
-  attention_finish(share);
+  attend_densely(id, count, local);
 }
 
 @compute @workgroup_size(64)
@@ -107,13 +73,7 @@ fn attention_blocksparse_f32__blocks(
   @builtin(num_workgroups) count: vec3u,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let share = attention_share(id, count, params.blockQueries);
-  if (share.from_query >= share.to_query) {
-    return;
-  }
-  attention_begin(local, share);
-  attend_listed(share);
-  attention_finish(share);
+  attend_by_lists(id, count, local);
 }
 
 @compute @workgroup_size(64)

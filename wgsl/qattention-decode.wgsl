@@ -41,35 +41,13 @@ fn load_q(row: u32, vector: u32) -> vec4f {
   return q[row * (headDim / 4u) + vector];
 }
 
-fn load_k(row: u32, vector: u32) -> vec4f {
-  return stored_k(row, vector);
-}
-
-fn load_v(row: u32, vector: u32) -> vec4f {
-  return stored_v(row, vector);
-}
-
 @compute @workgroup_size(128)
 fn attention_decode_quantized_f32(
   @builtin(workgroup_id) id: vec3u,
   @builtin(num_workgroups) count: vec3u,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let share = decode_share(id, count);
-  if (share.head >= share.to_head) {
-    return;
-  }
-  decode(share, local);
-  let sums = decode_gather(local);
-  let first = (params.firstState + share.split) * params.heads + share.head;
-  for (var i = local; i < (share.to_head - share.head) * valueDim; i += DECODE_WORKGROUP) {
-    let head = i / valueDim;
-    let c = i % valueDim;
-    scratch[first * valueDim + i] = decode_value(head, c, sums[head]);
-    if (c == 0u) {
-      scratch[params.states * params.heads * valueDim + first + head] = decode_lse(head, sums[head]);
-    }
-  }
+  decode_states(id, count, local, params.firstState, params.states);
 }
 
 @compute @workgroup_size(256)
@@ -78,10 +56,7 @@ fn attention_decode_quantized_f32__merge(
   @builtin(num_workgroups) count: vec3u,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let head = id.x + id.y * count.x;
-  if (head < params.heads) {
-    merge_states(head, local);
-  }
+  merge_heads(id, count, local);
 }
 
 @compute @workgroup_size(256)
@@ -90,11 +65,5 @@ fn attention_decode_quantized_f32__empty(
   @builtin(num_workgroups) count: vec3u,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let head = id.x + id.y * count.x;
-  if (head < params.heads && local < valueDim) {
-    output[head * valueDim + local] = 0.0;
-    if (local == 0u) {
-      lse[head] = negative_infinity_f32();
-    }
-  }
+  empty_heads(id, count, local);
 }

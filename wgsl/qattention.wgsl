@@ -54,14 +54,6 @@ fn load_q(row: u32, vector: u32) -> vec4f {
   return select(q[row * (headDim / 4u) + min(vector, headDim / 4u - 1u)], vec4f(0), vector * 4u >= headDim);
 }
 
-fn load_k(row: u32, vector: u32) -> vec4f {
-  return stored_k(row, vector);
-}
-
-fn load_v(row: u32, vector: u32) -> vec4f {
-  return stored_v(row, vector);
-}
-
 fn rows() -> u32 {
   return params.heads * params.queries;
 }
@@ -132,13 +124,7 @@ fn attention_blocksparse_quantized_f32(
   @builtin(num_workgroups) count: vec3u,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let share = attention_share(id, count, TILE_SIDE);
-  if (share.from_query >= share.to_query) {
-    return;
-  }
-  attention_begin(local, share);
-  attend(share, share.from_key, share.to_key);
-  attention_finish(share);
+  attend_densely(id, count, local);
 }
 
 @compute @workgroup_size(64)
@@ -147,13 +133,7 @@ fn attention_blocksparse_quantized_f32__blocks(
   @builtin(num_workgroups) count: vec3u,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let share = attention_share(id, count, params.blockQueries);
-  if (share.from_query >= share.to_query) {
-    return;
-  }
-  attention_begin(local, share);
-  attend_listed(share);
-  attention_finish(share);
+  attend_by_lists(id, count, local);
 }
 
 @compute @workgroup_size(64)

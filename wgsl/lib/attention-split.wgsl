@@ -285,3 +285,40 @@ fn split_value(split: u32, head: u32, c: u32) -> f32 {
   let weight = select(0.0, merge_weights[at], split < params.splits);
   return weight * scratch[(at * params.heads + head) * valueDim + c];
 }
+
+// Entry points' work. A share's states go to scratch, from `first_state` of `states` on by its split.
+fn decode_states(id: vec3u, count: vec3u, local: u32, first_state: u32, states: u32) {
+  let share = decode_share(id, count);
+  if (share.head >= share.to_head) {
+    return;
+  }
+  decode(share, local);
+  let sums = decode_gather(local);
+  let first = (first_state + share.split) * params.heads + share.head;
+  for (var i = local; i < (share.to_head - share.head) * valueDim; i += DECODE_WORKGROUP) {
+    let head = i / valueDim;
+    let c = i % valueDim;
+    scratch[first * valueDim + i] = decode_value(head, c, sums[head]);
+    if (c == 0u) {
+      scratch[states * params.heads * valueDim + first + head] = decode_lse(head, sums[head]);
+    }
+  }
+}
+
+fn merge_heads(id: vec3u, count: vec3u, local: u32) {
+  let head = id.x + id.y * count.x;
+  if (head < params.heads) {
+    merge_states(head, local);
+  }
+}
+
+// Heads without a key.
+fn empty_heads(id: vec3u, count: vec3u, local: u32) {
+  let head = id.x + id.y * count.x;
+  if (head < params.heads && local < valueDim) {
+    output[head * valueDim + local] = element(0.0);
+    if (local == 0u) {
+      lse[head] = negative_infinity_f32();
+    }
+  }
+}

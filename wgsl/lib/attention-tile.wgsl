@@ -383,3 +383,24 @@ fn first_fault(local: u32) -> u32 {
   }
   return lowest + 1u;
 }
+
+// The two entry points' work: every key its position lets a query see, or those of its block row's lists.
+fn attend_densely(id: vec3u, count: vec3u, local: u32) {
+  let share = attention_share(id, count, TILE_SIDE);
+  if (share.from_query >= share.to_query) {
+    return;
+  }
+  attention_begin(local, share);
+  attend(share, share.from_key, share.to_key);
+  attention_finish(share);
+}
+
+fn attend_by_lists(id: vec3u, count: vec3u, local: u32) {
+  let share = attention_share(id, count, params.blockQueries);
+  if (share.from_query >= share.to_query) {
+    return;
+  }
+  attention_begin(local, share);
+  attend_listed(share);
+  attention_finish(share);
+}

@@ -1,6 +1,6 @@
 // Keys and values as a quantised cache holds them, four components at a time: codes become numbers in registers.
 //
-//   stored_k, stored_v(row, vector)   components from 4 · vector on of row kvHead · capacity + key
+//   load_k, load_v(row, vector)   components from 4 · vector on of row kvHead · capacity + key
 //
 // What is fixed for a cache is fixed at pipeline creation: kScheme (0 affine, 1 symmetric, 2 mxfp4, 3 codebook), kBits (2, 3,
 // 4, 8), kAxis (0 a line of codes is a row, 1 a column), kGroupSize (0: the whole line), and the same of v. The uniform says
@@ -118,7 +118,7 @@ fn stored_v_scale(group: u32) -> f32 {
   return bitcast<f32>(vScales[group]);
 }
 
-fn stored_k(row: u32, vector: u32) -> vec4f {
+fn load_k(row: u32, vector: u32) -> vec4f {
   let c = min(vector * 4u, headDim - 4u);
   var value: vec4f;
   if (params.recent != 0u) {
@@ -146,7 +146,7 @@ fn stored_k(row: u32, vector: u32) -> vec4f {
   return select(value, vec4f(0), vector * 4u >= headDim);
 }
 
-fn stored_v(row: u32, vector: u32) -> vec4f {
+fn load_v(row: u32, vector: u32) -> vec4f {
   let c = min(vector * 4u, valueDim - 4u);
   var value: vec4f;
   if (params.recent != 0u) {
