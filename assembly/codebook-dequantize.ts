@@ -1,7 +1,7 @@
-import { held_i32x4 } from './lib/quantize';
 import {
   blockBytes, codeByte, codeShift, plane_i8x16, rowBytes, thirdBits, zipHigh_i16x8, zipHigh_i8x16, zipLow_i16x8, zipLow_i8x16,
 } from './lib/codebook';
+import { held_i32x4 } from './lib/held';
 
 /** Each byte's bit of sixteen as 0 or 1 in a byte of its own. */
 // @ts-ignore: decorator

@@ -1,7 +1,8 @@
-import { held_f32x4, held_i32x4, MAGIC, MAGIC_BITS } from './lib/quantize';
+import { MAGIC, MAGIC_BITS } from './lib/quantize';
 import {
   blockBytes, codeByte, codeShift, plane_i8x16, rowBytes, thirdBits, zipHigh_i16x8, zipHigh_i8x16, zipLow_i16x8, zipLow_i8x16,
 } from './lib/codebook';
+import { held_f32x4, held_i32x4 } from './lib/held';
 
 /** The smallest normal number. A scale below it counts as 0. */
 const LEAST: f32 = reinterpret<f32>(0x00800000);

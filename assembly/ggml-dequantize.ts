@@ -1,5 +1,6 @@
-import { fifth_i8x16, fp4_i8x16, fromHalf, halfE4M3, halfE8M0, held_i8x16, iq4_i8x16, lookup_i8x16, store16, store16Affine } from './lib/ggml';
+import { fifth_i8x16, fp4_i8x16, fromHalf, halfE4M3, halfE8M0, iq4_i8x16, lookup_i8x16, store16, store16Affine } from './lib/ggml';
 import { iq4XS, q2K, q3K, q4K, q5K, q6K } from './lib/ggml-k';
+import { held_i8x16 } from './lib/held';
 
 // Each reader works off `count` blocks that follow each other. Layouts: ts/reference/ggml.ts.
 

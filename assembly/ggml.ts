@@ -1,5 +1,5 @@
 import { halfE4M3, halfE8M0, iq4_i8x16, lookup_i8x16, toHalf } from './lib/ggml';
-import { held_f32x4, held_i32x4 } from './lib/quantize';
+import { held_f32x4, held_i32x4 } from './lib/held';
 
 // Each writer makes `count` blocks that follow each other. Layouts: ts/reference/ggml.ts.
 

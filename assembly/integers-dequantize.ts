@@ -1,6 +1,7 @@
 import { AFFINE, isPacked, isSign, loadScale, loadScales, runCodes, runWords, signBit } from './lib/integers';
 import { load4, loadPart, store4, storePart } from './lib/part';
-import { held_i32x4, unpack16, value_f32x4 } from './lib/quantize';
+import { unpack16, value_f32x4 } from './lib/quantize';
+import { held_i32x4 } from './lib/held';
 
 /** Sixteen bits as bytes of 0 or 1. */
 // @ts-ignore: decorator

@@ -4,7 +4,8 @@ import {
 } from './lib/integers';
 import { quantizeIntegerColumns } from './lib/integers-columns';
 import { load4, loadPart, storePart } from './lib/part';
-import { held_f32x4, held_i32x4, MAGIC, MAGIC_BITS } from './lib/quantize';
+import { MAGIC, MAGIC_BITS } from './lib/quantize';
+import { held_f32x4, held_i32x4 } from './lib/held';
 
 /** The least and the greatest value in lanes 0 and 1, both NaN if there is one. */
 function extremes(x: usize, length: u32): v128 {

@@ -1,7 +1,7 @@
 import {
-  E8M0_NAN, blockOf, elementBits, held_i32x4, held_i8x16, isInteger, isNv, mantissaBits, maxCode, minExponent, powerOfTwo,
-  scaleOf, widthOf,
+  E8M0_NAN, blockOf, elementBits, isInteger, isNv, mantissaBits, maxCode, minExponent, powerOfTwo, scaleOf, widthOf,
 } from './lib/mx';
+import { held_i32x4, held_i8x16 } from './lib/held';
 
 /** Sixteen codes of 6 bits from 12 bytes, a byte each; `sixes` has 63 in every 32 bits. */
 // @ts-ignore: decorator

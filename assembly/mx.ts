@@ -1,7 +1,7 @@
 import {
-  E8M0_NAN, blockOf, elementBits, held_i32x4, held_i8x16, isInteger, isNv, mantissaBits, maxCode, maxExponent, minExponent,
-  nvBias, nvNan, powerOfTwo, scaleOf, widthOf,
+  E8M0_NAN, blockOf, elementBits, isInteger, isNv, mantissaBits, maxCode, maxExponent, minExponent, nvBias, nvNan, powerOfTwo, scaleOf, widthOf,
 } from './lib/mx';
+import { held_i32x4, held_i8x16 } from './lib/held';
 
 const AWAY: u32 = 1;
 const FLOOR: u32 = 2;

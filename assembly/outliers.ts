@@ -1,6 +1,7 @@
-import { held_i32x4 } from './lib/quantize';
 
 /** |x| as an integer of the same order; NaN is -1, below them all. */
+import { held_i32x4 } from './lib/held';
+
 // @ts-ignore: decorator
 @inline
 function key_i32x4(x: v128, absolute: v128, infinite: v128): v128 {

@@ -1,6 +1,7 @@
 import { store1, store4, storeNth4 } from './lib/half';
 import { loadPart, storePart } from './lib/part';
-import { codeBytes, halfOf, held_i32x4, stepAhead, unpack16, value_f32x4 } from './lib/quantize';
+import { codeBytes, halfOf, stepAhead, unpack16, value_f32x4 } from './lib/quantize';
+import { held_i32x4 } from './lib/held';
 
 /** The code at bit `shift` of a word, sign-extended as (u ^ half) − half, and its value. */
 // @ts-ignore: decorator

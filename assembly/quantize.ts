@@ -1,7 +1,8 @@
 import { loadNth4, load1, load4, splat1 } from './lib/half';
 import { loadFew } from './lib/part';
-import { MAGIC, MAGIC_BITS, SAFE_SCALE, code_f32x4, codeBytes, group, halfOf, held_f32x4, held_i32x4, scale } from './lib/quantize';
+import { MAGIC, MAGIC_BITS, SAFE_SCALE, code_f32x4, codeBytes, group, halfOf, scale } from './lib/quantize';
 import { quantizeColumns } from './lib/quantize-columns';
+import { held_f32x4, held_i32x4 } from './lib/held';
 
 /** Blocks of 16 values worked off together: a page. */
 const CHUNK: u32 = 64;

@@ -21,23 +21,11 @@
  * the loop); a first pass that does not turn signs (1 %). More in lib/exp.ts.
  */
 import {
-  EXP2_MAGIC,
-  EXP_C2,
-  EXP_C3,
-  EXP_C4,
-  EXP_C5,
-  EXP_LN2_HIGH,
-  EXP_LN2_LOW,
-  EXP_LOWEST,
-  exp_f32x4,
-  expOnce_f32x4,
-  held,
-  ln_f64,
-  LOG2E,
-  madd_f32x4,
+  EXP2_MAGIC, EXP_C2, EXP_C3, EXP_C4, EXP_C5, EXP_LN2_HIGH, EXP_LN2_LOW, EXP_LOWEST, exp_f32x4, expOnce_f32x4, ln_f64, LOG2E, madd_f32x4,
 } from './lib/exp';
 import { load1, load4, store1, store4 } from './lib/half';
 import { maxAcross_f32x4 } from './lib/reduce';
+import { held_f32x4 } from './lib/held';
 
 /** Values of a row whose exponentials are added in f32 before the sum goes on in f64. */
 const BLOCK: usize = 1024;
@@ -126,16 +114,16 @@ function sum_f64(v: v128): f64 {
  * With halves softmax takes every exponential twice: kept in `out` meanwhile, they would be rounded to halves twice.
  */
 export function eachRow<T>(x: usize, rows: u32, n: u32, scale: f32, out: usize, max: usize, sum: usize, lse: usize): void {
-  const lowest = held(EXP_LOWEST);
-  const log2e = held(LOG2E);
-  const magic = held(EXP2_MAGIC);
-  const ln2High = held(EXP_LN2_HIGH);
-  const ln2Low = held(EXP_LN2_LOW);
-  const one = held(1);
-  const c2 = held(EXP_C2);
-  const c3 = held(EXP_C3);
-  const c4 = held(EXP_C4);
-  const c5 = held(EXP_C5);
+  const lowest = held_f32x4(EXP_LOWEST);
+  const log2e = held_f32x4(LOG2E);
+  const magic = held_f32x4(EXP2_MAGIC);
+  const ln2High = held_f32x4(EXP_LN2_HIGH);
+  const ln2Low = held_f32x4(EXP_LN2_LOW);
+  const one = held_f32x4(1);
+  const c2 = held_f32x4(EXP_C2);
+  const c3 = held_f32x4(EXP_C3);
+  const c4 = held_f32x4(EXP_C4);
+  const c5 = held_f32x4(EXP_C5);
   const scale_f32x4 = f32x4.splat(scale);
   const bytes = <usize>n * sizeof<T>();
   const lanes = tailLanes(n);

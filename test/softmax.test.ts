@@ -73,6 +73,7 @@ describe('golden values (torch, float64)', () => {
 describe('accuracy of the building blocks', async () => {
   const source = `
     import * as e from './assembly/lib/exp';
+    import { held_f32x4 } from './assembly/lib/held';
     export function exp(p: usize, n: u32): void {
       for (let i: u32 = 0; i < n; i += 4, p += 16) v128.store(p, e.expOnce_f32x4(v128.load(p)));
     }
@@ -80,8 +81,8 @@ describe('accuracy of the building blocks', async () => {
       for (let i: u32 = 0; i < n; i += 4, p += 16) v128.store(p, e.exp2Once_f32x4(v128.load(p)));
     }
     export function tanh(p: usize, n: u32): void {
-      const limit = e.held(e.TANH_LIMIT), magic = e.held(e.EXP2_MAGIC), one = e.held(1);
-      const c1 = e.held(e.EXP2_C1), c2 = e.held(e.EXP2_C2), c3 = e.held(e.EXP2_C3), c4 = e.held(e.EXP2_C4), c5 = e.held(e.EXP2_C5), c6 = e.held(e.EXP2_C6);
+      const limit = held_f32x4(e.TANH_LIMIT), magic = held_f32x4(e.EXP2_MAGIC), one = held_f32x4(1);
+      const c1 = held_f32x4(e.EXP2_C1), c2 = held_f32x4(e.EXP2_C2), c3 = held_f32x4(e.EXP2_C3), c4 = held_f32x4(e.EXP2_C4), c5 = held_f32x4(e.EXP2_C5), c6 = held_f32x4(e.EXP2_C6);
       for (let i: u32 = 0; i < n; i += 4, p += 16) v128.store(p, e.tanh_f32x4(v128.load(p), limit, magic, one, c1, c2, c3, c4, c5, c6));
     }
     export function ln(x: f64): f64 { return e.ln_f64(x); }`;

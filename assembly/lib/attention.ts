@@ -13,11 +13,11 @@
  */
 
 import {
-  EXP2_C1, EXP2_C2, EXP2_C3, EXP2_C4, EXP2_C5, EXP2_C6, EXP2_LOWEST, EXP2_MAGIC, LN2, LOG2E, TANH_LIMIT, TANH_SCALE,
-  exp2_f32x4, held, ln_f64, tanh_f32x4,
+  EXP2_C1, EXP2_C2, EXP2_C3, EXP2_C4, EXP2_C5, EXP2_C6, EXP2_LOWEST, EXP2_MAGIC, LN2, LOG2E, TANH_LIMIT, TANH_SCALE, exp2_f32x4, ln_f64, tanh_f32x4,
 } from './exp';
 import { TOUCHED, addNarrow, addWide, addWideCached, bytesOf, roundUp4, scoresNarrow, scoresWide } from './attention-products';
 import { load1, store1 } from './half';
+import { held_f32x4 } from './held';
 
 /** Keys scored at a time: their K and V stay in the first-level cache while all tiles of a pass use them. */
 export const CHUNK_KEYS: u32 = 64;
@@ -61,14 +61,14 @@ export function endKey(position: i32, keys: u32, causal: u32, window: u32): i32 
 export function weigh(
   p: usize, count: u32, stride: u32, state: usize, top: usize, o: usize, slots: u32, first: u32, masked: bool, cap: f32,
 ): void {
-  const lowest = held(EXP2_LOWEST), magic = held(EXP2_MAGIC), one = held(1);
-  const c1 = held(EXP2_C1), c2 = held(EXP2_C2), c3 = held(EXP2_C3), c4 = held(EXP2_C4), c5 = held(EXP2_C5), c6 = held(EXP2_C6);
+  const lowest = held_f32x4(EXP2_LOWEST), magic = held_f32x4(EXP2_MAGIC), one = held_f32x4(1);
+  const c1 = held_f32x4(EXP2_C1), c2 = held_f32x4(EXP2_C2), c3 = held_f32x4(EXP2_C3), c4 = held_f32x4(EXP2_C4), c5 = held_f32x4(EXP2_C5), c6 = held_f32x4(EXP2_C6);
   const end = p + count * stride;
   let high = v128.load(top);
   let x = p;
   if (cap > 0) {
     high = f32x4.splat(-Infinity);
-    const limit = held(TANH_LIMIT), capLog2 = f32x4.splat(cap * LOG2E);
+    const limit = held_f32x4(TANH_LIMIT), capLog2 = f32x4.splat(cap * LOG2E);
     do {
       const s = f32x4.mul(capLog2, tanh_f32x4(v128.load(x), limit, magic, one, c1, c2, c3, c4, c5, c6));
       v128.store(x, s);

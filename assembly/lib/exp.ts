@@ -4,10 +4,10 @@
  * exp2_f32x4(x · (s·LOG2E)), and carries the rounding of that argument (1.5·|x| ulp).
  *
  * Constants come in as arguments: V8 rebuilds a v128 literal on every use, which makes a loop two to three times
- * slower. Take them once per call with `held` (a value the optimiser cannot see through) and loop with do-while:
+ * slower. Take them once per call with `held_f32x4` (lib/held.ts: a value the optimiser cannot see through) and loop with do-while:
  *
- *   const lowest = held(EXP2_LOWEST), magic = held(EXP2_MAGIC), one = held(1);
- *   const c1 = held(EXP2_C1), c2 = held(EXP2_C2), c3 = held(EXP2_C3), c4 = held(EXP2_C4), c5 = held(EXP2_C5), c6 = held(EXP2_C6);
+ *   const lowest = held_f32x4(EXP2_LOWEST), magic = held_f32x4(EXP2_MAGIC), one = held_f32x4(1);
+ *   const c1 = held_f32x4(EXP2_C1), c2 = held_f32x4(EXP2_C2), c3 = held_f32x4(EXP2_C3), c4 = held_f32x4(EXP2_C4), c5 = held_f32x4(EXP2_C5), c6 = held_f32x4(EXP2_C6);
  *   do { ... exp2_f32x4(t, lowest, magic, one, c1, c2, c3, c4, c5, c6) ... } while (p < end);
  *
  * Outside loops, `expOnce_f32x4(d)`, `exp2Once_f32x4(t)` and `exp2_f32(t)` spare the arguments and give the same bits.
@@ -18,6 +18,8 @@
  * madd (6 % slower), r + 1 rounded before the rest is added (2 % faster, but 2.6 ulp), a free coefficient of r (1.07 ulp of the
  * polynomial's 1.36, for a register and a multiplication).
  */
+
+import { held_f32x4 } from './held';
 
 export const LOG2E: f32 = 1.4426950408889634;
 export const LN2: f64 = 0.6931471805599453;
@@ -33,13 +35,6 @@ export const EXP2_C3: f32 = 0.05550359934568405;
 export const EXP2_C4: f32 = 0.009618505835533142;
 export const EXP2_C5: f32 = 0.0013390806270763278;
 export const EXP2_C6: f32 = 0.00015326467109844089;
-
-/** A splat that stays in a register: the optimiser does not know that memory.size() >> 17 is 0 (a memory has at most 2^16 pages). */
-// @ts-ignore: decorator
-@inline
-export function held(value: f32): v128 {
-  return v128.xor(i32x4.splat(memory.size() >> 17), f32x4.splat(value));
-}
 
 /** a·b + c, in one rounding where the level has it. */
 // @ts-ignore: decorator

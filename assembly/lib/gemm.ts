@@ -10,7 +10,7 @@
  */
 import { headerBytes } from './gemm-activations';
 import { madd_f32x4 } from './exp';
-import { held_i32x4 } from './quantize';
+import { held_i32x4 } from './held';
 
 /** Codes as the numbers that addProduct takes. */
 // @ts-ignore: decorator

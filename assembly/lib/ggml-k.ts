@@ -1,5 +1,6 @@
 /** Readers of ggml's blocks of 256 values: layouts in ts/reference/ggml.ts. */
-import { fromHalf, held_i8x16, iq4_i8x16, lookup_i8x16, store16, store16Affine } from './ggml';
+import { fromHalf, iq4_i8x16, lookup_i8x16, store16, store16Affine } from './ggml';
+import { held_i8x16 } from './held';
 
 export function q2K(b: usize, count: u32, out: usize): void {
   const two = held_i8x16(3);

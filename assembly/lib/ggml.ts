@@ -1,5 +1,7 @@
 /** What reading and writing ggml's blocks share: numbers in their headers, tables of their codes. */
 
+import { held } from './held';
+
 /** The value of 16 bits. Subnormals are not made by way of f32 denormals, which some hardware is slow at. */
 // @ts-ignore: decorator
 @inline
@@ -20,20 +22,6 @@ export function toHalf(value: f32): u32 {
   if (magnitude >= 0x477ff000) return sign | 0x7c00;
   if (magnitude < 0x38800000) return sign | (reinterpret<u32>(reinterpret<f32>(magnitude) + 0.5) - 0x3f000000);
   return sign | (magnitude - 0x38000000 + 0xfff + (magnitude >> 13 & 1)) >> 13;
-}
-
-/** A splat of bytes that stays in a register: see held_i32x4. */
-// @ts-ignore: decorator
-@inline
-export function held_i8x16(value: u32): v128 {
-  return i32x4.splat((memory.size() >> 17) ^ (value * 0x01010101));
-}
-
-/** v, kept from being rebuilt at every use. */
-// @ts-ignore: decorator
-@inline
-export function held(v: v128): v128 {
-  return v128.xor(v, i32x4.splat(memory.size() >> 17));
 }
 
 /** The sixteen numbers of IQ4_NL and IQ4_XS. */

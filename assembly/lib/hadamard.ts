@@ -1,5 +1,7 @@
 /** The Walsh–Hadamard transform of rows, in natural order: what hadamard, hadamardmixed and rotate share. See assembly/hadamard.ts. */
 
+import { held, held_f32x4, held_i32x4 } from './held';
+
 /** Bytes that all passes go over before the next bytes are begun. */
 const CHUNK: u32 = 8192;
 
@@ -55,29 +57,16 @@ export function transform(
   }
 }
 
-/** 0, but not to the optimiser: a memory has at most 2^16 pages. */
-// @ts-ignore: decorator
-@inline
-function zero(): v128 {
-  return i32x4.splat(memory.size() >> 17);
-}
-/** A constant that stays in its register; the optimiser would build it anew in every iteration. */
-// @ts-ignore: decorator
-@inline
-function kept(constant: v128): v128 {
-  return v128.xor(zero(), constant);
-}
-
 /** What `signed` takes: ±1 where that costs one multiply-add, else sign bits. */
 // @ts-ignore: decorator
 @inline
 function alternating(): v128 {
-  return kept(ASC_FEATURE_RELAXED_SIMD ? f32x4(1, -1, 1, -1) : i32x4(0, 0x80000000, 0, 0x80000000));
+  return held(ASC_FEATURE_RELAXED_SIMD ? f32x4(1, -1, 1, -1) : i32x4(0, 0x80000000, 0, 0x80000000));
 }
 // @ts-ignore: decorator
 @inline
 function halved(): v128 {
-  return kept(ASC_FEATURE_RELAXED_SIMD ? f32x4(1, 1, -1, -1) : i32x4(0, 0, 0x80000000, 0x80000000));
+  return held(ASC_FEATURE_RELAXED_SIMD ? f32x4(1, 1, -1, -1) : i32x4(0, 0, 0x80000000, 0x80000000));
 }
 /** other ± v. */
 // @ts-ignore: decorator
@@ -166,8 +155,8 @@ function pass(
   mode: u32, x: usize, bytes: u32, scale: f32, columns: usize, column: u32, n: u32, pairs: u32, out: usize,
 ): void {
   const halved_f32x4 = halved(), alternating_f32x4 = alternating(), scale_f32x4 = f32x4.splat(scale);
-  const halvedScale_f32x4 = f32x4.mul(kept(f32x4(1, 1, -1, -1)), scale_f32x4);
-  const zero_i32x4 = zero(), top_i8x16 = kept(i32x4.splat(0x80808080));
+  const halvedScale_f32x4 = f32x4.mul(held(f32x4(1, 1, -1, -1)), scale_f32x4);
+  const zero_i32x4 = held_i32x4(0), top_i8x16 = held_i32x4(0x80808080);
   const end = x + bytes;
   const delta = out - x;
   let second: u32 = 0;
@@ -217,7 +206,7 @@ function pass(
 /** Two stages over vectors 64 bytes apart, in place. */
 function radix4(p: usize, bytes: u32): void {
   const end = p + bytes;
-  const one_f32x4 = kept(f32x4.splat(1));
+  const one_f32x4 = held_f32x4(1);
   do {
     const stop = p + 64;
     do {
@@ -234,7 +223,7 @@ function radix4(p: usize, bytes: u32): void {
 /** Three stages over vectors `strideBytes` apart, in place. */
 export function radix8(p0: usize, bytes: u32, strideBytes: u32): void {
   const end = p0 + bytes;
-  const one_f32x4 = kept(f32x4.splat(1));
+  const one_f32x4 = held_f32x4(1);
   do {
     let p1 = p0 + strideBytes, p2 = p1 + strideBytes, p3 = p2 + strideBytes;
     let p4 = p3 + strideBytes, p5 = p4 + strideBytes, p6 = p5 + strideBytes, p7 = p6 + strideBytes;
@@ -260,7 +249,7 @@ export function radix8(p0: usize, bytes: u32, strideBytes: u32): void {
 function radix8Signs(p0: usize, bytes: u32, strideBytes: u32, signs: usize): void {
   const end = p0 + bytes;
   const step = strideBytes >> 2;
-  const toTop_i32x4 = kept(i32x4(0x1000000, 0x10000, 0x100, 1)), top_i32x4 = kept(i32x4.splat(0x80000000));
+  const toTop_i32x4 = held(i32x4(0x1000000, 0x10000, 0x100, 1)), top_i32x4 = held_i32x4(0x80000000);
   do {
     let p1 = p0 + strideBytes, p2 = p1 + strideBytes, p3 = p2 + strideBytes;
     let p4 = p3 + strideBytes, p5 = p4 + strideBytes, p6 = p5 + strideBytes, p7 = p6 + strideBytes;
@@ -291,7 +280,7 @@ function radix8Signs(p0: usize, bytes: u32, strideBytes: u32, signs: usize): voi
 
 /** The signs of the inverse for rows of 16 to 64, which no radix-8 pass sees. */
 function flipRows(p: usize, bytes: u32, signs: usize, n: u32): void {
-  const toTop_i32x4 = kept(i32x4(0x1000000, 0x10000, 0x100, 1)), top_i32x4 = kept(i32x4.splat(0x80000000));
+  const toTop_i32x4 = held(i32x4(0x1000000, 0x10000, 0x100, 1)), top_i32x4 = held_i32x4(0x80000000);
   const end = p + bytes;
   let column: u32 = 0;
   do {
@@ -305,7 +294,7 @@ function flipRows(p: usize, bytes: u32, signs: usize, n: u32): void {
 function shortRows(x: usize, left: u32, n: u32, scale: f32, before: usize, after: usize, out: usize): void {
   const halved_f32x4 = halved(), alternating_f32x4 = alternating();
   const scale_f32x4 = f32x4.splat(scale);
-  const zero_i32x4 = zero();
+  const zero_i32x4 = held_i32x4(0);
   // There are signs before or after, if any.
   const signs_i16x8 = signs8(before | after, n);
   const before_i16x8 = after ? zero_i32x4 : signs_i16x8, after_i16x8 = after ? signs_i16x8 : zero_i32x4;

@@ -3,7 +3,8 @@ import {
   AFFINE, code_i32x4, divisor_f32x4, fromHalves_f32x4, highestOf, isPacked, isSign, mixed, nearest_i32x4, runCodes, runWords, storeScales, usesMean,
 } from './integers';
 import { load4, store4 } from './part';
-import { held_f32x4, held_i32x4, MAGIC, MAGIC_BITS } from './quantize';
+import { MAGIC, MAGIC_BITS } from './quantize';
+import { held_f32x4, held_i32x4 } from './held';
 
 /** Groups down columns, four columns in the lanes. */
 

@@ -6,20 +6,6 @@ const NVFP4: u32 = 7;
 
 export const E8M0_NAN: u32 = 255;
 
-/** A splat that stays in a register (a literal would be rebuilt at every use): memory.size() >> 17 is always 0. */
-// @ts-ignore: decorator
-@inline
-export function held_i32x4(value: i32): v128 {
-  return i32x4.splat((memory.size() >> 17) ^ value);
-}
-
-/** The same byte at every place of a word. */
-// @ts-ignore: decorator
-@inline
-export function held_i8x16(value: i32): v128 {
-  return held_i32x4((value & 255) * 0x0101_0101);
-}
-
 /** Scales with a mantissa? */
 // @ts-ignore: decorator
 @inline

@@ -3,7 +3,8 @@
  * u stands for the code u − half: symmetric codes have their sign bit flipped on the way (`flip`).
  */
 
-import { held_i32x4 } from './quantize';
+
+import { held_i32x4 } from './held';
 
 // @ts-ignore: decorator
 @inline

@@ -5,8 +5,9 @@
  * Row lanes: `f32x4` and `i32x4` at an address without further word hold one number for each of the four rows.
  */
 
-import { held, madd_f32x4 } from './exp';
-import { MAGIC, MAGIC_BITS, held_i32x4 } from './quantize';
+import { madd_f32x4 } from './exp';
+import { MAGIC, MAGIC_BITS } from './quantize';
+import { held_f32x4, held_i32x4 } from './held';
 
 /** Bytes touched at once: that many cache lines are on their way together. */
 const BURST: u32 = 512;
@@ -118,7 +119,7 @@ export function transposeQueries(from: usize, n: u32, to: usize): void {
 export function roundQueries(
   q: usize, s: usize, m: usize, middle: f32, n: u32, size: u32, form: u32, x: usize, unit: usize, sums: usize, offsets: usize,
 ): void {
-  const absolute = held_i32x4(0x7fffffff), middle_f32x4 = held(middle);
+  const absolute = held_i32x4(0x7fffffff), middle_f32x4 = held_f32x4(middle);
   let h0 = f32x4.splat(0), h1 = h0, h2 = h0, h3 = h0;
   let from = q, sAt = s;
   for (let left: i32 = n; left > 0; left -= size) {
@@ -165,7 +166,7 @@ function rounded(q: usize, s: usize, inverse: v128, magic: v128, bits: v128): v1
 }
 
 function roundRow(q: usize, s: usize, inverse: v128, n: u32, size: u32, x: usize, sums: usize): void {
-  const magic = held(MAGIC), bits = held_i32x4(MAGIC_BITS), ones = held_i32x4(0x10001);
+  const magic = held_f32x4(MAGIC), bits = held_i32x4(MAGIC_BITS), ones = held_i32x4(0x10001);
   for (let left: i32 = n; left > 0; left -= size) {
     const end = s + (min(size, left) << 2);
     let sum = i32x4.splat(0);
@@ -193,7 +194,7 @@ function putFours(x: usize, v: v128): void {
 }
 
 function roundRowBytes(q: usize, s: usize, inverse: v128, n: u32, size: u32, inFours: bool, x: usize, sums: usize): void {
-  const magic = held(MAGIC), bits = held_i32x4(MAGIC_BITS), ones = held_i32x4(0x10001);
+  const magic = held_f32x4(MAGIC), bits = held_i32x4(MAGIC_BITS), ones = held_i32x4(0x10001);
   const half = held_i32x4(0x800080), lower = held_i32x4(0xff00ff);
   const second = ((n + 15) & ~15) << 2;
   for (let left: i32 = n; left > 0; left -= size) {
@@ -442,7 +443,7 @@ export function scaleScales(
   }
   // Four at a time: lanes are groups, or keys of one group or two.
   const step: usize = max(groups, 4) << 2;
-  const middle_f32x4 = held(middle), absolute = held_i32x4(0x7fffffff);
+  const middle_f32x4 = held_f32x4(middle), absolute = held_i32x4(0x7fffffff);
   const end = scaled + (all << 2);
   const back = s - scaled, offsetsAhead = offsets - scaled, minimaBack = m - scaled;
   for (let g: usize = 0; g < step; g += 16) {
@@ -514,7 +515,7 @@ export function weighOffsets(p: usize, count: u32, offsets: usize, step: u32, su
 export function roundPairs(p: usize, count: u32, s: usize, step: u32, w: usize): void {
   const sums = w + W_SUMS;
   const end = p + (count << 4);
-  const magic = held(MAGIC), bits = held_i32x4(MAGIC_BITS), lower = held_i32x4(0xffff);
+  const magic = held_f32x4(MAGIC), bits = held_i32x4(MAGIC_BITS), lower = held_i32x4(0xffff);
   let sum = i32x4.splat(0);
   do {
     const a = i32x4.sub(madd_f32x4(v128.load(p), v128.load32_splat(s), magic), bits);
@@ -535,7 +536,7 @@ export function roundPairs(p: usize, count: u32, s: usize, step: u32, w: usize):
  */
 export function roundFours(p: usize, lead: u32, end: u32, s: usize, step: u32, w: usize): void {
   const sums = w + W_SUMS;
-  const magic = held(MAGIC), half = held_i32x4(0x800080), lower = held_i32x4(0xff00ff), low16 = held_i32x4(0xffff);
+  const magic = held_f32x4(MAGIC), half = held_i32x4(0x800080), lower = held_i32x4(0xff00ff), low16 = held_i32x4(0xffff);
   const order = v128.xor(held_i32x4(0), i8x16(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15));
   const ones = held_i32x4(0x01010101);
   let mask: u32 = <u32>-1 << (lead << 3);

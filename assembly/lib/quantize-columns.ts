@@ -1,5 +1,6 @@
 import { load4 } from './half';
-import { MAGIC, MAGIC_BITS, SAFE_SCALE, code_f32x4, codeBytes, group, halfOf, held_f32x4, held_i32x4, scale, stepAhead } from './quantize';
+import { MAGIC, MAGIC_BITS, SAFE_SCALE, code_f32x4, codeBytes, group, halfOf, scale, stepAhead } from './quantize';
+import { held_f32x4, held_i32x4 } from './held';
 
 /** Groups down columns: four rows at a time, four columns in the lanes. */
 

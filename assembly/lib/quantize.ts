@@ -1,4 +1,5 @@
 import { load1, splat1 } from './half';
+import { held_f32x4, held_i32x4 } from './held';
 
 /** What rows, columns and the way back share. Arguments are those of quantize_f32. */
 
@@ -8,19 +9,6 @@ export const MAGIC_BITS: i32 = 0x4b400000;
 
 /** From here on, range / scale cannot round to a code past the last: no clamp is needed. */
 export const SAFE_SCALE: f32 = 1e-37;
-
-/** A splat that stays in a register (a literal would be rebuilt at every use): memory.size() >> 17 is always 0. */
-// @ts-ignore: decorator
-@inline
-export function held_i32x4(value: i32): v128 {
-  return i32x4.splat((memory.size() >> 17) ^ value);
-}
-
-// @ts-ignore: decorator
-@inline
-export function held_f32x4(value: f32): v128 {
-  return held_i32x4(reinterpret<i32>(value));
-}
 
 /** The largest code: 3, 15, 255; symmetric 1, 7, 127. */
 // @ts-ignore: decorator
