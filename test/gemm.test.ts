@@ -86,6 +86,28 @@ describe.each(ACTIVATIONS)('%s', (activations) => {
     );
   });
 
+  test('has the error that docs/gemm.md states of normal data', () => {
+    const stated = Number(
+      new RegExp(`gemm_quantized_${activations}\` .*\\| (\\S+) +\\|$`, 'm').exec(
+        readFileSync(new URL('../docs/gemm.md', import.meta.url), 'utf8'),
+      )![1],
+    );
+    const [m, n, k] = [4, 64, 4096];
+    const { x, format, packed, weights } = made({ m, n, k, bits: 4, groupSize: 32, scheme: 'affine', seed: 7 });
+    const out = cpu.gemm(x, packed, { m, ...format, activations });
+    let [error, size] = [0, 0];
+    for (let i = 0; i < m; i++)
+      for (let j = 0; j < n; j++) {
+        let sum = 0;
+        for (let l = 0; l < k; l++) sum += x[i * k + l]! * weights[j * k + l]!;
+        error += (out[i * n + j]! - sum) ** 2;
+        size += sum ** 2;
+      }
+    const measured = Math.sqrt(error / size);
+    expect(measured).toBeGreaterThan(0.7 * stated);
+    expect(measured).toBeLessThan(1.3 * stated);
+  });
+
   test('is linear in powers of two, to the bit', () => {
     fc.assert(
       fc.property(shapes, fc.integer({ min: -60, max: 60 }), (shape, power) => {
