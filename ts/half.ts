@@ -8,11 +8,12 @@ const word = new Uint32Array(bits.buffer);
 
 /** The value of 16 bits. NaN stays NaN. */
 export function fromHalf(half: number): number {
-  const sign = half & 0x8000 ? -1 : 1;
-  const exponent = (half >> 10) & 31;
-  const fraction = half & 1023;
-  if (exponent === 31) return fraction ? NaN : sign * Infinity;
-  return sign * (exponent ? (1024 + fraction) * 2 ** (exponent - 25) : fraction * 2 ** -24);
+  const magnitude = half & 0x7fff;
+  if (magnitude > 0x7c00) return NaN;
+  // The same exponent and fraction as an f32 are 2^112 times less, subnormals too.
+  word[0] = magnitude << 13;
+  const value = magnitude === 0x7c00 ? Infinity : bits[0]! * 2 ** 112;
+  return half & 0x8000 ? -value : value;
 }
 
 /**
@@ -37,9 +38,15 @@ export function toHalf(value: number): number {
 }
 
 /** The values of an f16 array. */
-export const fromHalves = (halves: ArrayLike<number>): Float32Array =>
-  Float32Array.from({ length: halves.length }, (_, i) => fromHalf(halves[i]!));
+export function fromHalves(halves: ArrayLike<number>): Float32Array {
+  const values = new Float32Array(halves.length);
+  for (let i = 0; i < values.length; i++) values[i] = fromHalf(halves[i]!);
+  return values;
+}
 
 /** Values as an f16 array, each rounded to nearest, ties to even. */
-export const toHalves = (values: ArrayLike<number>): Uint16Array =>
-  Uint16Array.from({ length: values.length }, (_, i) => toHalf(values[i]!));
+export function toHalves(values: ArrayLike<number>): Uint16Array {
+  const halves = new Uint16Array(values.length);
+  for (let i = 0; i < halves.length; i++) halves[i] = toHalf(values[i]!);
+  return halves;
+}

@@ -25,13 +25,12 @@ const FLUSHED = 2 ** -14;
 function before(got: number, want: number, flush: boolean): number {
   if (Number.isNaN(got) || Number.isNaN(want) || got === want) return got;
   if (flush && got === 0 && Math.abs(want) < FLUSHED) return want;
-  const bits = toHalf(Math.abs(got));
-  const size = Math.abs(got);
-  const below = bits ? (fromHalf(bits - 1) + Math.min(size, 65536)) / 2 : 0;
-  const above = bits >= 0x7c00 ? Infinity : (size + Math.min(fromHalf(bits + 1), 65536)) / 2;
   const sign = got < 0 ? -1 : 1;
-  const [low, high] = size === 0 ? [-above, above] : [sign * below, sign * above].sort((a, b) => a - b);
-  return Math.min(Math.max(want, low!), high!);
+  const size = Math.abs(got);
+  const bits = toHalf(size);
+  const above = bits === 0x7c00 ? Infinity : (size + Math.min(fromHalf(bits + 1), 65536)) / 2;
+  const below = bits ? (fromHalf(bits - 1) + Math.min(size, 65536)) / 2 : -above;
+  return sign * Math.min(Math.max(sign * want, below), above);
 }
 
 /** Right where the half is the rounding of a number that `tolerance` accepts. */
