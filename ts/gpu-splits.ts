@@ -1,3 +1,4 @@
+/** How attention on a GPU cuts a range of keys into splits, which workgroups take side by side and a merge puts together. */
 import type { Params } from './contract.js';
 
 /** Keys that a workgroup takes at least, workgroups that keep any device busy, the most splits of one call. */

@@ -2,6 +2,12 @@ import type { Contract, Params, TypedArray } from '../contract.js';
 import { message } from '../errors.js';
 import { elements, integer, options } from '../validate.js';
 
+/**
+ * The k values of largest magnitude of each row, by ascending index, kept apart from the rest of it:
+ *
+ *     x, rest, out     [rows, n]
+ *     values, indices  [rows, k]   indices[r, i] is the column of values[r, i], below n
+ */
 export interface OutliersOptions {
   /** Independent rows. */
   rows: number;
