@@ -38,7 +38,7 @@ const rounded = (contract: Contract<any>, tolerance: Tolerance, half: boolean, f
   unit: tolerance.unit,
   reason: half ? [tolerance.reason, 'then rounded to f16'].filter(Boolean).join('; ') : tolerance.reason,
   error(got: TypedArray, want: ArrayLike<number>, inputs: Arrays, params: Params) {
-    const values = half ? Float64Array.from(got, (value, i) => before(value, want[i]!, flush)) : got;
+    const values = half ? new Float64Array(got).map((value, i) => before(value, want[i]!, flush)) : got;
     return tolerance.error(values as TypedArray, want, converted(contract, inputs, fromHalves), params);
   },
   limit: tolerance.limit,

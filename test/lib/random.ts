@@ -26,15 +26,16 @@ export function random(seed: number): Random {
   const source = xoroshiro128plus(seed);
   const uniform = () => uniformFloat64(source);
   const normal = () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
+  // Not TypedArray.from, which takes half as long again for many values.
   return {
     uniform,
     normal,
     int: (from, to) => uniformInt(source, from, to),
-    normals: (length, scale = 1) => Float32Array.from({ length }, () => scale * normal()),
-    floats: (length, value) => Float32Array.from({ length }, (_, index) => value(index)),
-    bytes: (length) => Uint8Array.from({ length }, () => uniformInt(source, 0, 255)),
+    normals: (length, scale = 1) => new Float32Array(length).map(() => scale * normal()),
+    floats: (length, value) => new Float32Array(length).map((_, index) => value(index)),
+    bytes: (length) => new Uint8Array(length).map(() => uniformInt(source, 0, 255)),
     words: (length) =>
-      Uint32Array.from({ length }, () => uniformInt(source, 0, 0xffff) * 65536 + uniformInt(source, 0, 0xffff)),
-    signs: (length) => Int8Array.from({ length }, () => (uniform() < 0.5 ? -1 : 1)),
+      new Uint32Array(length).map(() => uniformInt(source, 0, 0xffff) * 65536 + uniformInt(source, 0, 0xffff)),
+    signs: (length) => new Int8Array(length).map(() => (uniform() < 0.5 ? -1 : 1)),
   };
 }
