@@ -14,14 +14,13 @@ import { bytesOf } from './lib/attention-products';
  *
  * NaN, infinity and the caller's guarantees as in attention_blocksparse_f32; `to` beyond keys counts as keys.
  *
- * Method: the heads that share keys lie in the lanes, four (or eight) at a time, so that every key and value is read
- * once and nothing is reduced across lanes; two keys at a time, memory touched ahead where rows are long
- * (lib/attention.ts).
+ * Method: the heads that share keys share their reading, four (in registers) or eight (in the lanes) at a time; two keys
+ * at a time, four where a key has one head; memory touched ahead where rows are long (lib/attention.ts).
  *
- * Not done, with what it gained (Zen 4, 32 heads on 8, headDim 128, 8192 keys from DRAM): eight or four keys per step
- * (-15 to -50 %: prefetchers lose the streams); one key per step (-5 %, -25 % from the cache); no touching (-65 %);
- * bursts of 1 and 4 KiB (-20 %). A path of its own for groups of one and two heads, which leave lanes empty: from DRAM
- * there is nothing to win.
+ * Not done, with what it gained (Zen 4 or 3, 32 heads on 8, headDim 128, 8192 keys from DRAM): four heads in the lanes,
+ * keys splat (-15 %, -25 % from the cache); eight or four keys per step (-15 to -50 %: prefetchers lose the streams);
+ * one key per step (-5 %, -25 % from the cache); no touching (-65 %); bursts of 1 and 4 KiB (-20 %); eight heads as two
+ * times four (-4 %, and causal attention -25 %).
  */
 export function attention_decode_f32(
   q: usize, k: usize, v: usize, heads: u32, kvHeads: u32, keys: u32, headDim: u32, valueDim: u32,

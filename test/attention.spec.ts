@@ -351,6 +351,15 @@ const decodeSpec: KernelSpec<AttentionDecodeOptions> = {
     ...[1, 3, 5, 70, 256].map((valueDim) =>
       decode(`valueDim ${valueDim}`, { heads: 8, kvHeads: 2, keys: 33, headDim: 12, valueDim }),
     ),
+    ...[4, 5, 6, 7, 80].map((headDim) =>
+      decode(`a key head per head, headDim ${headDim}`, {
+        heads: 2,
+        kvHeads: 2,
+        keys: 67 + headDim,
+        headDim,
+        valueDim: headDim + 1,
+      }),
+    ),
     decode('a range in the middle', { heads: 4, kvHeads: 2, keys: 300, headDim: 32, from: 101, to: 222 }),
     decode('an empty range', { heads: 4, kvHeads: 2, keys: 30, headDim: 32, from: 7, to: 7 }),
     decode('no keys', { heads: 4, kvHeads: 2, keys: 0, headDim: 32 }),

@@ -91,7 +91,16 @@ export function scoresWide<T>(q: usize, k: usize, limit: usize, headDim: u32, co
   v128.store(top, topB, 16);
 }
 
-/** The same for 4 rows, two keys at a time, each in the order it lies in memory: 1 vector × 2 keys × 4 dimensions. */
+/** Four vectors' sums across lanes, in four lanes. */
+// @ts-ignore: decorator
+@inline
+function sums(a: v128, b: v128, c: v128, d: v128): v128 {
+  const ab = f32x4.add(v128.shuffle<f32>(a, b, 0, 4, 1, 5), v128.shuffle<f32>(a, b, 2, 6, 3, 7));
+  const cd = f32x4.add(v128.shuffle<f32>(c, d, 0, 4, 1, 5), v128.shuffle<f32>(c, d, 2, 6, 3, 7));
+  return f32x4.add(v128.shuffle<f64>(ab, cd, 0, 2), v128.shuffle<f64>(ab, cd, 1, 3));
+}
+
+/** The same for 4 rows, two keys at a time, each in the order it lies in memory: 4 rows × 2 keys × 4 dimensions. */
 export function scoresNarrow<T>(q: usize, k: usize, limit: usize, headDim: u32, count: u32, p: usize, top: usize): void {
   const stride: usize = bytesOf<T>(headDim);
   const main = q + ((headDim & ~3) << 4);
@@ -110,21 +119,21 @@ export function scoresNarrow<T>(q: usize, k: usize, limit: usize, headDim: u32, 
       do {
         const r = load4<T>(k0), s = load4<T>(k1);
         let a = v128.load(x);
-        a0 = madd_f32x4(v128.shuffle<f32>(r, r, 0, 0, 0, 0), a, a0); b0 = madd_f32x4(v128.shuffle<f32>(s, s, 0, 0, 0, 0), a, b0);
+        a0 = madd_f32x4(r, a, a0); b0 = madd_f32x4(s, a, b0);
         a = v128.load(x, 16);
-        a1 = madd_f32x4(v128.shuffle<f32>(r, r, 1, 1, 1, 1), a, a1); b1 = madd_f32x4(v128.shuffle<f32>(s, s, 1, 1, 1, 1), a, b1);
+        a1 = madd_f32x4(r, a, a1); b1 = madd_f32x4(s, a, b1);
         a = v128.load(x, 32);
-        a2 = madd_f32x4(v128.shuffle<f32>(r, r, 2, 2, 2, 2), a, a2); b2 = madd_f32x4(v128.shuffle<f32>(s, s, 2, 2, 2, 2), a, b2);
+        a2 = madd_f32x4(r, a, a2); b2 = madd_f32x4(s, a, b2);
         a = v128.load(x, 48);
-        a3 = madd_f32x4(v128.shuffle<f32>(r, r, 3, 3, 3, 3), a, a3); b3 = madd_f32x4(v128.shuffle<f32>(s, s, 3, 3, 3, 3), a, b3);
+        a3 = madd_f32x4(r, a, a3); b3 = madd_f32x4(s, a, b3);
         k0 += 4 * sizeof<T>(); k1 += 4 * sizeof<T>();
         x += 64;
       } while (x < stop);
       k0 -= back; k1 -= back;
       stop = end;
     } while (x < end);
-    a0 = f32x4.add(f32x4.add(a0, a1), f32x4.add(a2, a3));
-    b0 = f32x4.add(f32x4.add(b0, b1), f32x4.add(b2, b3));
+    a0 = sums(a0, a1, a2, a3);
+    b0 = sums(b0, b1, b2, b3);
     topA = f32x4.pmax(f32x4.pmax(topA, a0), b0);
     v128.store(p, a0); v128.store(p, b0, 16);
     p += 32;
@@ -216,20 +225,17 @@ export function addNarrow<T>(p: usize, v: usize, limit: usize, valueDim: u32, co
   do {
     ahead = touch(v + (stride << 1), ahead, limit);
     let v0 = v, v1 = v0 + (left > 1 ? stride : <usize>0);
-    const a = v128.load(p), b = v128.load(p, 16);
+    const a0 = v128.load32_splat(p), a1 = v128.load32_splat(p, 4), a2 = v128.load32_splat(p, 8), a3 = v128.load32_splat(p, 12);
+    const b0 = v128.load32_splat(p, 16), b1 = v128.load32_splat(p, 20), b2 = v128.load32_splat(p, 24), b3 = v128.load32_splat(p, 28);
     let x = o;
     let stop = main;
     do {
       do {
         const r = load4<T>(v0), s = load4<T>(v1);
-        let u = madd_f32x4(v128.shuffle<f32>(r, r, 0, 0, 0, 0), a, v128.load(x));
-        v128.store(x, madd_f32x4(v128.shuffle<f32>(s, s, 0, 0, 0, 0), b, u));
-        u = madd_f32x4(v128.shuffle<f32>(r, r, 1, 1, 1, 1), a, v128.load(x, 16));
-        v128.store(x, madd_f32x4(v128.shuffle<f32>(s, s, 1, 1, 1, 1), b, u), 16);
-        u = madd_f32x4(v128.shuffle<f32>(r, r, 2, 2, 2, 2), a, v128.load(x, 32));
-        v128.store(x, madd_f32x4(v128.shuffle<f32>(s, s, 2, 2, 2, 2), b, u), 32);
-        u = madd_f32x4(v128.shuffle<f32>(r, r, 3, 3, 3, 3), a, v128.load(x, 48));
-        v128.store(x, madd_f32x4(v128.shuffle<f32>(s, s, 3, 3, 3, 3), b, u), 48);
+        v128.store(x, madd_f32x4(s, b0, madd_f32x4(r, a0, v128.load(x))));
+        v128.store(x, madd_f32x4(s, b1, madd_f32x4(r, a1, v128.load(x, 16))), 16);
+        v128.store(x, madd_f32x4(s, b2, madd_f32x4(r, a2, v128.load(x, 32))), 32);
+        v128.store(x, madd_f32x4(s, b3, madd_f32x4(r, a3, v128.load(x, 48))), 48);
         v0 += 4 * sizeof<T>(); v1 += 4 * sizeof<T>();
         x += 64;
       } while (x < stop);
@@ -239,5 +245,76 @@ export function addNarrow<T>(p: usize, v: usize, limit: usize, valueDim: u32, co
     p += 32;
     v += stride << 1;
     left -= 2;
+  } while (left > 0);
+}
+
+/** scoresNarrow for one row, four keys at a time; the other lanes' scores are the same. */
+export function scoresOne<T>(q: usize, k: usize, limit: usize, headDim: u32, count: u32, p: usize, top: usize): void {
+  const stride: usize = bytesOf<T>(headDim);
+  const main = q + ((headDim & ~3) << 4);
+  const end = q + (roundUp4(headDim) << 4);
+  const back: u32 = bytesOf<T>(-headDim & 3);
+  let left: i32 = count;
+  let ahead = k + AHEAD;
+  let highest = f32x4.splat(-Infinity);
+  do {
+    ahead = touch(k + (stride << 2), ahead, limit);
+    let k0 = k, k1 = k0 + (left > 1 ? stride : <usize>0);
+    let k2 = k1 + (left > 2 ? stride : <usize>0), k3 = k2 + (left > 3 ? stride : <usize>0);
+    let a = f32x4.splat(0), b = a, c = a, d = a;
+    let x = q;
+    let stop = main;
+    do {
+      do {
+        const query = v128.load(x);
+        a = madd_f32x4(load4<T>(k0), query, a);
+        b = madd_f32x4(load4<T>(k1), query, b);
+        c = madd_f32x4(load4<T>(k2), query, c);
+        d = madd_f32x4(load4<T>(k3), query, d);
+        k0 += 4 * sizeof<T>(); k1 += 4 * sizeof<T>(); k2 += 4 * sizeof<T>(); k3 += 4 * sizeof<T>();
+        x += 64;
+      } while (x < stop);
+      k0 -= back; k1 -= back; k2 -= back; k3 -= back;
+      stop = end;
+    } while (x < end);
+    const s = sums(a, b, c, d);
+    highest = f32x4.pmax(highest, s);
+    v128.store(p, v128.shuffle<f32>(s, s, 0, 0, 0, 0)); v128.store(p, v128.shuffle<f32>(s, s, 1, 1, 1, 1), 16);
+    v128.store(p, v128.shuffle<f32>(s, s, 2, 2, 2, 2), 32); v128.store(p, v128.shuffle<f32>(s, s, 3, 3, 3, 3), 48);
+    p += 64;
+    k += stride << 2;
+    left -= 4;
+  } while (left > 0);
+  highest = f32x4.pmax(highest, v128.shuffle<f32>(highest, highest, 2, 3, 0, 1));
+  v128.store(top, f32x4.pmax(highest, v128.shuffle<f32>(highest, highest, 1, 0, 3, 2)));
+}
+
+/** addNarrow for one row, four keys at a time. */
+export function addOne<T>(p: usize, v: usize, limit: usize, valueDim: u32, count: u32, o: usize): void {
+  const stride: usize = bytesOf<T>(valueDim);
+  const main = o + ((valueDim & ~3) << 4);
+  const end = o + (roundUp4(valueDim) << 4);
+  const back: u32 = bytesOf<T>(-valueDim & 3);
+  let left: i32 = count;
+  let ahead = v + AHEAD;
+  do {
+    ahead = touch(v + (stride << 2), ahead, limit);
+    let v0 = v, v1 = v0 + (left > 1 ? stride : <usize>0);
+    let v2 = v1 + (left > 2 ? stride : <usize>0), v3 = v2 + (left > 3 ? stride : <usize>0);
+    const a = v128.load(p), b = v128.load(p, 16), c = v128.load(p, 32), d = v128.load(p, 48);
+    let x = o;
+    let stop = main;
+    do {
+      do {
+        v128.store(x, madd_f32x4(load4<T>(v3), d, madd_f32x4(load4<T>(v2), c, madd_f32x4(load4<T>(v1), b, madd_f32x4(load4<T>(v0), a, v128.load(x))))));
+        v0 += 4 * sizeof<T>(); v1 += 4 * sizeof<T>(); v2 += 4 * sizeof<T>(); v3 += 4 * sizeof<T>();
+        x += 64;
+      } while (x < stop);
+      v0 -= back; v1 -= back; v2 -= back; v3 -= back;
+      stop = end;
+    } while (x < end);
+    p += 64;
+    v += stride << 2;
+    left -= 4;
   } while (left > 0);
 }

@@ -1,21 +1,23 @@
 /**
- * Attention, with q, k, v and outputs in f32 or in halves (T), over a *tile* of query rows, four or eight of them in the lanes of one or two vectors: keys are broadcast,
- * so nothing is transposed, reduced across lanes or padded, whatever the dimensions and key counts are.
+ * Attention, with q, k, v and outputs in f32 or in halves (T), over a *tile* of query rows, four or eight of them in the
+ * lanes of one or two vectors of scores and weights. Keys and values are used as they lie, whatever the dimensions and
+ * key counts are: nothing is transposed or padded.
  *
  * A tile lives in scratch, 4·V rows to a slot (V vectors): first key visible to each row, one past the last (i32), the
- * running maximum m (in log2 units) and sum l, then the queries and the unnormalised outputs, transposed. A row's keys
- * ascend with its number. Scores pass through `p`, [CHUNK_KEYS][4·V].
+ * running maximum m (in log2 units) and sum l, then the queries and the unnormalised outputs. A row's keys ascend with
+ * its number. Scores pass through `p`, [CHUNK_KEYS][4·V].
  *
- * Narrow tiles (V = 1) step through a key four dimensions at a time. When the dimension is no multiple of four the last
- * step overlaps the one before (`main` slots, then four more that begin at dim - 4): the overlapped queries are 0, the
- * overlapped outputs come out twice. Wide tiles overlap the last four output slots only. Dimensions below 4 take wide
- * tiles.
+ * Wide tiles (V = 2) hold queries and outputs by dimension, [dim][8 rows]; narrow ones (V = 1) in blocks of four
+ * dimensions, [dim / 4][4 rows][4], as keys are read: nothing is splat, and a score is summed across lanes once.
+ * When the dimension is no multiple of four a narrow tile's last block overlaps the one before (it begins at dim - 4):
+ * the overlapped queries are 0, the overlapped outputs come out twice. Wide tiles overlap the last four output slots
+ * only. Dimensions below 4 take wide tiles.
  */
 
 import {
   EXP2_C1, EXP2_C2, EXP2_C3, EXP2_C4, EXP2_C5, EXP2_C6, EXP2_LOWEST, EXP2_MAGIC, LN2, LOG2E, TANH_LIMIT, TANH_SCALE, exp2_f32x4, ln_f64, tanh_f32x4,
 } from './exp';
-import { TOUCHED, addNarrow, addWide, addWideCached, bytesOf, roundUp4, scoresNarrow, scoresWide } from './attention-products';
+import { TOUCHED, addNarrow, addOne, addWide, addWideCached, bytesOf, roundUp4, scoresNarrow, scoresOne, scoresWide } from './attention-products';
 import { load1, store1 } from './half';
 import { held_f32x4 } from './held';
 
@@ -56,11 +58,10 @@ export function endKey(position: i32, keys: u32, causal: u32, window: u32): i32 
 
 /**
  * Scores of one vector of rows become weights: cap and mask (where `masked` says that a row sees only part of
- * [first, first + count)), the maximum brought up to date, p = 2^(score - m), l and the outputs in step.
+ * [first, first + count)), the maximum brought up to date, p = 2^(score - m), l in step. `top` holds the rows' largest
+ * scores, and afterwards, when the answer is true, what the outputs are to be multiplied by.
  */
-export function weigh(
-  p: usize, count: u32, stride: u32, state: usize, top: usize, o: usize, slots: u32, first: u32, masked: bool, cap: f32,
-): void {
+export function weigh(p: usize, count: u32, stride: u32, state: usize, top: usize, first: u32, masked: bool, cap: f32): bool {
   const lowest = held_f32x4(EXP2_LOWEST), magic = held_f32x4(EXP2_MAGIC), one = held_f32x4(1);
   const c1 = held_f32x4(EXP2_C1), c2 = held_f32x4(EXP2_C2), c3 = held_f32x4(EXP2_C3), c4 = held_f32x4(EXP2_C4), c5 = held_f32x4(EXP2_C5), c6 = held_f32x4(EXP2_C6);
   const end = p + count * stride;
@@ -94,16 +95,14 @@ export function weigh(
 
   const mAt = state + (stride << 1), lAt = mAt + stride;
   let m = v128.load(mAt), l = v128.load(lAt);
-  if (v128.any_true(f32x4.gt(high, f32x4.add(m, f32x4.splat(SLACK))))) {
+  const grown = v128.any_true(f32x4.gt(high, f32x4.add(m, f32x4.splat(SLACK))));
+  if (grown) {
     high = f32x4.pmax(m, high);
     const shrink = exp2_f32x4(f32x4.sub(m, high), lowest, magic, one, c1, c2, c3, c4, c5, c6);
     m = high;
     v128.store(mAt, m);
     l = f32x4.mul(l, shrink);
-    for (; slots > 0; slots--) {
-      v128.store(o, f32x4.mul(v128.load(o), shrink));
-      o += stride;
-    }
+    v128.store(top, shrink);
   }
   let sum = f32x4.splat(0);
   do {
@@ -117,6 +116,34 @@ export function weigh(
     v128.store(x, f32x4.splat(0));
     x += stride;
   }
+  return grown;
+}
+
+/** Outputs of four rows, [slots][rows], times each row's `shrink`. */
+export function rescale(o: usize, slots: u32, stride: u32, shrink: usize): void {
+  const factors = v128.load(shrink);
+  for (; slots > 0; slots--) {
+    v128.store(o, f32x4.mul(v128.load(o), factors));
+    o += stride;
+  }
+}
+
+/** The same in blocks, [slots / 4][4 rows][4]. */
+function rescaleBlocks(o: usize, slots: u32, shrink: usize): void {
+  const f0 = v128.load32_splat(shrink), f1 = v128.load32_splat(shrink, 4), f2 = v128.load32_splat(shrink, 8), f3 = v128.load32_splat(shrink, 12);
+  for (const end = o + (slots << 4); o < end; o += 64) {
+    v128.store(o, f32x4.mul(v128.load(o), f0));
+    v128.store(o, f32x4.mul(v128.load(o, 16), f1), 16);
+    v128.store(o, f32x4.mul(v128.load(o, 32), f2), 32);
+    v128.store(o, f32x4.mul(v128.load(o, 48), f3), 48);
+  }
+}
+
+/** Where a row's element of slot `slot` lies. */
+// @ts-ignore: decorator
+@inline
+function elementAt(base: usize, slot: u32, lane: u32, wide: bool): usize {
+  return base + (wide ? (slot << 5) + (lane << 2) : (slot >> 2 << 6) + (lane << 4) + ((slot & 3) << 2));
 }
 
 /** Dimensions below 4 take wide tiles: a narrow one has no room for its overlapping step. */
@@ -152,10 +179,9 @@ export function begin<T>(
       store<i32>(tile + stride, endKey(position, keys, causal, window));
       store<f32>(tile + (stride << 1), LOWEST);
       let from = q + <usize>((head + r % group) * queries + i) * bytesOf<T>(headDim);
-      let to = queriesAt + (lane << 2);
-      for (let d: u32 = 0; d < headDim; d++, from += sizeof<T>(), to += stride) {
-        if (d == main) to += (-headDim & 3) * stride;
-        store<f32>(to, load1<T>(from) * factor);
+      for (let d: u32 = 0; d < headDim; d++, from += sizeof<T>()) {
+        const slot = d < main ? d : d + (-headDim & 3);
+        store<f32>(elementAt(queriesAt, slot, lane, wide), load1<T>(from) * factor);
       }
     }
     tile = next;
@@ -192,14 +218,16 @@ export function attend<T>(
         const vAt = v + from * vBytes;
         if (wide) {
           scoresWide<T>(queriesAt, kAt, tile == tiles ? kEnd : <usize>0, headDim, count, p, top);
-          weigh(p, count, 32, tile, top, outputsAt, outputSlots, from, masked, cap);
-          weigh(p + 16, count, 32, tile + 16, top + 16, outputsAt + 16, outputSlots, from, masked, cap);
+          for (let half: usize = 0; half < 32; half += 16)
+            if (weigh(p + half, count, 32, tile + half, top + half, from, masked, cap)) rescale(outputsAt + half, outputSlots, 32, top + half);
           if (rows <= 8 || valueDim < 4) addWide<T>(p, vAt, vEnd, valueDim, count, outputsAt);
           else addWideCached<T>(p, vAt, valueDim, count, outputsAt);
         } else {
-          scoresNarrow<T>(queriesAt, kAt, kEnd, headDim, count, p, top);
-          weigh(p, count, 16, tile, top, outputsAt, outputSlots, from, masked, cap);
-          addNarrow<T>(p, vAt, vEnd, valueDim, count, outputsAt);
+          if (left == 1) scoresOne<T>(queriesAt, kAt, kEnd, headDim, count, p, top);
+          else scoresNarrow<T>(queriesAt, kAt, kEnd, headDim, count, p, top);
+          if (weigh(p, count, 16, tile, top, from, masked, cap)) rescaleBlocks(outputsAt, outputSlots, top);
+          if (left == 1) addOne<T>(p, vAt, vEnd, valueDim, count, outputsAt);
+          else addNarrow<T>(p, vAt, vEnd, valueDim, count, outputsAt);
         }
       }
       tile = outputsAt + roundUp4(valueDim) * stride;
@@ -225,11 +253,10 @@ export function finish<T>(
       const l = load<f32>(tile + stride * 3);
       store<f32>(lse + (at << 2), l > 0 ? <f32>(<f64>m * LN2 + ln_f64(l)) : l == 0 ? -Infinity : l);
       const inverse: f32 = l == 0 ? 0 : 1 / l;
-      let from = outputsAt + (lane << 2);
       let to = output + at * bytesOf<T>(valueDim);
-      for (let c: u32 = 0; c < valueDim; c++, from += stride, to += sizeof<T>()) {
-        if (c == main) from += (-valueDim & 3) * stride;
-        store1<T>(to, load<f32>(from) * inverse);
+      for (let c: u32 = 0; c < valueDim; c++, to += sizeof<T>()) {
+        const slot = c < main ? c : c + (-valueDim & 3);
+        store1<T>(to, load<f32>(elementAt(outputsAt, slot, lane, wide)) * inverse);
       }
     }
     tile = outputsAt + roundUp4(valueDim) * stride;

@@ -97,19 +97,16 @@ export const BYTES: u32 = 1;
 /** or [n/4][4 rows][4] each. */
 export const FOURS: u32 = 2;
 
-/** [n][4 rows] becomes [n/4][4 rows][4]. */
-export function transposeQueries(from: usize, n: u32, to: usize): void {
-  const end = from + (n << 4);
-  do {
-    const a = v128.load(from), b = v128.load(from, 16), c = v128.load(from, 32), d = v128.load(from, 48);
+/** Outputs [n][4 rows] become [n/4][4 rows][4], in place. */
+export function transpose(o: usize, n: u32): void {
+  for (const end = o + (n << 4); o < end; o += 64) {
+    const a = v128.load(o), b = v128.load(o, 16), c = v128.load(o, 32), d = v128.load(o, 48);
     const ac = low32(a, c), bd = low32(b, d), AC = high32(a, c), BD = high32(b, d);
-    v128.store(to, low32(ac, bd));
-    v128.store(to, high32(ac, bd), 16);
-    v128.store(to, low32(AC, BD), 32);
-    v128.store(to, high32(AC, BD), 48);
-    from += 64;
-    to += 64;
-  } while (from < end);
+    v128.store(o, low32(ac, bd));
+    v128.store(o, high32(ac, bd), 16);
+    v128.store(o, low32(AC, BD), 32);
+    v128.store(o, high32(AC, BD), 48);
+  }
 }
 
 /**

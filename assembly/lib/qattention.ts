@@ -7,11 +7,11 @@
  * on where stored ones end. Behind each tile lies what is ours: queries rounded to 16 bits, and the weights.
  */
 
-import { attend, begin, finish, weigh } from './attention';
+import { attend, begin, finish, rescale, weigh } from './attention';
 import { expandColumns, expandRows, fours, foursOfRows4 } from './qattention-expand';
 import {
   BYTES, FOURS, W_GROUP, W_OFFSET, WORDS, addValues, addValuesBytes, roundFours, roundPairs, roundQueries, scaleScales, scaleWeights, scores, scoresBytes,
-  scoresColumns, transposeQueries, weighOffsets,
+  scoresColumns, transpose, weighOffsets,
 } from './qattention-products';
 
 /** Rows kept in scratch at a time. */
@@ -204,7 +204,7 @@ export function beginPass(
   for (let tile = tilesAt(scratch, headDim, valueDim); row < end; row += TILE_ROWS) {
     begin<f32>(q, queries, keys, headDim, valueDim, factor, causal, window, head, group, query, row, min(row + TILE_ROWS, end), tile);
     const own = ours(tile, headDim, valueDim);
-    transposeQueries(tile + 64, headDim, own + QUERIES);
+    memory.copy(own + QUERIES, tile + 64, headDim << 4);
     store<u32>(own, 0);
     if (!k.column)
       roundQueries(
@@ -222,6 +222,7 @@ export function endPass(
 ): void {
   for (let tile = tilesAt(scratch, headDim, valueDim); row < end; row += TILE_ROWS) {
     const to = min(row + TILE_ROWS, end);
+    transpose(tile + ((4 + headDim) << 4), valueDim);
     attend<f32>(kRecent, vRecent, keys, headDim, valueDim, cap, to - row, stored, keys, tile, scratch + RECENT);
     finish<f32>(output, lse, queries, headDim, valueDim, head, group, query, row, to, tile);
     tile += tileBytes(headDim, valueDim);
@@ -453,7 +454,7 @@ export function attendStored(scratch: usize, first: u32, end: u32, rows: u32, he
       const p = ours(tile, headDim, valueDim) + P;
       const masked = from < load<u32>(tile, 12) || to > load<u32>(tile, 16);
       largest(p, to - from, scratch + TOP);
-      weigh(p, to - from, 16, tile, scratch + TOP, tile + ((4 + headDim) << 4), valueDim, from, masked, cap);
+      if (weigh(p, to - from, 16, tile, scratch + TOP, from, masked, cap)) rescale(tile + ((4 + headDim) << 4), valueDim, 16, scratch + TOP);
     }
 
     if (!v.column) {
