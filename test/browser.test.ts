@@ -45,6 +45,14 @@ test('the bench page makes its table', { timeout: 300_000 }, async ({ skip }) =>
     timeout: 240_000,
   });
   expect(await page.textContent('#status')).toMatch(/^(\d+) of \1 right/);
-  expect(await page.locator('#rows tr').count()).toBeGreaterThan(0);
+  const titles = await page.locator('#head th').allTextContents();
+  const rows = await page.$$eval('#rows tr', (lines) =>
+    lines.map((line) => [...(line as HTMLTableRowElement).cells].map((cell) => cell.textContent!)),
+  );
+  expect(rows.length).toBeGreaterThan(0);
+  // Every device has a bandwidth and a rate to stand beside.
+  for (const row of rows.filter(([, implementation]) => implementation!.startsWith('gpu')))
+    for (const title of ['time / copy', 'time / f32'])
+      expect(Number(row[titles.indexOf(title)]), title).toBeGreaterThan(0);
   expect(complaints).toEqual([]);
 });

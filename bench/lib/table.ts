@@ -25,6 +25,8 @@ export interface Row {
   gflopPerS?: number;
   /** Time over that of copying as many bytes on the same device, measured in turn. */
   copyRatio?: number;
+  /** Time over that of as many f32 multiply-adds' operations at the device's measured rate (GPU). The lesser of the two ratios is that to the roofline. */
+  f32Ratio?: number;
   /** Time of plain JavaScript loops over ours, measured in turn (CPU). */
   javascriptRatio?: number;
 }
@@ -96,6 +98,7 @@ async function measureRow(
           );
     copy.destroy();
     const medianMs = times.kernel.medianMs / count;
+    const f32Rate = cost.operations && (await implementation.f32Rate?.());
     return {
       kernel: name,
       implementation: implementation.name,
@@ -109,6 +112,7 @@ async function measureRow(
       gbPerS: bytes / medianMs / 1e6,
       ...(cost.operations ? { gflopPerS: cost.operations / medianMs / 1e6 } : {}),
       copyRatio: times.kernel.medianMs / times.copy.medianMs,
+      ...(f32Rate ? { f32Ratio: (medianMs * f32Rate * 1e6) / cost.operations! } : {}),
       ...(times.javascript ? { javascriptRatio: times.javascript.medianMs / times.kernel.medianMs } : {}),
     };
   } finally {
@@ -171,6 +175,7 @@ export const HEAD = [
   'GB/s',
   'GFLOP/s',
   'time / copy',
+  'time / f32',
   'JS / time',
 ];
 
@@ -185,5 +190,6 @@ export const cells = (row: Row): string[] => [
   digits(row.gbPerS),
   digits(row.gflopPerS),
   digits(row.copyRatio),
+  digits(row.f32Ratio),
   digits(row.javascriptRatio),
 ];

@@ -5,6 +5,7 @@ import type { CpuLevel, Instance, InstantiateOptions } from '../../ts/cpu/runtim
 import { supports } from '../../ts/cpu/runtime.js';
 import type { Call, GpuKernel, GpuKernelFactory, GpuLevel } from '../../ts/gpu/runtime.js';
 import { code, cpu, gpu } from '../generated/registry.js';
+import { f32Rate } from './f32-rate.js';
 import type { Arrays } from './spec.js';
 
 /** One kernel with its arrays in place, ready to run any number of times. */
@@ -42,6 +43,8 @@ export interface Implementation {
   prepare(contract: Contract<any>, options: any, inputs: Arrays, how?: How): Promise<Prepared>;
   /** Moves `bytes` once (read and written): the yardstick of the tables. */
   copy(bytes: number): Promise<Prepared>;
+  /** GFLOP/s of f32 multiply-adds, the other yardstick (GPU): measured on the first call. */
+  f32Rate?(): Promise<number>;
 }
 
 /** In every word that a kernel must not touch. */
@@ -285,6 +288,14 @@ export function gpuImplementation(device: GPUDevice, label: string, level: GpuLe
   }
   const clock = device.features.has('timestamp-query');
 
+  /** The same by the host's clock: whole submissions. */
+  async function timedHere(record: (encoder: GPUCommandEncoder) => void): Promise<number> {
+    const began = performance.now();
+    await submit(record);
+    return performance.now() - began;
+  }
+  let rate: Promise<number> | undefined;
+
   return {
     name: `gpu ${label} ${level}`,
     kind: 'gpu',
@@ -379,5 +390,6 @@ export function gpuImplementation(device: GPUDevice, label: string, level: GpuLe
         },
       };
     },
+    f32Rate: () => (rate ??= f32Rate(device, clock ? timed : timedHere)),
   };
 }
