@@ -1,7 +1,46 @@
-/** The other WGSL compiler: every shader through Naga (wgpu, in Deno), and a case of each kernel. `npm run test:adapters` runs more. */
+/** The other WGSL compiler: every shader through Naga (alone, and in Deno's wgpu), and a case of each kernel. `npm run test:adapters` runs more. */
 import { beforeAll, describe, expect, test } from 'vitest';
-import { allHosts, type Host, start } from './lib/hosts.js';
+import type { Shader } from '../ts/gpu/runtime.js';
+import { shaders } from './generated/registry.js';
+import { allHosts, type Host, naga, start } from './lib/hosts.js';
 import { allSpecs } from './lib/specs.js';
+
+/** Every text there is, by file and level. */
+const texts = Object.entries(shaders as Record<string, { shader: Shader }>).flatMap(([stem, { shader }]) =>
+  Object.entries(shader.wgsl)
+    .filter(([level, text]) => level === 'base' || text !== shader.wgsl.base)
+    .map(([level, text]) => [`${stem} ${level}`, text] as const),
+);
+
+describe('Naga alone, which no device keeps from a feature', () => {
+  let faultOf: ((wgsl: string) => string | undefined) | undefined;
+
+  beforeAll(async () => {
+    try {
+      faultOf = await naga();
+    } catch (error) {
+      if (process.env.CI) throw error;
+      console.log(`Naga skipped: ${(error as Error).message.split('\n')[0]}`);
+    }
+  }, 60_000);
+
+  test('it finds what is wrong', ({ skip }) => {
+    if (!faultOf) return skip();
+    expect(faultOf('enable f16; const h: f16 = 1f;')).toMatch(/f16/);
+    expect(faultOf('const h: f16 = 1h;')).toMatch(/f16/);
+    expect(faultOf('enable subgroups; fn f() -> u32 { return subgroupAdd(1f); }')).toMatch(/./);
+  });
+
+  test('every text is valid, those with f16 and subgroups among them', ({ skip }) => {
+    if (!faultOf) return skip();
+    for (const feature of ['f16', 'subgroups'])
+      expect(
+        texts.filter(([, text]) => text.includes(`enable ${feature};`)),
+        feature,
+      ).not.toEqual([]);
+    expect(texts.flatMap(([name, text]) => faultOf!(text)?.replace(/^/, `${name}: `) ?? [])).toEqual([]);
+  });
+});
 
 describe('wgpu and Naga in Deno', () => {
   let host: Host | undefined;

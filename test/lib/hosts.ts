@@ -1,8 +1,9 @@
 /** Processes that run WebGPU through another implementation than this one's: wgpu (Naga) in Deno, other drivers. */
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 import type { Result } from '../adapters/conform.js';
 import { vulkanEnvironment } from './vulkan.js';
@@ -34,20 +35,42 @@ async function conformScript(): Promise<string> {
   return script;
 }
 
-/** Deno from npm, installed on first use beside its own package.json. Throws where npm cannot give it. */
-function deno(): string {
+/** test/adapters with what its package.json names, installed on first use. Throws where npm cannot give it. */
+function installed(): string {
   const folder = join(root, 'test/adapters');
-  const command = join(folder, 'node_modules/@deno/linux-x64-glibc/deno');
-  if (!existsSync(command))
+  const { devDependencies } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as {
+    devDependencies: Record<string, string>;
+  };
+  if (Object.keys(devDependencies).some((name) => !existsSync(join(folder, 'node_modules', name))))
     execFileSync('npm', ['ci', '--prefix', folder, '--no-audit', '--no-fund'], { stdio: 'pipe' });
-  return command;
+  return folder;
+}
+
+/** Naga alone, without a device and its features; answers with what it has against a text, if anything. */
+export async function naga(): Promise<(wgsl: string) => string | undefined> {
+  const path = createRequire(join(installed(), 'package.json')).resolve('naga-wasm');
+  const { parseWgsl, validate } = (await import(/* @vite-ignore */ pathToFileURL(path).href)) as {
+    parseWgsl(source: string): { free(): void };
+    validate(module: object): { free(): void };
+  };
+  return (wgsl) => {
+    try {
+      // It knows the functions of subgroups and refuses the directive (gfx-rs/wgpu#5555).
+      const module = parseWgsl(wgsl.replace(/^enable subgroups;$/m, ''));
+      validate(module).free();
+      module.free();
+      return undefined;
+    } catch (error) {
+      return (error as { formatted?: string }).formatted ?? String(error);
+    }
+  };
 }
 
 /** Everything this machine has; the first is this process's own. */
 export async function allHosts(): Promise<Host[]> {
   const script = await conformScript();
   const environment = await vulkanEnvironment();
-  const command = deno();
+  const command = join(installed(), 'node_modules/@deno/linux-x64-glibc/deno');
   const args = ['run', '--allow-all', '--no-config', '--unstable-webgpu', script];
   const swiftShader = environment.VK_ADD_DRIVER_FILES;
   const lavapipe = join(root, '../shared/tools/lavapipe');
@@ -66,6 +89,12 @@ export async function allHosts(): Promise<Host[]> {
       command,
       args,
       env: swiftShader ? { ...environment, VK_DRIVER_FILES: swiftShader } : environment,
+    },
+    {
+      name: 'wgpu, Mesa 25',
+      command: lavapipe,
+      args: [command, ...args],
+      missing: existsSync(lavapipe) ? undefined : `no ${lavapipe}`,
     },
     {
       name: "wgpu, Debian's Mesa",
