@@ -17,11 +17,13 @@
 // workgroup memory. Values on the way back may differ in the last bits: division is within 2.5 ulp, code · scale + minimum
 // may be fused.
 //
-// Method: a workgroup takes params.team whole rows (up to 2048 values) into workgroup memory, permuted and multiplied; stages
-// of two values each, a barrier apart; then params.lanes invocations share a group.
+// Method: a workgroup takes params.team whole rows (up to 2048 values) into workgroup memory, permuted and multiplied; then two
+// stages at a time, with four values in registers, and a barrier; then params.lanes invocations share a group.
 // Workgroups: ceil(rows / team). No scratch.
 //
-// Not done: stages in registers, several at a time (the order of additions allows 4, then 1 or 2, then 3 at a time).
+// Not done: up to four stages at a time, with sixteen values as in hadamard.wgsl (2 or 3 barriers for 7 to 11 stages, not 4 to
+// 6). Against one stage at a time that gained 1.3 to 1.5 on lavapipe (two at a time: 1.2 to 1.3), and made SwiftShader slower,
+// 0.6 to 0.9 (1.0 to 1.1); no real GPU to measure it on.
 
 override bits: u32 = 4u;
 override groupSize: u32 = 0u;
@@ -110,20 +112,39 @@ fn held_four(at: u32, stride: u32) -> vec4f {
   return vec4f(held[at], held[at + stride], held[at + 2u * stride], held[at + 3u * stride]);
 }
 
+/// Item i of those whose bit `distance` is zero.
+fn without(i: u32, distance: u32) -> u32 {
+  return 2u * i - (i & (distance - 1u));
+}
+
 /// The held rows transformed; barriers stand on both sides.
 fn rotate_held(local: u32, inverse: u32) {
   let values = params.team * params.n;
   let block = params.n / params.order;
   let stages = firstTrailingBit(block);
   workgroupBarrier();
-  for (var stage = 0u; stage < stages; stage++) {
-    let distance = 1u << distance_of(stage, stages);
+  // Where their number is odd, the first is alone.
+  if ((stages & 1u) == 1u) {
+    let distance = 1u << distance_of(0u, stages);
     for (var pair = local; pair < values / 2u; pair += 256u) {
-      let i = 2u * pair - (pair & (distance - 1u));
+      let i = without(pair, distance);
       let a = held[i];
       let b = held[i + distance];
       held[i] = a + b;
       held[i + distance] = a - b;
+    }
+    workgroupBarrier();
+  }
+  for (var stage = stages & 1u; stage < stages; stage += 2u) {
+    let first = 1u << distance_of(stage, stages);
+    let second = 1u << distance_of(stage + 1u, stages);
+    for (var four = local; four < values / 4u; four += 256u) {
+      let i = without(without(four, min(first, second)), max(first, second));
+      let v = walsh_halves(walsh_pairs(vec4f(held[i], held[i + first], held[i + second], held[i + first + second])));
+      held[i] = v.x;
+      held[i + first] = v.y;
+      held[i + second] = v.z;
+      held[i + first + second] = v.w;
     }
     workgroupBarrier();
   }

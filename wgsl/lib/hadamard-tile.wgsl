@@ -18,16 +18,6 @@ fn walsh_write_four(i: u32, distance: u32, v: vec4f) {
   walsh_tile[walsh_place(i + 3u * distance)] = v.w;
 }
 
-/// The stage over neighbours of a vector.
-fn walsh_pairs(v: vec4f) -> vec4f {
-  return v.xxzz + vec4f(v.y, -v.y, v.w, -v.w);
-}
-
-/// The stage over its halves.
-fn walsh_halves(v: vec4f) -> vec4f {
-  return v.xyxy + vec4f(v.zw, -v.zw);
-}
-
 /// The stages inside a vector of values `distance` apart.
 fn walsh_inner_stages(v: vec4f, distance: u32, span: u32) -> vec4f {
   let w = select(v, walsh_pairs(v), distance < span);
