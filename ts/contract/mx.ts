@@ -59,7 +59,7 @@ export const ROUNDINGS = ['even', 'away', 'floor'] as const;
 export type MxFormat = (typeof FORMATS)[number];
 
 /** An element: value = code's magnitude read as a float of `mantissa` bits whose least normal is 2^minExponent. */
-interface Element {
+export interface Element {
   /** Bits with the sign. */
   readonly bits: number;
   readonly mantissa: number;

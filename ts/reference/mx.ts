@@ -1,10 +1,12 @@
 import {
   blockOf,
+  type Element,
   elementOf,
   isNv,
   type MxOptions,
   mx_dequantize_f32,
   mx_quantize_f32,
+  ROUNDINGS,
   scaleOf,
   widthOf,
 } from '../contract/mx.js';
@@ -21,6 +23,7 @@ export interface MxQuantized {
 }
 
 const E8M0_NAN = 255;
+const [EVEN, AWAY] = [ROUNDINGS.indexOf('even'), ROUNDINGS.indexOf('away')];
 const f32 = Math.fround;
 
 /** x as elements of a few bits and a scale byte for each block along its rows. */
@@ -29,7 +32,8 @@ export function mxQuantize(x: Float32Array, options: MxOptions): MxQuantized {
   const codes = new Uint8Array(lengths.codes!);
   const scales = new Uint8Array(lengths.scales!);
   const p = checked(mx_quantize_f32, { x, codes, scales }, options);
-  const element = elementOf(p);
+  const [element, width] = [elementOf(p), widthOf(p)];
+  const maximum = elementValue(element.maxCode, element);
 
   eachBlock(p, (block, row, from, to) => {
     const values = x.subarray(row * p.n! + from, row * p.n! + to);
@@ -39,13 +43,14 @@ export function mxQuantize(x: Float32Array, options: MxOptions): MxQuantized {
     const scale = scaleValue(scales[block]!, p);
     // NaN or infinity in the block: all of it comes back as NaN, with codes 0.
     if (Number.isNaN(scale)) return;
-    for (const [i, value] of values.entries()) {
+    for (let i = 0; i < values.length; i++) {
+      const value = values[i]!;
       // Dividing by a power of two is exact in float64; by an nvfp4 scale it is one f32 division.
       const quotient = isNv(p.format!) ? f32(Math.abs(value) / scale) : Math.abs(value) / scale;
-      const magnitude = magnitudeCode(quotient, p);
+      const magnitude = quotient > maximum ? element.maxCode : magnitudeCode(quotient, element, p.rounding!);
       const negative = value < 0 || Object.is(value, -0);
       const code = !negative ? magnitude : element.integer ? -magnitude : magnitude | (1 << (element.bits - 1));
-      put(codes, p, row, from + i, code);
+      put(codes, width, p.n!, row, from + i, code);
     }
   });
   return { codes, scales };
@@ -55,9 +60,11 @@ export function mxQuantize(x: Float32Array, options: MxOptions): MxQuantized {
 export function mxDequantize({ codes, scales }: MxQuantized, options: MxOptions): Float32Array {
   const p = checked(mx_dequantize_f32, { codes, scales }, options);
   const out = new Float32Array(mx_dequantize_f32.lengths(p).out!);
+  const [element, width] = [elementOf(p), widthOf(p)];
   eachBlock(p, (block, row, from, to) => {
     const scale = scaleValue(scales[block]!, p);
-    for (let i = from; i < to; i++) out[row * p.n! + i] = elementValue(get(codes, p, row, i), p) * scale;
+    for (let i = from; i < to; i++)
+      out[row * p.n! + i] = elementValue(get(codes, element, width, p.n!, row, i), element) * scale;
   });
   return out;
 }
@@ -69,20 +76,21 @@ function eachBlock(p: Params, each: (block: number, row: number, from: number, t
     for (let from = 0; from < p.n!; from += size) each(block++, row, from, Math.min(from + size, p.n!));
 }
 
-/** floor(log2 x) of a positive number, exactly. */
+const double = new DataView(new ArrayBuffer(8));
+
+/** floor(log2 x) of a positive number: the exponent field of its float64, in which no f32 is denormal. */
 function exponentOf(x: number): number {
-  let exponent = Math.floor(Math.log2(x));
-  if (2 ** exponent > x) exponent--;
-  if (2 ** (exponent + 1) <= x) exponent++;
-  return exponent;
+  double.setFloat64(0, x);
+  return (double.getUint16(0) >> 4) - 1023;
 }
 
 /** E8M0: 2^(byte − 127), the power of two that brings the largest magnitude into the element's range. */
 function powerScale(largest: number, p: Params): number {
   if (!Number.isFinite(largest)) return E8M0_NAN;
   if (largest === 0) return 0;
-  const { mantissa, maxExponent, maxCode } = elementOf(p);
-  const maximum = elementValue(maxCode, p);
+  const element = elementOf(p);
+  const { mantissa, maxExponent } = element;
+  const maximum = elementValue(element.maxCode, element);
   // The fields of the f32, as torchao reads them: a denormal's exponent is -127.
   const denormal = largest < 2 ** -126;
   let exponent = denormal ? -127 : exponentOf(largest);
@@ -121,8 +129,8 @@ function floatValue(code: number, mantissa: number, minExponent: number): number
   return (2 ** mantissa + fraction) * 2 ** (minExponent - mantissa + exponent - 1);
 }
 
-function elementValue(code: number, p: Params): number {
-  const { bits, mantissa, minExponent, integer } = elementOf(p);
+/** What a code stands for: a float with its sign, or an integer's value as `get` gives it. */
+function elementValue(code: number, { bits, mantissa, minExponent, integer }: Element): number {
   if (integer) return code * 2 ** -mantissa;
   const sign = code >> (bits - 1) ? -1 : 1;
   const magnitude = code & (2 ** (bits - 1) - 1);
@@ -131,15 +139,15 @@ function elementValue(code: number, p: Params): number {
   return sign * floatValue(magnitude, mantissa, minExponent);
 }
 
-/** The code of a positive quotient, saturated. */
-function magnitudeCode(quotient: number, p: Params): number {
-  const { mantissa, minExponent, maxCode } = elementOf(p);
+/** The code of a quotient from 0 to the element's maximum. */
+function magnitudeCode(quotient: number, element: Element, rounding: number): number {
+  const { mantissa, minExponent } = element;
   if (quotient === 0) return 0;
-  if (quotient > elementValue(maxCode, p)) return maxCode;
   const exponent = Math.max(exponentOf(quotient), minExponent);
   const steps = quotient * 2 ** (mantissa - exponent);
   const below = Math.floor(steps);
-  const rounded = [roundTiesEven(steps), steps - below >= 0.5 ? below + 1 : below, below][p.rounding!]!;
+  const up = rounding === EVEN ? roundTiesEven(steps) > below : rounding === AWAY && steps - below >= 0.5;
+  const rounded = up ? below + 1 : below;
   return rounded + (exponent - minExponent) * 2 ** mantissa;
 }
 
@@ -150,24 +158,22 @@ function roundTiesEven(x: number): number {
 }
 
 /** Where the i-th code of a row lies: its first byte, and the bit there. */
-function placeOf(p: Params, row: number, i: number) {
-  const width = widthOf(p);
-  const bit = i * width;
-  return { width, at: row * Math.ceil((p.n! * width) / 8) + (bit >> 3), shift: bit & 7 };
-}
+const byteOf = (width: number, n: number, row: number, i: number) =>
+  row * Math.ceil((n * width) / 8) + ((i * width) >> 3);
+const bitOf = (width: number, i: number) => (i * width) & 7;
 
-function put(codes: Uint8Array, p: Params, row: number, i: number, code: number): void {
-  const { width, at, shift } = placeOf(p, row, i);
-  const placed = (code & (2 ** width - 1)) << shift;
+function put(codes: Uint8Array, width: number, n: number, row: number, i: number, code: number): void {
+  const [at, shift] = [byteOf(width, n, row, i), bitOf(width, i)];
+  const placed = (code & ((1 << width) - 1)) << shift;
   codes[at]! |= placed;
   if (shift + width > 8) codes[at + 1]! |= placed >> 8;
 }
 
 /** The i-th code of a row; integers with their sign. */
-function get(codes: Uint8Array, p: Params, row: number, i: number): number {
-  const { width, at, shift } = placeOf(p, row, i);
+function get(codes: Uint8Array, { bits, integer }: Element, width: number, n: number, row: number, i: number): number {
+  const [at, shift] = [byteOf(width, n, row, i), bitOf(width, i)];
   const word = codes[at]! | (shift + width > 8 ? codes[at + 1]! << 8 : 0);
-  const code = (word >> shift) & (2 ** width - 1);
-  if (elementOf(p).integer) return code < 2 ** (width - 1) ? code : code - 2 ** width;
-  return code & (2 ** elementOf(p).bits - 1);
+  const code = (word >> shift) & ((1 << width) - 1);
+  if (integer) return code < 2 ** (width - 1) ? code : code - 2 ** width;
+  return code & (2 ** bits - 1);
 }
