@@ -1,4 +1,4 @@
-import { WIDEN_DOWN, WIDEN_FIELDS, WIDEN_UP, halves_i32x4, loadNth4, load4, loadSome, splat1 } from './lib/half';
+import { WIDEN_DOWN, WIDEN_FIELDS, WIDEN_UP, halves_i32x4, loadNth4, load4, loadSome, splat1, widen_f32x4 } from './lib/half';
 import { loadFew } from './lib/part';
 import { MAGIC, MAGIC_BITS, SAFE_SCALE, code_f32x4, codeBytes, group, halfOf, scale } from './lib/quantize';
 import { quantizeColumns } from './lib/quantize-columns';
@@ -46,19 +46,36 @@ function extremes<T>(x: usize, groups: u32, size: u32, row: u32, rest: u32, skip
   const fields = halves_i32x4<T>(WIDEN_FIELDS), up = halves_i32x4<T>(WIDEN_UP), down = halves_i32x4<T>(WIDEN_DOWN);
   const slot: u32 = skip ? 4 : 0;
   do {
-    let low = loadNth4<T>(x, 0, fields, up, down);
+    let low = v128.load(x);
     let high = low;
     let blocks = min(size, rest);
     rest -= blocks;
-    do {
-      const a = loadNth4<T>(x, 0, fields, up, down);
-      const b = loadNth4<T>(x, 1, fields, up, down);
-      const c = loadNth4<T>(x, 2, fields, up, down);
-      const d = loadNth4<T>(x, 3, fields, up, down);
-      low = f32x4.pmin(low, f32x4.pmin(f32x4.pmin(a, b), f32x4.pmin(c, d)));
-      high = f32x4.pmax(high, f32x4.pmax(f32x4.pmax(a, b), f32x4.pmax(c, d)));
-      x += 16 * sizeof<T>();
-    } while (--blocks);
+    if (sizeof<T>() == 4) {
+      do {
+        const a = v128.load(x);
+        const b = v128.load(x, 16);
+        const c = v128.load(x, 32);
+        const d = v128.load(x, 48);
+        low = f32x4.pmin(low, f32x4.pmin(f32x4.pmin(a, b), f32x4.pmin(c, d)));
+        high = f32x4.pmax(high, f32x4.pmax(f32x4.pmax(a, b), f32x4.pmax(c, d)));
+        x += 64;
+      } while (--blocks);
+    } else {
+      // Halves as integers: those with a sign are the greatest without regard to it, the largest of them first.
+      let unsigned = low;
+      do {
+        const a = v128.load(x);
+        const b = v128.load(x, 16);
+        low = i16x8.min_u(low, i16x8.min_u(a, b));
+        high = i16x8.max_s(high, i16x8.max_s(a, b));
+        unsigned = i16x8.max_u(unsigned, i16x8.max_u(a, b));
+        x += 32;
+      } while (--blocks);
+      const lowest = v128.bitselect(unsigned, low, i16x8.shr_s(unsigned, 15));
+      const highest = v128.bitselect(low, high, i16x8.shr_s(high, 15));
+      low = f32x4.pmin(widen_f32x4(i32x4.extend_low_i16x8_s(lowest), fields, up, down), widen_f32x4(i32x4.extend_high_i16x8_s(lowest), fields, up, down));
+      high = f32x4.pmax(widen_f32x4(i32x4.extend_low_i16x8_s(highest), fields, up, down), widen_f32x4(i32x4.extend_high_i16x8_s(highest), fields, up, down));
+    }
     low = f32x4.pmin(low, v128.shuffle<i32>(low, low, 2, 3, 0, 1));
     high = f32x4.pmax(high, v128.shuffle<i32>(high, high, 2, 3, 0, 1));
     low = f32x4.pmin(low, v128.shuffle<i32>(low, low, 1, 0, 3, 2));
@@ -79,20 +96,31 @@ function extremes<T>(x: usize, groups: u32, size: u32, row: u32, rest: u32, skip
 /** The greatest |x| of each group into `scales`: as integers, so that NaN counts as greater than infinity. */
 function magnitudes<T>(x: usize, groups: u32, size: u32, row: u32, rest: u32, skip: u32, scales: usize): void {
   const fields = halves_i32x4<T>(WIDEN_FIELDS), up = halves_i32x4<T>(WIDEN_UP), down = halves_i32x4<T>(WIDEN_DOWN);
-  const absolute = held_i32x4(0x7fffffff);
+  const absolute = held_i32x4(sizeof<T>() == 4 ? 0x7fffffff : 0x7fff7fff);
   const slot: u32 = skip ? 4 : 0;
   do {
     let high = i32x4.splat(0);
     let blocks = min(size, rest);
     rest -= blocks;
-    do {
-      const a = v128.and(loadNth4<T>(x, 0, fields, up, down), absolute);
-      const b = v128.and(loadNth4<T>(x, 1, fields, up, down), absolute);
-      const c = v128.and(loadNth4<T>(x, 2, fields, up, down), absolute);
-      const d = v128.and(loadNth4<T>(x, 3, fields, up, down), absolute);
-      high = i32x4.max_s(high, i32x4.max_s(i32x4.max_s(a, b), i32x4.max_s(c, d)));
-      x += 16 * sizeof<T>();
-    } while (--blocks);
+    if (sizeof<T>() == 4) {
+      do {
+        const a = v128.and(v128.load(x), absolute);
+        const b = v128.and(v128.load(x, 16), absolute);
+        const c = v128.and(v128.load(x, 32), absolute);
+        const d = v128.and(v128.load(x, 48), absolute);
+        high = i32x4.max_s(high, i32x4.max_s(i32x4.max_s(a, b), i32x4.max_s(c, d)));
+        x += 64;
+      } while (--blocks);
+    } else {
+      do {
+        const a = v128.and(v128.load(x), absolute);
+        const b = v128.and(v128.load(x, 16), absolute);
+        high = i16x8.max_s(high, i16x8.max_s(a, b));
+        x += 32;
+      } while (--blocks);
+      high = i16x8.max_s(high, v128.shuffle<i64>(high, high, 1, 0));
+      high = widen_f32x4(i32x4.extend_low_i16x8_s(high), fields, up, down);
+    }
     high = i32x4.max_s(high, v128.shuffle<i32>(high, high, 2, 3, 0, 1));
     high = i32x4.max_s(high, v128.shuffle<i32>(high, high, 1, 0, 3, 2));
     v128.store_lane<f32>(scales, high, 0);
