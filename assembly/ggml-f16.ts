@@ -1,6 +1,6 @@
 /** Values of GGUF's block formats as halves: ggml-dequantize.ts's code, rounded once. */
 import { ggml_dequantize_f32 } from './ggml-dequantize';
-import { half, store4 } from './lib/half';
+import { narrow } from './lib/half';
 
 /** Values made in f32 at a time: whole blocks of any type. */
 const CHUNK: u32 = 1024;
@@ -29,7 +29,7 @@ export function ggml_dequantize_f16(blocks: usize, rows: u32, n: u32, type: u32,
   for (let left = rows * n; left > 0; ) {
     const count = min(left, CHUNK);
     ggml_dequantize_f32(blocks, 1, count, type, scratch);
-    for (let i: usize = 0; i < count; i += 4) store4<half>(out + (i << 1), v128.load(scratch + (i << 2)));
+    narrow(scratch, count, out);
     blocks += bytes;
     out += count << 1;
     left -= count;

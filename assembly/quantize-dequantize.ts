@@ -1,5 +1,7 @@
-import { store1, store4, storeNth4 } from './lib/half';
-import { loadPart, storePart } from './lib/part';
+import {
+  NARROW_EXPONENT, NARROW_LEAST, NARROW_MAGIC, NARROW_NAN, NARROW_SIZE, NARROW_TOP, halves_i32x4, narrow_i16x8, store1, storeNth, storeSome,
+} from './lib/half';
+import { loadPart } from './lib/part';
 import { codeBytes, halfOf, stepAhead, unpack16, value_f32x4 } from './lib/quantize';
 import { held_i32x4 } from './lib/held';
 
@@ -10,13 +12,36 @@ function value_f32(word: u32, shift: u32, mask: u32, half: i32, scale: f32, mini
   return <f32>(<i32>(word >> shift & mask ^ half) - half) * scale + minimum;
 }
 
-/** Groups in rows of blocks, as in `extremes`; after each row, bytes of out and codes, and a scale and minimum, are passed over. */
+/** The values of eight codes, the i-th such eight from out. */
 // @ts-ignore: decorator
 @inline
-function unpack<T>(
-  bits: u32, groups: u32, size: u32, row: u32, skip: u32, codeSkip: u32, symmetric: u32,
+function store8<T>(
+  out: usize, i: u32, codes: v128, scale: v128, minimum: v128,
+  size: v128, exponent: v128, top: v128, nan: v128, least: v128, magic: v128,
+): void {
+  if (sizeof<T>() == 4) {
+    storeNth(out, value_f32x4(i32x4.extend_low_i16x8_s(codes), scale, minimum), 2 * i);
+    storeNth(out, value_f32x4(i32x4.extend_high_i16x8_s(codes), scale, minimum), 2 * i + 1);
+    return;
+  }
+  const low = value_f32x4(i32x4.extend_low_i16x8_s(codes), scale, minimum);
+  const high = value_f32x4(i32x4.extend_high_i16x8_s(codes), scale, minimum);
+  storeNth(out, narrow_i16x8(low, high, size, exponent, top, nan, least, magic), i);
+}
+
+/**
+ * Groups in rows of blocks, as in `extremes`; after each row, bytes of out and codes, and a scale and minimum, are passed over.
+ * Four: an integer of the size of four codes.
+ */
+// @ts-ignore: decorator
+@inline
+function unpack<T, Four>(
+  groups: u32, perGroup: u32, row: u32, skip: u32, codeSkip: u32, symmetric: u32,
   codes: usize, scales: usize, minima: usize, out: usize,
 ): void {
+  const bits: u32 = 2 * sizeof<Four>();
+  const size = halves_i32x4<T>(NARROW_SIZE), exponent = halves_i32x4<T>(NARROW_EXPONENT), top = halves_i32x4<T>(NARROW_TOP);
+  const nan = halves_i32x4<T>(NARROW_NAN), least = halves_i32x4<T>(NARROW_LEAST), magic = halves_i32x4<T>(NARROW_MAGIC);
   const half = halfOf(bits, symmetric);
   const by4 = held_i32x4(0x0f0f0f0f);
   const by2 = held_i32x4(0x03030303);
@@ -29,17 +54,15 @@ function unpack<T>(
   do {
     const s = v128.load32_splat(scales);
     const minimum = v128.and(v128.load32_splat(minima), used);
-    let blocks = min(size, rest);
+    let blocks = min(perGroup, rest);
     rest -= blocks;
     do {
       const words = bits == 2 ? v128.load32_splat(codes) : bits == 4 ? v128.load64_splat(codes) : v128.load(codes);
       const bytes = v128.xor(unpack16(bits, words, by4, by2), sign);
       const ab = i16x8.sub(i16x8.extend_low_i8x16_u(bytes), offset);
       const cd = i16x8.sub(i16x8.extend_high_i8x16_u(bytes), offset);
-      storeNth4<T>(out, value_f32x4(i32x4.extend_low_i16x8_s(ab), s, minimum), 0);
-      storeNth4<T>(out, value_f32x4(i32x4.extend_high_i16x8_s(ab), s, minimum), 1);
-      storeNth4<T>(out, value_f32x4(i32x4.extend_low_i16x8_s(cd), s, minimum), 2);
-      storeNth4<T>(out, value_f32x4(i32x4.extend_high_i16x8_s(cd), s, minimum), 3);
+      store8<T>(out, 0, ab, s, minimum, size, exponent, top, nan, least, magic);
+      store8<T>(out, 1, cd, s, minimum, size, exponent, top, nan, least, magic);
       codes += 2 * bits;
       out += 16 * sizeof<T>();
     } while (--blocks);
@@ -53,23 +76,6 @@ function unpack<T>(
       minima += slot;
     }
   } while (--groups);
-}
-
-/** The first of four values, all there are from four on. */
-// @ts-ignore: decorator
-@inline
-function storeSome<T>(p: usize, v: v128, count: i32): void {
-  if (sizeof<T>() == 4) {
-    storePart(p, v, count);
-    return;
-  }
-  if (count >= 4) {
-    store4<T>(p, v);
-    return;
-  }
-  store1<T>(p, f32x4.extract_lane(v, 0));
-  if (count > 1) store1<T>(p + sizeof<T>(), f32x4.extract_lane(v, 1));
-  if (count > 2) store1<T>(p + 2 * sizeof<T>(), f32x4.extract_lane(v, 2));
 }
 
 /** Bytes of out that hold as many values as `at` bytes of f32. */
@@ -122,9 +128,9 @@ function unpackGroups<T>(
   groups: u32, size: u32, row: u32, skip: u32, codeSkip: u32, bits: u32, symmetric: u32,
   codes: usize, scales: usize, minima: usize, out: usize,
 ): void {
-  if (bits == 2) unpack<T>(2, groups, size, row, skip, codeSkip, symmetric, codes, scales, minima, out);
-  else if (bits == 4) unpack<T>(4, groups, size, row, skip, codeSkip, symmetric, codes, scales, minima, out);
-  else unpack<T>(8, groups, size, row, skip, codeSkip, symmetric, codes, scales, minima, out);
+  if (bits == 2) unpack<T, u8>(groups, size, row, skip, codeSkip, symmetric, codes, scales, minima, out);
+  else if (bits == 4) unpack<T, u16>(groups, size, row, skip, codeSkip, symmetric, codes, scales, minima, out);
+  else unpack<T, u32>(groups, size, row, skip, codeSkip, symmetric, codes, scales, minima, out);
 }
 
 function dequantizeRows<T>(
@@ -176,6 +182,8 @@ function unpackRows<T>(
   vectors: u32, bits: u32, symmetric: u32, shift: u32, codes: usize, scales: usize, minima: usize,
   out: usize, out1: usize, out2: usize, out3: usize, ahead: usize, step: usize,
 ): void {
+  const size = halves_i32x4<T>(NARROW_SIZE), exponent = halves_i32x4<T>(NARROW_EXPONENT), top = halves_i32x4<T>(NARROW_TOP);
+  const nan = halves_i32x4<T>(NARROW_NAN), least = halves_i32x4<T>(NARROW_LEAST), magic = halves_i32x4<T>(NARROW_MAGIC);
   const half = held_i32x4(halfOf(bits, symmetric));
   const mask = held_i32x4((1 << bits) - 1);
   const used = held_i32x4(symmetric - 1);
@@ -186,10 +194,23 @@ function unpackRows<T>(
     const minimum = v128.and(v128.load(minima + at), used);
     const words = i32x4.shr_u(v128.load(codes + at), shift);
     // The last first: rows past the end are written where the first then goes.
-    store4<T>(out3 + bytes<T>(at), signed_f32x4(v128.and(i32x4.shr_u(words, 3 * bits), mask), half, s, minimum));
-    store4<T>(out2 + bytes<T>(at), signed_f32x4(v128.and(i32x4.shr_u(words, 2 * bits), mask), half, s, minimum));
-    store4<T>(out1 + bytes<T>(at), signed_f32x4(v128.and(i32x4.shr_u(words, bits), mask), half, s, minimum));
-    store4<T>(out + bytes<T>(at), signed_f32x4(v128.and(words, mask), half, s, minimum));
+    if (sizeof<T>() == 4) {
+      v128.store(out3 + at, signed_f32x4(v128.and(i32x4.shr_u(words, 3 * bits), mask), half, s, minimum));
+      v128.store(out2 + at, signed_f32x4(v128.and(i32x4.shr_u(words, 2 * bits), mask), half, s, minimum));
+      v128.store(out1 + at, signed_f32x4(v128.and(i32x4.shr_u(words, bits), mask), half, s, minimum));
+      v128.store(out + at, signed_f32x4(v128.and(words, mask), half, s, minimum));
+    } else {
+      const d = signed_f32x4(v128.and(i32x4.shr_u(words, 3 * bits), mask), half, s, minimum);
+      const c = signed_f32x4(v128.and(i32x4.shr_u(words, 2 * bits), mask), half, s, minimum);
+      const dc = narrow_i16x8(d, c, size, exponent, top, nan, least, magic);
+      v128.store64_lane(out3 + bytes<T>(at), dc, 0);
+      v128.store64_lane(out2 + bytes<T>(at), dc, 1);
+      const b = signed_f32x4(v128.and(i32x4.shr_u(words, bits), mask), half, s, minimum);
+      const a = signed_f32x4(v128.and(words, mask), half, s, minimum);
+      const ba = narrow_i16x8(b, a, size, exponent, top, nan, least, magic);
+      v128.store64_lane(out1 + bytes<T>(at), ba, 0);
+      v128.store64_lane(out + bytes<T>(at), ba, 1);
+    }
     load<u32>(ahead);
     ahead += step;
     at += 16;

@@ -1,4 +1,4 @@
-import { loadNth4, load1, load4, splat1 } from './lib/half';
+import { WIDEN_DOWN, WIDEN_FIELDS, WIDEN_UP, halves_i32x4, loadNth4, load4, loadSome, splat1, widen_f32x4 } from './lib/half';
 import { loadFew } from './lib/part';
 import { MAGIC, MAGIC_BITS, SAFE_SCALE, code_f32x4, codeBytes, group, halfOf, scale } from './lib/quantize';
 import { quantizeColumns } from './lib/quantize-columns';
@@ -43,21 +43,39 @@ function pack16(bits: u32, a: v128, b: v128, by4: v128, by16: v128): v128 {
  * The least value of each group into `minima`, the greatest into `scales`. NaN is passed over.
  */
 function extremes<T>(x: usize, groups: u32, size: u32, row: u32, rest: u32, skip: u32, scales: usize, minima: usize): void {
+  const fields = halves_i32x4<T>(WIDEN_FIELDS), up = halves_i32x4<T>(WIDEN_UP), down = halves_i32x4<T>(WIDEN_DOWN);
   const slot: u32 = skip ? 4 : 0;
   do {
-    let low = loadNth4<T>(x, 0);
+    let low = v128.load(x);
     let high = low;
     let blocks = min(size, rest);
     rest -= blocks;
-    do {
-      const a = loadNth4<T>(x, 0);
-      const b = loadNth4<T>(x, 1);
-      const c = loadNth4<T>(x, 2);
-      const d = loadNth4<T>(x, 3);
-      low = f32x4.pmin(low, f32x4.pmin(f32x4.pmin(a, b), f32x4.pmin(c, d)));
-      high = f32x4.pmax(high, f32x4.pmax(f32x4.pmax(a, b), f32x4.pmax(c, d)));
-      x += 16 * sizeof<T>();
-    } while (--blocks);
+    if (sizeof<T>() == 4) {
+      do {
+        const a = v128.load(x);
+        const b = v128.load(x, 16);
+        const c = v128.load(x, 32);
+        const d = v128.load(x, 48);
+        low = f32x4.pmin(low, f32x4.pmin(f32x4.pmin(a, b), f32x4.pmin(c, d)));
+        high = f32x4.pmax(high, f32x4.pmax(f32x4.pmax(a, b), f32x4.pmax(c, d)));
+        x += 64;
+      } while (--blocks);
+    } else {
+      // Halves as integers: those with a sign are the greatest without regard to it, the largest of them first.
+      let unsigned = low;
+      do {
+        const a = v128.load(x);
+        const b = v128.load(x, 16);
+        low = i16x8.min_u(low, i16x8.min_u(a, b));
+        high = i16x8.max_s(high, i16x8.max_s(a, b));
+        unsigned = i16x8.max_u(unsigned, i16x8.max_u(a, b));
+        x += 32;
+      } while (--blocks);
+      const lowest = v128.bitselect(unsigned, low, i16x8.shr_s(unsigned, 15));
+      const highest = v128.bitselect(low, high, i16x8.shr_s(high, 15));
+      low = f32x4.pmin(widen_f32x4(i32x4.extend_low_i16x8_s(lowest), fields, up, down), widen_f32x4(i32x4.extend_high_i16x8_s(lowest), fields, up, down));
+      high = f32x4.pmax(widen_f32x4(i32x4.extend_low_i16x8_s(highest), fields, up, down), widen_f32x4(i32x4.extend_high_i16x8_s(highest), fields, up, down));
+    }
     low = f32x4.pmin(low, v128.shuffle<i32>(low, low, 2, 3, 0, 1));
     high = f32x4.pmax(high, v128.shuffle<i32>(high, high, 2, 3, 0, 1));
     low = f32x4.pmin(low, v128.shuffle<i32>(low, low, 1, 0, 3, 2));
@@ -77,20 +95,32 @@ function extremes<T>(x: usize, groups: u32, size: u32, row: u32, rest: u32, skip
 
 /** The greatest |x| of each group into `scales`: as integers, so that NaN counts as greater than infinity. */
 function magnitudes<T>(x: usize, groups: u32, size: u32, row: u32, rest: u32, skip: u32, scales: usize): void {
-  const absolute = held_i32x4(0x7fffffff);
+  const fields = halves_i32x4<T>(WIDEN_FIELDS), up = halves_i32x4<T>(WIDEN_UP), down = halves_i32x4<T>(WIDEN_DOWN);
+  const absolute = held_i32x4(sizeof<T>() == 4 ? 0x7fffffff : 0x7fff7fff);
   const slot: u32 = skip ? 4 : 0;
   do {
     let high = i32x4.splat(0);
     let blocks = min(size, rest);
     rest -= blocks;
-    do {
-      const a = v128.and(loadNth4<T>(x, 0), absolute);
-      const b = v128.and(loadNth4<T>(x, 1), absolute);
-      const c = v128.and(loadNth4<T>(x, 2), absolute);
-      const d = v128.and(loadNth4<T>(x, 3), absolute);
-      high = i32x4.max_s(high, i32x4.max_s(i32x4.max_s(a, b), i32x4.max_s(c, d)));
-      x += 16 * sizeof<T>();
-    } while (--blocks);
+    if (sizeof<T>() == 4) {
+      do {
+        const a = v128.and(v128.load(x), absolute);
+        const b = v128.and(v128.load(x, 16), absolute);
+        const c = v128.and(v128.load(x, 32), absolute);
+        const d = v128.and(v128.load(x, 48), absolute);
+        high = i32x4.max_s(high, i32x4.max_s(i32x4.max_s(a, b), i32x4.max_s(c, d)));
+        x += 64;
+      } while (--blocks);
+    } else {
+      do {
+        const a = v128.and(v128.load(x), absolute);
+        const b = v128.and(v128.load(x, 16), absolute);
+        high = i16x8.max_s(high, i16x8.max_s(a, b));
+        x += 32;
+      } while (--blocks);
+      high = i16x8.max_s(high, v128.shuffle<i64>(high, high, 1, 0));
+      high = widen_f32x4(i32x4.extend_low_i16x8_s(high), fields, up, down);
+    }
     high = i32x4.max_s(high, v128.shuffle<i32>(high, high, 2, 3, 0, 1));
     high = i32x4.max_s(high, v128.shuffle<i32>(high, high, 1, 0, 3, 2));
     v128.store_lane<f32>(scales, high, 0);
@@ -105,14 +135,16 @@ function magnitudes<T>(x: usize, groups: u32, size: u32, row: u32, rest: u32, sk
 
 /**
  * The codes of groups whose scales are known. Those that are not plain (constant, denormal, NaN) are done again. After each
- * row, `codeSkip` bytes of codes are passed over too.
+ * row, `codeSkip` bytes of codes are passed over too. Four: an integer of the size of four codes.
  */
 // @ts-ignore: decorator
 @inline
-function pack<T>(
-  bits: u32, x: usize, groups: u32, size: u32, row: u32, rest: u32, skip: u32, codeSkip: u32, symmetric: u32,
+function pack<T, Four>(
+  x: usize, groups: u32, size: u32, row: u32, rest: u32, skip: u32, codeSkip: u32, symmetric: u32,
   codes: usize, scales: usize, minima: usize,
 ): void {
+  const bits: u32 = 2 * sizeof<Four>();
+  const fields = halves_i32x4<T>(WIDEN_FIELDS), up = halves_i32x4<T>(WIDEN_UP), down = halves_i32x4<T>(WIDEN_DOWN);
   const half = halfOf(bits, symmetric);
   const magic = held_f32x4(MAGIC + <f32>half);
   const magicBits = held_i32x4(MAGIC_BITS);
@@ -129,11 +161,11 @@ function pack<T>(
     rest -= all;
     let blocks = all;
     do {
-      const a = i32x4.sub(code_f32x4(loadNth4<T>(x, 0), minimum, s, magic), magicBits);
-      const b = i32x4.sub(code_f32x4(loadNth4<T>(x, 1), minimum, s, magic), magicBits);
+      const a = i32x4.sub(code_f32x4(loadNth4<T>(x, 0, fields, up, down), minimum, s, magic), magicBits);
+      const b = i32x4.sub(code_f32x4(loadNth4<T>(x, 1, fields, up, down), minimum, s, magic), magicBits);
       const ab = i16x8.narrow_i32x4_s(a, b);
-      const c = i32x4.sub(code_f32x4(loadNth4<T>(x, 2), minimum, s, magic), magicBits);
-      const d = i32x4.sub(code_f32x4(loadNth4<T>(x, 3), minimum, s, magic), magicBits);
+      const c = i32x4.sub(code_f32x4(loadNth4<T>(x, 2, fields, up, down), minimum, s, magic), magicBits);
+      const d = i32x4.sub(code_f32x4(loadNth4<T>(x, 3, fields, up, down), minimum, s, magic), magicBits);
       const cd = i16x8.narrow_i32x4_s(c, d);
       odd = v128.or(odd, v128.or(ab, cd)); // NaN saturates
       const words = v128.xor(pack16(bits, ab, cd, by4, by16), flip);
@@ -161,9 +193,9 @@ function packGroups<T>(
   x: usize, groups: u32, size: u32, row: u32, rest: u32, skip: u32, codeSkip: u32, bits: u32, symmetric: u32,
   codes: usize, scales: usize, minima: usize,
 ): void {
-  if (bits == 2) pack<T>(2, x, groups, size, row, rest, skip, codeSkip, symmetric, codes, scales, minima);
-  else if (bits == 4) pack<T>(4, x, groups, size, row, rest, skip, codeSkip, symmetric, codes, scales, minima);
-  else pack<T>(8, x, groups, size, row, rest, skip, codeSkip, symmetric, codes, scales, minima);
+  if (bits == 2) pack<T, u8>(x, groups, size, row, rest, skip, codeSkip, symmetric, codes, scales, minima);
+  else if (bits == 4) pack<T, u16>(x, groups, size, row, rest, skip, codeSkip, symmetric, codes, scales, minima);
+  else pack<T, u32>(x, groups, size, row, rest, skip, codeSkip, symmetric, codes, scales, minima);
 }
 
 /** From here on, blocks of a row's last group are worth a call of their own. */
@@ -173,6 +205,7 @@ const LONG: u32 = 64;
 function foldLast<T>(
   x: usize, stride: u32, rows: u32, length: u32, symmetric: u32, scales: usize, minima: usize, slots: u32,
 ): void {
+  const fields = halves_i32x4<T>(WIDEN_FIELDS), up = halves_i32x4<T>(WIDEN_UP), down = halves_i32x4<T>(WIDEN_DOWN);
   const absolute = held_i32x4(symmetric ? 0x7fffffff : -1);
   const blocks = length >= LONG ? length >> 4 : 0;
   do {
@@ -186,7 +219,7 @@ function foldLast<T>(
     }
     for (let i: u32 = length < 4 ? 1 : blocks << 4; i < length; i += length < 4 ? 1 : 4) {
       // The last four values, some of them again; of fewer, each one.
-      const v = v128.and(length < 4 ? splat1<T>(x + sizeof<T>() * i) : load4<T>(x + sizeof<T>() * min(i, length - 4)), absolute);
+      const v = v128.and(length < 4 ? splat1<T>(x + sizeof<T>() * i) : load4<T>(x + sizeof<T>() * min(i, length - 4), fields, up, down), absolute);
       if (symmetric) high = i32x4.max_s(high, v);
       else {
         low = f32x4.pmin(low, v);
@@ -215,10 +248,7 @@ function foldLast<T>(
 @inline
 function few<T>(x: usize, count: u32, rest: v128): v128 {
   if (sizeof<T>() == 4) return loadFew(x, count, rest);
-  let v = f32x4.replace_lane(rest, 0, load1<T>(x));
-  if (count > 1) v = f32x4.replace_lane(v, 1, load1<T>(x + sizeof<T>()));
-  if (count > 2) v = f32x4.replace_lane(v, 2, load1<T>(x + 2 * sizeof<T>()));
-  return v;
+  return v128.bitselect(loadSome<T>(x, count), rest, i32x4.gt_s(i32x4.splat(count), i32x4(0, 1, 2, 3)));
 }
 
 /** The codes of those groups, four at a time; what is not plain is done again as in `pack`. */
@@ -226,6 +256,7 @@ function packLast<T>(
   x: usize, stride: u32, rows: u32, length: u32, bits: u32, symmetric: u32, codes: usize, codeStride: u32,
   scales: usize, minima: usize, slots: u32,
 ): void {
+  const fields = halves_i32x4<T>(WIDEN_FIELDS), up = halves_i32x4<T>(WIDEN_UP), down = halves_i32x4<T>(WIDEN_DOWN);
   const half = halfOf(bits, symmetric);
   const magic = held_f32x4(MAGIC + <f32>half);
   const magicBits = held_i32x4(MAGIC_BITS);
@@ -248,7 +279,7 @@ function packLast<T>(
     for (let i = blocks << 4; i < length; i += 4) {
       const left = length - i;
       // Missing ones get code 0.
-      const v = left < 4 ? few<T>(x + sizeof<T>() * i, left, minimum) : load4<T>(x + sizeof<T>() * i);
+      const v = left < 4 ? few<T>(x + sizeof<T>() * i, left, minimum) : load4<T>(x + sizeof<T>() * i, fields, up, down);
       const code = i32x4.sub(code_f32x4(v, minimum, s, magic), magicBits);
       odd = v128.or(odd, code);
       const narrow = i16x8.narrow_i32x4_s(code, code);
@@ -384,7 +415,8 @@ function quantize<T>(
  * Not done (16 M values, 4 bits, groups of 32, one Zen 4 core): one pass per group instead of chunks, 7.0 ms instead of
  * 5.8, 5.9 when software-pipelined; chunks of 2, 8, 64 KB, 6.5, 6.8, 8.7 ms; clamping every quotient, +0.5 ms; NaN by x − x
  * in the search, +0.8 ms; one loop for all bits, +0.9 ms; reading ahead by hand, +1.1 ms; multiplying by reciprocals,
- * −1.2 ms, but other codes next to ties. Columns in tiles of 256 to 2048, +3 to +40 %.
+ * −1.2 ms, but other codes next to ties; `bits` as an argument of `pack` instead of a type: binaryen makes the loops of 4 and 8
+ * bits one again, up to 9 % slower, 240 bytes less. Columns in tiles of 256 to 2048, +3 to +40 %.
  */
 export function quantize_f32(
   x: usize, rows: u32, n: u32, bits: u32, groupSize: u32, scheme: u32, axis: u32,

@@ -23,40 +23,28 @@
 import {
   EXP2_MAGIC, EXP_C2, EXP_C3, EXP_C4, EXP_C5, EXP_LN2_HIGH, EXP_LN2_LOW, EXP_LOWEST, exp_f32x4, expOnce_f32x4, ln_f64, LOG2E, madd_f32x4,
 } from './lib/exp';
-import { load1, load4, store1, store4 } from './lib/half';
+import {
+  NARROW_EXPONENT, NARROW_LEAST, NARROW_MAGIC, NARROW_NAN, NARROW_SIZE, NARROW_TOP, WIDEN_DOWN, WIDEN_FIELDS, WIDEN_UP,
+  halves_i32x4, load1, load4, loadSome, narrow_i16x8, narrowWeights_i16x8, store4, storeSome, widen_f32x4,
+} from './lib/half';
 import { maxAcross_f32x4 } from './lib/reduce';
 import { held_f32x4 } from './lib/held';
 
 /** Values of a row whose exponentials are added in f32 before the sum goes on in f64. */
 const BLOCK: usize = 1024;
 
-/** The first `count` (1 to 3) values; the other lanes repeat the first. */
-// @ts-ignore: decorator
-@inline
-function loadPart<T>(p: usize, count: u32): v128 {
-  let v = f32x4.splat(load1<T>(p));
-  if (count > 1) v = f32x4.replace_lane(v, 1, load1<T>(p + sizeof<T>()));
-  if (count > 2) v = f32x4.replace_lane(v, 2, load1<T>(p + 2 * sizeof<T>()));
-  return v;
-}
-
 /** What is left of a row after whole vectors: its last four values again, or all of it where it has fewer. */
 // @ts-ignore: decorator
 @inline
 function loadTail<T>(row: usize, n: u32): v128 {
-  return n < 4 ? loadPart<T>(row, n) : load4<T>(row + <usize>(n - 4) * sizeof<T>());
+  return n < 4 ? loadSome<T>(row, n) : load4<T>(row + <usize>(n - 4) * sizeof<T>());
 }
 
 // @ts-ignore: decorator
 @inline
 function storeTail<T>(row: usize, n: u32, v: v128): void {
-  if (n >= 4) {
-    store4<T>(row + <usize>(n - 4) * sizeof<T>(), v);
-    return;
-  }
-  store1<T>(row, f32x4.extract_lane(v, 0));
-  if (n > 1) store1<T>(row + sizeof<T>(), f32x4.extract_lane(v, 1));
-  if (n > 2) store1<T>(row + 2 * sizeof<T>(), f32x4.extract_lane(v, 2));
+  if (n >= 4) store4<T>(row + <usize>(n - 4) * sizeof<T>(), v);
+  else storeSome<T>(row, v, n);
 }
 
 /** Lanes of loadTail's vector that no whole vector covers. */
@@ -67,13 +55,32 @@ function tailLanes(n: u32): v128 {
   return n < 4 ? i32x4.gt_s(left, i32x4(0, 1, 2, 3)) : i32x4.gt_s(left, i32x4(3, 2, 1, 0));
 }
 
+/**
+ * The largest of halves whose signs `flip` turns, compared as integers: the greatest bits where there is one without a sign, else
+ * the least. A NaN may come out: it makes the sum NaN, whatever the row's top.
+ */
+function topOfHalves_f32x4(row: usize, n: u32, flip_i32x4: v128): v128 {
+  const flip_i16x8 = v128.or(flip_i32x4, i32x4.shr_u(flip_i32x4, 16));
+  const last = row + (<usize>(n - 8) << 1);
+  let high = v128.xor(v128.load(last), flip_i16x8);
+  let low = high;
+  do {
+    const h = v128.xor(v128.load(row), flip_i16x8);
+    high = i16x8.max_s(high, h);
+    low = i16x8.min_u(low, h);
+    row += 16;
+  } while (row < last);
+  const top = v128.bitselect(low, high, i16x8.shr_s(high, 15));
+  return maxAcross_f32x4(f32x4.pmax(widen_f32x4(i32x4.extend_low_i16x8_s(top)), widen_f32x4(i32x4.extend_high_i16x8_s(top))));
+}
+
 /** The x of a row that has the largest scale·x, in every lane; NaN passed over; finite unless it is an infinity that scale makes +inf. n ≥ 1. */
 function top_f32x4<T>(row: usize, n: u32, scale: f32): v128 {
   // A negative scale looks for the smallest x: every sign is flipped on the way in and out.
   const flip_i32x4 = i32x4.splat(scale < 0 ? 0x80000000 : 0);
+  if (sizeof<T>() != 4 && n >= 8) return v128.xor(f32x4.pmax(f32x4.splat(-f32.MAX_VALUE), topOfHalves_f32x4(row, n, flip_i32x4)), flip_i32x4);
   const end = row + <usize>n * sizeof<T>();
   let a_f32x4 = f32x4.pmax(f32x4.splat(-f32.MAX_VALUE), v128.xor(loadTail<T>(row, n), flip_i32x4));
-  // Halves take longer to widen than to compare: one chain of comparisons is enough.
   if (sizeof<T>() == 4 && n >= 16) {
     let b_f32x4 = a_f32x4;
     let c_f32x4 = a_f32x4;
@@ -124,6 +131,7 @@ export function eachRow<T>(x: usize, rows: u32, n: u32, scale: f32, out: usize, 
   const c3 = held_f32x4(EXP_C3);
   const c4 = held_f32x4(EXP_C4);
   const c5 = held_f32x4(EXP_C5);
+  const fields = halves_i32x4<T>(WIDEN_FIELDS), up = halves_i32x4<T>(WIDEN_UP), down = halves_i32x4<T>(WIDEN_DOWN);
   const scale_f32x4 = f32x4.splat(scale);
   const bytes = <usize>n * sizeof<T>();
   const lanes = tailLanes(n);
@@ -154,7 +162,7 @@ export function eachRow<T>(x: usize, rows: u32, n: u32, scale: f32, out: usize, 
           } while (p < stop);
         } else {
           do {
-            const d_f32x4 = f32x4.mul(f32x4.sub(load4<T>(p), row_top_f32x4), scale_f32x4);
+            const d_f32x4 = f32x4.mul(f32x4.sub(load4<T>(p, fields, up, down), row_top_f32x4), scale_f32x4);
             const e_f32x4 = exp_f32x4(d_f32x4, lowest, log2e, magic, ln2High, ln2Low, one, c2, c3, c4, c5);
             if (sizeof<T>() == 4 && out) store4<T>(to, e_f32x4);
             sum_f32x4 = f32x4.add(sum_f32x4, e_f32x4);
@@ -175,10 +183,25 @@ export function eachRow<T>(x: usize, rows: u32, n: u32, scale: f32, out: usize, 
           scaleRow(out, n, tail_f32x4, factor);
         } else {
           const factor_f32x4 = f32x4.splat(factor);
-          for (p = x; p < end; p += 4 * sizeof<T>()) {
-            const d_f32x4 = f32x4.mul(f32x4.sub(load4<T>(p), row_top_f32x4), scale_f32x4);
-            const e_f32x4 = exp_f32x4(d_f32x4, lowest, log2e, magic, ln2High, ln2Low, one, c2, c3, c4, c5);
-            store4<T>(p - x + out, f32x4.mul(e_f32x4, factor_f32x4));
+          const exponent = halves_i32x4<T>(NARROW_EXPONENT), nan = halves_i32x4<T>(NARROW_NAN);
+          const least = halves_i32x4<T>(NARROW_LEAST), narrowMagic = halves_i32x4<T>(NARROW_MAGIC);
+          if (x < end) {
+            p = x;
+            do {
+              // The second four may be behind the end: then they are the first, stored twice.
+              const more: usize = p + 8 < end ? 8 : 0;
+              let a_f32x4 = f32x4.mul(f32x4.sub(load4<T>(p, fields, up, down), row_top_f32x4), scale_f32x4);
+              a_f32x4 = exp_f32x4(a_f32x4, lowest, log2e, magic, ln2High, ln2Low, one, c2, c3, c4, c5);
+              let b_f32x4 = f32x4.mul(f32x4.sub(load4<T>(p + more, fields, up, down), row_top_f32x4), scale_f32x4);
+              b_f32x4 = exp_f32x4(b_f32x4, lowest, log2e, magic, ln2High, ln2Low, one, c2, c3, c4, c5);
+              const weights = narrowWeights_i16x8(
+                f32x4.mul(a_f32x4, factor_f32x4), f32x4.mul(b_f32x4, factor_f32x4), exponent, nan, least, narrowMagic,
+              );
+              const to = p - x + out;
+              v128.store64_lane(to + more, weights, 1);
+              v128.store64_lane(to, weights, 0);
+              p += 16;
+            } while (p < end);
           }
           if (n & 3) storeTail<T>(out, n, f32x4.mul(tail_f32x4, factor_f32x4));
         }
@@ -290,30 +313,59 @@ function addPair(a: usize, weightA: f32, b: usize, weightB: f32, n: u32, fresh: 
   }
 }
 
-/** One row of the output, four columns at a time over all states: a sum kept in `output` would be rounded to halves at every state. */
-function mergeRow<T>(
-  outputs: usize, lses: usize, states: u32, stride: usize, stateBytes: usize, n: u32, top_f32x4: v128, inverse_f32x4: v128,
+/** 32 columns of a row: their sums over all states stay in registers, as halves they would be rounded at every state. `weight` is of the first four. */
+function merge32<T>(
+  outputs: usize, lses: usize, states: u32, stride: usize, stateBytes: usize, weight_f32x4: v128, top_f32x4: v128, inverse_f32x4: v128,
   output: usize,
 ): void {
-  for (let column: u32 = 0; column < n; column += 4) {
-    const at: u32 = n < 4 ? 0 : min(column, n - 4);
-    const offset = <usize>at * sizeof<T>();
-    let sum_f32x4 = f32x4.splat(0);
-    for (let s: u32 = 0; s < states; s += 4) {
-      let weight_f32x4 = f32x4.mul(weights4(lses + <usize>s * stride, states - s, stride, top_f32x4), inverse_f32x4);
-      const stop = min<u32>(s + 4, states);
-      for (let t = s; t < stop; t++) {
-        const weight = f32x4.extract_lane(weight_f32x4, 0);
-        weight_f32x4 = v128.shuffle<i32>(weight_f32x4, weight_f32x4, 1, 2, 3, 0);
-        if (weight == 0) continue;
-        const p = outputs + <usize>t * stateBytes + offset;
-        const value_f32x4 = n < 4 ? loadPart<T>(p, n) : load4<T>(p);
-        sum_f32x4 = madd_f32x4(value_f32x4, f32x4.splat(weight), sum_f32x4);
-      }
+  const fields = halves_i32x4<T>(WIDEN_FIELDS), up = halves_i32x4<T>(WIDEN_UP), down = halves_i32x4<T>(WIDEN_DOWN);
+  let a = f32x4.splat(0), b = a, c = a, d = a, e = a, f = a, g = a, h = a;
+  for (let s: u32 = 0; s < states; s++) {
+    if (s & 3) weight_f32x4 = v128.shuffle<i32>(weight_f32x4, weight_f32x4, 1, 2, 3, 0);
+    else {
+      if (s) weight_f32x4 = weights4(lses + <usize>s * stride, states - s, stride, top_f32x4);
+      weight_f32x4 = f32x4.mul(weight_f32x4, inverse_f32x4);
     }
-    if (n < 4) storeTail<T>(output, n, sum_f32x4);
-    else store4<T>(output + offset, sum_f32x4);
+    if (f32x4.extract_lane(weight_f32x4, 0) != 0) {
+      const w = v128.shuffle<i32>(weight_f32x4, weight_f32x4, 0, 0, 0, 0);
+      a = madd_f32x4(load4<T>(outputs, fields, up, down), w, a);
+      b = madd_f32x4(load4<T>(outputs + 8, fields, up, down), w, b);
+      c = madd_f32x4(load4<T>(outputs + 16, fields, up, down), w, c);
+      d = madd_f32x4(load4<T>(outputs + 24, fields, up, down), w, d);
+      e = madd_f32x4(load4<T>(outputs + 32, fields, up, down), w, e);
+      f = madd_f32x4(load4<T>(outputs + 40, fields, up, down), w, f);
+      g = madd_f32x4(load4<T>(outputs + 48, fields, up, down), w, g);
+      h = madd_f32x4(load4<T>(outputs + 56, fields, up, down), w, h);
+    }
+    outputs += stateBytes;
   }
+  const size = halves_i32x4<T>(NARROW_SIZE), exponent = halves_i32x4<T>(NARROW_EXPONENT), top = halves_i32x4<T>(NARROW_TOP);
+  const nan = halves_i32x4<T>(NARROW_NAN), least = halves_i32x4<T>(NARROW_LEAST), magic = halves_i32x4<T>(NARROW_MAGIC);
+  v128.store(output, narrow_i16x8(a, b, size, exponent, top, nan, least, magic));
+  v128.store(output, narrow_i16x8(c, d, size, exponent, top, nan, least, magic), 16);
+  v128.store(output, narrow_i16x8(e, f, size, exponent, top, nan, least, magic), 32);
+  v128.store(output, narrow_i16x8(g, h, size, exponent, top, nan, least, magic), 48);
+}
+
+/** Four columns, or fewer where the row has fewer. */
+function merge4<T>(
+  outputs: usize, lses: usize, states: u32, stride: usize, stateBytes: usize, weight_f32x4: v128, top_f32x4: v128, inverse_f32x4: v128,
+  count: u32, output: usize,
+): void {
+  let sum_f32x4 = f32x4.splat(0);
+  for (let s: u32 = 0; s < states; s++) {
+    if (s & 3) weight_f32x4 = v128.shuffle<i32>(weight_f32x4, weight_f32x4, 1, 2, 3, 0);
+    else {
+      if (s) weight_f32x4 = weights4(lses + <usize>s * stride, states - s, stride, top_f32x4);
+      weight_f32x4 = f32x4.mul(weight_f32x4, inverse_f32x4);
+    }
+    if (f32x4.extract_lane(weight_f32x4, 0) != 0) {
+      const w = v128.shuffle<i32>(weight_f32x4, weight_f32x4, 0, 0, 0, 0);
+      sum_f32x4 = madd_f32x4(count < 4 ? loadSome<T>(outputs, count) : load4<T>(outputs), w, sum_f32x4);
+    }
+    outputs += stateBytes;
+  }
+  storeSome<T>(output, sum_f32x4, count);
 }
 
 export function merge<T>(
@@ -359,7 +411,13 @@ export function merge<T>(
       if (waiting) addPair(waiting, waitingWeight, 0, 0, n, fresh, output);
       else if (fresh) memory.fill(output, 0, bytes);
     } else {
-      mergeRow<T>(outputs, lses, states, stride, stateBytes, n, top_f32x4, inverse_f32x4, output);
+      // As many columns at a time as a row has; the last again where a number of them does not divide n.
+      const columns: u32 = n < 32 ? 4 : 32;
+      for (let column: u32 = 0; column < n; column += columns) {
+        const at = <usize>(n < 4 ? 0 : min(column, n - columns)) << 1;
+        if (columns == 32) merge32<T>(outputs + at, lses, states, stride, stateBytes, first_f32x4, top_f32x4, inverse_f32x4, output + at);
+        else merge4<T>(outputs + at, lses, states, stride, stateBytes, first_f32x4, top_f32x4, inverse_f32x4, min(n, 4), output + at);
+      }
     }
 
     let result: f32 = f32.NEGATIVE_INFINITY;

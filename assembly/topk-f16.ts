@@ -1,3 +1,4 @@
+import { held_i32x4 } from './lib/held';
 import { select } from './topk';
 
 /**
@@ -36,13 +37,18 @@ export function topk_f16(
 
 /** Halves as f32 of the same order: their value times 2^-112 (infinity as one more binade), which needs no arithmetic; NaN as NaN. */
 function ordered(x: usize, n: u32, to: usize): void {
-  const mask_i32x4 = i32x4.splat(0x8fffe000);
-  const size_i32x4 = i32x4.splat(0x7fff);
-  const infinite_i32x4 = i32x4.splat(0x7c00);
-  for (; n >= 4; n -= 4, x += 8, to += 16) {
-    const bits_i32x4 = v128.load_ext<i16>(x);
-    const nan_i32x4 = i32x4.gt_s(v128.and(bits_i32x4, size_i32x4), infinite_i32x4);
-    v128.store(to, v128.or(v128.and(i32x4.shl(bits_i32x4, 13), mask_i32x4), nan_i32x4));
+  const fields_i32x4 = held_i32x4(0x8fffe000);
+  const size_i32x4 = held_i32x4(0x7fff);
+  const infinite_i32x4 = held_i32x4(0x7c00);
+  if (n >= 4) {
+    do {
+      const bits_i32x4 = v128.load_ext<i16>(x);
+      const nan_i32x4 = i32x4.gt_s(v128.and(bits_i32x4, size_i32x4), infinite_i32x4);
+      v128.store(to, v128.or(v128.and(i32x4.shl(bits_i32x4, 13), fields_i32x4), nan_i32x4));
+      x += 8;
+      to += 16;
+      n -= 4;
+    } while (n >= 4);
   }
   for (; n; n--, x += 2, to += 4) {
     const bits: i32 = load<i16>(x);

@@ -49,12 +49,40 @@ test('a float becomes the nearest half, ties to even', () => {
 test('assembly/lib/half.ts gives the same bits: every half, every boundary between two, and floats of any bits', async () => {
   const memory = new WebAssembly.Memory({ initial: 64 });
   const kernels = await assemble<Record<string, (from: number, to: number, n: number) => void>>(
-    `import { half, load1, load4, store1, store4 } from './assembly/lib/half';
+    `import {
+      NARROW_EXPONENT, NARROW_LEAST, NARROW_MAGIC, NARROW_NAN, half, load1, load4, loadSome, narrow, narrowWeights_i16x8, store1, store4, storeSome, widen,
+    } from './assembly/lib/half';
     export function widen4(x: usize, y: usize, n: u32): void {
       for (let i: u32 = 0; i < n; i += 4, x += 8, y += 16) v128.store(y, load4<half>(x));
     }
     export function widen1(x: usize, y: usize, n: u32): void {
       for (let i: u32 = 0; i < n; i++, x += 2, y += 4) store<f32>(y, load1<half>(x));
+    }
+    export function widenSome(x: usize, y: usize, n: u32): void {
+      for (let i: u32 = 0; i < n; i += 3, x += 6, y += 12) {
+        v128.store64_lane(y, loadSome<half>(x, 2), 0);
+        v128.store32_lane(y, loadSome<half>(x, 3), 2, 8);
+      }
+    }
+    export function widenAll(x: usize, y: usize, n: u32): void {
+      widen(x, n - 5, y);
+      widen(x + 2 * (n - 5), 5, y + 4 * (n - 5));
+    }
+    export function narrowAll(y: usize, x: usize, n: u32): void {
+      narrow(y, n - 5, x);
+      narrow(y + 4 * (n - 5), 5, x + 2 * (n - 5));
+    }
+    export function narrowSome(y: usize, x: usize, n: u32): void {
+      for (let i: u32 = 0; i < n; i += 4, x += 8, y += 16) {
+        storeSome<half>(x, v128.load(y), 3);
+        storeSome<half>(x + 6, v128.load(y, 12), 1);
+      }
+    }
+    export function weights8(y: usize, x: usize, n: u32): void {
+      for (let i: u32 = 0; i < n; i += 8, x += 16, y += 32)
+        v128.store(x, narrowWeights_i16x8(
+          v128.load(y), v128.load(y, 16), i32x4.splat(NARROW_EXPONENT), i32x4.splat(NARROW_NAN), i32x4.splat(NARROW_LEAST), i32x4.splat(NARROW_MAGIC),
+        ));
     }
     export function narrow4(y: usize, x: usize, n: u32): void {
       for (let i: u32 = 0; i < n; i += 4, x += 8, y += 16) store4<half>(x, v128.load(y));
@@ -70,7 +98,7 @@ test('assembly/lib/half.ts gives the same bits: every half, every boundary betwe
   const floats = new Float32Array(memory.buffer, 2 * n, n);
   const words = new Uint32Array(floats.buffer, 2 * n, n);
   halves.set(all);
-  for (const kernel of ['widen4', 'widen1']) {
+  for (const kernel of ['widen4', 'widen1', 'widenSome', 'widenAll']) {
     floats.fill(-7);
     kernels[kernel]!(0, 2 * n, 65536);
     expect(floats.subarray(0, 65536).findIndex((value, half) => !Object.is(value, fromHalf(half)))).toBe(-1);
@@ -85,9 +113,13 @@ test('assembly/lib/half.ts gives the same bits: every half, every boundary betwe
     words[4 * half + 2] = words[4 * half]! - (words[4 * half]! & 0x7fffffff ? 1 : 0);
   }
   const want = toHalves(floats);
-  for (const kernel of ['narrow4', 'narrow1']) {
+  for (const kernel of ['narrow4', 'narrow1', 'narrowSome', 'narrowAll']) {
     halves.fill(0x1234);
     kernels[kernel]!(2 * n, 0, n);
     expect(halves.findIndex((half, i) => half !== want[i])).toBe(-1);
   }
+  // Weights have no sign and no infinity.
+  kernels.weights8!(2 * n, 0, n);
+  const isWeight = (value: number) => !(value > 65504) && !Object.is(Math.sign(value), -0) && !(value < 0);
+  expect(halves.findIndex((half, i) => isWeight(floats[i]!) && half !== (want[i]! & 0x7fff))).toBe(-1);
 });

@@ -1,4 +1,4 @@
-import { load4 } from './half';
+import { WIDEN_DOWN, WIDEN_FIELDS, WIDEN_UP, halves_i32x4, load4 } from './half';
 import { MAGIC, MAGIC_BITS, SAFE_SCALE, code_f32x4, codeBytes, group, halfOf, scale, stepAhead } from './quantize';
 import { held_f32x4, held_i32x4 } from './held';
 
@@ -35,9 +35,9 @@ function bytes<T>(at: usize): usize {
 /** Extremes so far, which are f32, or values of x. */
 // @ts-ignore: decorator
 @inline
-function extreme<T>(p: usize, first: u32, at: usize): v128 {
+function extreme<T>(p: usize, first: u32, at: usize, fields: v128, up: v128, down: v128): v128 {
   if (sizeof<T>() == 4) return v128.load(p + at);
-  return first ? load4<T>(p + bytes<T>(at)) : v128.load(p + at);
+  return first ? load4<T>(p + bytes<T>(at), fields, up, down) : v128.load(p + at);
 }
 
 /** Folds up to four rows into the extremes of their columns; rows past the last repeat it. */
@@ -45,6 +45,7 @@ function foldRows<T>(
   x: usize, x1: usize, x2: usize, x3: usize, ahead: usize, step: usize, vectors: u32, first: u32, symmetric: u32,
   scales: usize, minima: usize,
 ): void {
+  const fields = halves_i32x4<T>(WIDEN_FIELDS), up = halves_i32x4<T>(WIDEN_UP), down = halves_i32x4<T>(WIDEN_DOWN);
   const absolute = held_i32x4(0x7fffffff);
   // The first rows of a group meet themselves instead of what lies in the outputs.
   const high = first ? x : scales;
@@ -52,11 +53,11 @@ function foldRows<T>(
   let at: usize = 0;
   if (symmetric) {
     do {
-      const h = v128.and(extreme<T>(high, first, at), absolute);
-      const a = load4<T>(x + bytes<T>(at));
-      const b = load4<T>(x1 + bytes<T>(at));
-      const c = load4<T>(x2 + bytes<T>(at));
-      const d = load4<T>(x3 + bytes<T>(at));
+      const h = v128.and(extreme<T>(high, first, at, fields, up, down), absolute);
+      const a = load4<T>(x + bytes<T>(at), fields, up, down);
+      const b = load4<T>(x1 + bytes<T>(at), fields, up, down);
+      const c = load4<T>(x2 + bytes<T>(at), fields, up, down);
+      const d = load4<T>(x3 + bytes<T>(at), fields, up, down);
       v128.store(scales + at, magnitude_f32x4(h, a, b, c, d, absolute));
       load<u32>(ahead);
       ahead += step;
@@ -64,12 +65,12 @@ function foldRows<T>(
     } while (--vectors);
   } else {
     do {
-      const h = extreme<T>(high, first, at);
-      const l = extreme<T>(low, first, at);
-      const a = load4<T>(x + bytes<T>(at));
-      const b = load4<T>(x1 + bytes<T>(at));
-      const c = load4<T>(x2 + bytes<T>(at));
-      const d = load4<T>(x3 + bytes<T>(at));
+      const h = extreme<T>(high, first, at, fields, up, down);
+      const l = extreme<T>(low, first, at, fields, up, down);
+      const a = load4<T>(x + bytes<T>(at), fields, up, down);
+      const b = load4<T>(x1 + bytes<T>(at), fields, up, down);
+      const c = load4<T>(x2 + bytes<T>(at), fields, up, down);
+      const d = load4<T>(x3 + bytes<T>(at), fields, up, down);
       v128.store(minima + at, least_f32x4(l, a, b, c, d));
       v128.store(scales + at, greatest_f32x4(h, a, b, c, d));
       load<u32>(ahead);
@@ -84,6 +85,7 @@ function packRows<T>(
   x: usize, x1: usize, x2: usize, x3: usize, rows: u32, vectors: u32, bits: u32, symmetric: u32, shift: u32,
   codes: usize, scales: usize, minima: usize,
 ): void {
+  const fields = halves_i32x4<T>(WIDEN_FIELDS), up = halves_i32x4<T>(WIDEN_UP), down = halves_i32x4<T>(WIDEN_DOWN);
   const half = halfOf(bits, symmetric);
   const ones = 1 + (1 << bits) + (1 << (2 * bits)) + (1 << (3 * bits));
   const magic = held_f32x4(MAGIC + <f32>half);
@@ -99,10 +101,10 @@ function packRows<T>(
   do {
     const s = v128.load(scales + at);
     const minimum = v128.and(v128.load(minima + at), used);
-    let word = code_f32x4(load4<T>(x3 + bytes<T>(at)), minimum, s, magic);
-    word = i32x4.add(i32x4.mul(word, base), code_f32x4(load4<T>(x2 + bytes<T>(at)), minimum, s, magic));
-    word = i32x4.add(i32x4.mul(word, base), code_f32x4(load4<T>(x1 + bytes<T>(at)), minimum, s, magic));
-    word = i32x4.add(i32x4.mul(word, base), code_f32x4(load4<T>(x + bytes<T>(at)), minimum, s, magic));
+    let word = code_f32x4(load4<T>(x3 + bytes<T>(at), fields, up, down), minimum, s, magic);
+    word = i32x4.add(i32x4.mul(word, base), code_f32x4(load4<T>(x2 + bytes<T>(at), fields, up, down), minimum, s, magic));
+    word = i32x4.add(i32x4.mul(word, base), code_f32x4(load4<T>(x1 + bytes<T>(at), fields, up, down), minimum, s, magic));
+    word = i32x4.add(i32x4.mul(word, base), code_f32x4(load4<T>(x + bytes<T>(at), fields, up, down), minimum, s, magic));
     word = v128.and(v128.xor(i32x4.sub(word, magicBits), flip), v128.and(mask, f32x4.gt(s, zero)));
     v128.store(codes + at, v128.or(i32x4.shl(word, shift), v128.and(v128.load(codes + at), keep)));
     at += 16;
