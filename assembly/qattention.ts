@@ -8,7 +8,7 @@ import { PASS_ROWS, attendStored, beginPass, endPass, fill, kSide, prepare, vSid
  *   q                   f32 [heads, headDim]; head h reads kv head floor(h / (heads / kvHeads))
  *   kCodes, vCodes      u32, as quantize_f32 lays out [capacity, n] (n: headDim, valueDim), for each kv head. 3 bits: runs of 32
  *                       codes in three words, low two bits of 16 codes, of the other 16, then the third bits
- *   kScales, kMinima    f32, as quantize_f32; minima: affine (scheme 0) only. vScales, vMinima alike
+ *   kScales, kMinima    f32, as quantize_f32, or with kScaleType f16; minima: affine (scheme 0) only. vScales, vMinima alike
  *   kExponents          u8 [kvHeads, capacity, ceil(headDim / 32)], E8M0: mxfp4 (scheme 2) only. vExponents alike
  *   kTable              f32 [16]: codebook (scheme 3) only. vTable alike
  *   kRecent, vRecent    f32 [kvHeads, recentCapacity, headDim or valueDim] or 0, of which recentKeys rows are in use
@@ -29,7 +29,7 @@ export function attention_decode_quantized_f32(
   q: usize, kCodes: usize, kScales: usize, kMinima: usize, kExponents: usize, kTable: usize,
   vCodes: usize, vScales: usize, vMinima: usize, vExponents: usize, vTable: usize, kRecent: usize, vRecent: usize,
   heads: u32, kvHeads: u32, keys: u32, capacity: u32, recentKeys: u32, recentCapacity: u32, headDim: u32, valueDim: u32,
-  kScheme: u32, kBits: u32, kAxis: u32, kGroupSize: u32, vScheme: u32, vBits: u32, vAxis: u32, vGroupSize: u32,
+  kScheme: u32, kBits: u32, kAxis: u32, kGroupSize: u32, kScaleType: u32, vScheme: u32, vBits: u32, vAxis: u32, vGroupSize: u32, vScaleType: u32,
   from: u32, to: u32, scale: f32, softcap: f32, output: usize, lse: usize, scratch: usize,
 ): void {
   const group = heads / kvHeads;
@@ -37,8 +37,8 @@ export function attention_decode_quantized_f32(
   const all = keys + recentKeys;
   prepare(scratch);
   const k = kSide(scratch), v = vSide(scratch);
-  fill(scratch, changetype<usize>(k), kCodes, kScales, kMinima, kExponents, kTable, headDim, capacity, kScheme, kBits, kAxis, kGroupSize);
-  fill(scratch, changetype<usize>(v), vCodes, vScales, vMinima, vExponents, vTable, valueDim, capacity, vScheme, vBits, vAxis, vGroupSize);
+  fill(scratch, changetype<usize>(k), kCodes, kScales, kMinima, kExponents, kTable, headDim, capacity, kScheme, kBits, kAxis, kGroupSize, kScaleType);
+  fill(scratch, changetype<usize>(v), vCodes, vScales, vMinima, vExponents, vTable, valueDim, capacity, vScheme, vBits, vAxis, vGroupSize, vScaleType);
   kRecent -= keys * (headDim << 2);
   vRecent -= keys * (valueDim << 2);
   for (let head: u32 = 0; head < heads; head += group) {
@@ -64,7 +64,7 @@ export function attention_blocksparse_quantized_f32(
   q: usize, kCodes: usize, kScales: usize, kMinima: usize, kExponents: usize, kTable: usize,
   vCodes: usize, vScales: usize, vMinima: usize, vExponents: usize, vTable: usize, kRecent: usize, vRecent: usize,
   heads: u32, kvHeads: u32, queries: u32, keys: u32, capacity: u32, recentKeys: u32, recentCapacity: u32, headDim: u32, valueDim: u32,
-  kScheme: u32, kBits: u32, kAxis: u32, kGroupSize: u32, vScheme: u32, vBits: u32, vAxis: u32, vGroupSize: u32,
+  kScheme: u32, kBits: u32, kAxis: u32, kGroupSize: u32, kScaleType: u32, vScheme: u32, vBits: u32, vAxis: u32, vGroupSize: u32, vScaleType: u32,
   scale: f32, softcap: f32, causal: u32, window: u32,
   indptr: usize, indices: usize, indicesLength: u32, blockQueries: u32, blockKeys: u32, perHead: u32,
   output: usize, lse: usize, scratch: usize, status: usize,
@@ -82,8 +82,8 @@ export function attention_blocksparse_quantized_f32(
   let fault: u32 = 0;
   prepare(scratch);
   const k = kSide(scratch), v = vSide(scratch);
-  fill(scratch, changetype<usize>(k), kCodes, kScales, kMinima, kExponents, kTable, headDim, capacity, kScheme, kBits, kAxis, kGroupSize);
-  fill(scratch, changetype<usize>(v), vCodes, vScales, vMinima, vExponents, vTable, valueDim, capacity, vScheme, vBits, vAxis, vGroupSize);
+  fill(scratch, changetype<usize>(k), kCodes, kScales, kMinima, kExponents, kTable, headDim, capacity, kScheme, kBits, kAxis, kGroupSize, kScaleType);
+  fill(scratch, changetype<usize>(v), vCodes, vScales, vMinima, vExponents, vTable, valueDim, capacity, vScheme, vBits, vAxis, vGroupSize, vScaleType);
   kRecent -= keys * (headDim << 2);
   vRecent -= keys * (valueDim << 2);
 

@@ -13,15 +13,25 @@
  */
 export type half = u16;
 
+/** Bits of a half in their place in an f32; 2^112; what infinity and NaN are at least then; their exponent. */
+export const WIDEN_MASK: i32 = 0x8fffe000;
+export const WIDEN_POWER: i32 = 0x77800000;
+export const WIDEN_EDGE: f32 = 65536;
+export const WIDEN_EXPONENT: i32 = 0x7f800000;
+
 /** Four halves from their sign-extended bits. */
 // @ts-ignore: decorator
 @inline
 export function widen_f32x4(bits: v128): v128 {
-  const small = v128.and(i32x4.shl(bits, 13), i32x4.splat(0x8fffe000));
-  const value = f32x4.mul(small, f32x4.splat(reinterpret<f32>(0x77800000)));
-  // What had the largest exponent is 2^16 and more now: infinity or NaN.
-  const edge = v128.and(f32x4.ge(f32x4.abs(value), f32x4.splat(65536)), i32x4.splat(0x7f800000));
-  return v128.or(value, edge);
+  return widenWith_f32x4(bits, i32x4.splat(WIDEN_MASK), i32x4.splat(WIDEN_POWER), f32x4.splat(WIDEN_EDGE), i32x4.splat(WIDEN_EXPONENT));
+}
+
+/** The same with the constants from the caller, who holds them (held.ts) over a loop that does little else. */
+// @ts-ignore: decorator
+@inline
+export function widenWith_f32x4(bits: v128, mask: v128, power: v128, edge: v128, exponent: v128): v128 {
+  const value = f32x4.mul(v128.and(i32x4.shl(bits, 13), mask), power);
+  return v128.or(value, v128.and(f32x4.ge(f32x4.abs(value), edge), exponent));
 }
 
 /** The bits of four halves, each in the low 16 of a lane. */

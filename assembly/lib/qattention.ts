@@ -8,6 +8,8 @@
  */
 
 import { attend, begin, finish, weigh } from './attention';
+import { WIDEN_EDGE, WIDEN_EXPONENT, WIDEN_MASK, WIDEN_POWER, half, load1, widenWith_f32x4 } from './half';
+import { held_f32x4, held_i32x4 } from './held';
 import { expandColumns, expandRows, fours, foursOfRows4 } from './qattention-expand';
 import {
   BYTES, FOURS, W_GROUP, W_OFFSET, WORDS, addValues, addValuesBytes, roundFours, roundPairs, roundQueries, scaleScales, scaleWeights, scores, scoresBytes,
@@ -30,6 +32,11 @@ export class Side {
   scales: usize;
   minima: usize;
   exponents: usize;
+  /** Scales and minima are halves. */
+  halves: u32;
+  /** Scales and minima in f32 of the keys at hand: see `bring`. */
+  s: usize;
+  m: usize;
   /** Values per key. */
   n: u32;
   bits: u32;
@@ -41,7 +48,7 @@ export class Side {
   groups: u32;
   /** Bytes of a key's codes, of a row of words (3 bits: of three). */
   codeStep: u32;
-  /** Bytes from one key's scales, or a group's in columns, to the next; and minima's. */
+  /** Bytes from one key's scales in f32 to the next; and minima's, or 0. */
   step: u32;
   minStep: u32;
   /** Bytes of a kv head. */
@@ -73,19 +80,20 @@ export class Side {
 }
 
 /** Where things stand in scratch. */
-const V_SIDE: usize = 96;
-const TABLES: usize = 192;
+const V_SIDE: usize = 112;
+const TABLES: usize = 224;
 /** Rows' largest scores; what weights are scaled by. */
-const TOP: usize = 256;
-const UNIT: usize = 272;
+const TOP: usize = 288;
+const UNIT: usize = 304;
 /** Of 16 groups. */
-const WEIGHTS: usize = 288;
+const WEIGHTS: usize = 320;
 const ONES: usize = WEIGHTS + 16 * W_GROUP;
 const ZEROS: usize = ONES + 1024;
-/** Scales of mxfp4 in f32, [64 keys][8]. */
-const EXPONENTS: usize = ZEROS + 1024;
+/** Scales that are not stored in f32 as f32, and behind them minima: [64 keys][16 groups]. */
+const FLOATS: usize = ZEROS + 1024;
+const FLOAT_MINIMA: usize = FLOATS + 4096;
 /** Scales for weights to take in, their offsets [64 keys][16 groups] and the largest of each group. */
-const SCALED: usize = EXPONENTS + 2048;
+const SCALED: usize = FLOAT_MINIMA + 4096;
 const OFFSETS: usize = SCALED + 68 * 64;
 const HIGHEST: usize = OFFSETS + 68 * 64;
 /** What `attend` passes scores through. */
@@ -112,7 +120,7 @@ export function vSide(scratch: usize): Side {
 
 export function fill(
   scratch: usize, at: usize, codes: usize, scales: usize, minima: usize, exponents: usize, table: usize,
-  n: u32, capacity: u32, scheme: u32, bits: u32, column: u32, groupSize: u32,
+  n: u32, capacity: u32, scheme: u32, bits: u32, column: u32, groupSize: u32, halves: u32,
 ): void {
   const side = changetype<Side>(at);
   const length = column ? capacity : n;
@@ -128,9 +136,10 @@ export function fill(
   side.size = size;
   side.groups = size ? (length + size - 1) / size : 0;
   side.codeStep = column ? n * (bits == 3 ? 12 : 4) : words << 2;
-  side.step = column ? n << 2 : side.groups << 2;
+  side.step = side.groups << 2;
   side.codeBytes = <usize>lines * words << 2;
-  side.scaleBytes = <usize>lines * side.groups << 2;
+  side.halves = halves;
+  side.scaleBytes = <usize>lines * side.groups << (2 - halves);
   const symmetric = scheme == 1;
   side.flip = !symmetric ? 0 : bits == 3 ? -1 : <u32>-1 / ((1 << bits) - 1) << (bits - 1);
   side.half = 1 << (bits - 1);
@@ -140,11 +149,8 @@ export function fill(
   side.two = 0;
   side.scheme = scheme;
   side.minima = minima;
-  side.minStep = side.step;
-  if (scheme) {
-    side.minima = scratch + ZEROS;
-    side.minStep = 0;
-  }
+  side.m = scratch + ZEROS;
+  side.minStep = scheme ? 0 : side.step;
   if (scheme >= MXFP4) {
     side.middle = 0;
     side.table = at == scratch ? scratch + TABLES : scratch + TABLES + 32;
@@ -254,15 +260,35 @@ function expand(side: Side, from: u32, count: u32, table: usize, bytes: usize, e
   return e + (from - first * perWord) * side.n;
 }
 
-/** Scales of keys from `from` on. E8M0 becomes f32, in scratch. */
-function scalesOf(side: Side, from: u32, count: u32, to: usize): usize {
-  if (side.scheme != MXFP4) return side.scales + <usize>from * side.step;
-  let at = side.exponents + <usize>from * side.groups;
-  for (const end = to + count * side.step; to < end; to += 4, at++) {
-    const exponent = load<u8>(at);
-    store<u32>(to, exponent == 255 ? 0x7fc00000 : exponent ? <u32>exponent << 23 : 0x00400000);
+/** Halves become f32. */
+function widen(from: usize, count: u32, to: usize): void {
+  const mask = held_i32x4(WIDEN_MASK), power = held_i32x4(WIDEN_POWER), edge = held_f32x4(WIDEN_EDGE), exponent = held_i32x4(WIDEN_EXPONENT);
+  const end = to + (count << 2);
+  for (; to + 16 <= end; from += 8, to += 16)
+    v128.store(to, widenWith_f32x4(v128.load_ext<i16>(from), mask, power, edge, exponent));
+  for (; to < end; from += 2, to += 4) store<f32>(to, load1<half>(from));
+}
+
+/** Brings scales, and minima where there are any, number `at` to `at` + `count`: in place when they are stored in f32. */
+function bring(scratch: usize, side: Side, at: usize, count: u32): void {
+  const affine = !side.scheme;
+  if (side.scheme == MXFP4 || side.halves) {
+    let to = scratch + FLOATS;
+    side.s = to;
+    if (side.halves) {
+      widen(side.scales + (at << 1), count, to);
+      if (affine) widen(side.minima + (at << 1), count, (side.m = scratch + FLOAT_MINIMA));
+      return;
+    }
+    at += side.exponents;
+    for (const end = at + count; at < end; at++, to += 4) {
+      const exponent = load<u8>(at);
+      store<u32>(to, exponent == 255 ? 0x7fc00000 : exponent ? <u32>exponent << 23 : 0x00400000);
+    }
+    return;
   }
-  return to - count * side.step;
+  side.s = side.scales + (at << 2);
+  if (affine) side.m = side.minima + (at << 2);
 }
 
 /** Scores of keys from some of their dimensions. */
@@ -285,8 +311,8 @@ function score(
   scores(e, n, count, x, width, sums, half, unit, factor, offsets, s, step, m, minStep, middle, add, p, next, nextStep, nextEnd);
 }
 
-/** Scores of keys [from, to) for one tile, whose queries have been rounded or are now. */
-function scoreTile(scratch: usize, own: usize, e: usize, from: u32, to: u32, scales: usize, second: u32, next: usize, nextEnd: usize): void {
+/** Scores of keys [from, to) of a chunk that begins with `first`, for one tile, whose queries have been rounded or are now. */
+function scoreTile(scratch: usize, own: usize, e: usize, first: u32, from: u32, to: u32, second: u32, next: usize, nextEnd: usize): void {
   const k = kSide(scratch);
   const n = k.n;
   const x = own + QUERIES + (n << 4), unit = own + Q_UNIT, ones = scratch + ONES;
@@ -297,8 +323,8 @@ function scoreTile(scratch: usize, own: usize, e: usize, from: u32, to: u32, sca
       const run = from / k.size;
       const end = min(to, (run + 1) * k.size);
       if (load<u32>(own) != run + 1) {
-        const at = <usize>run * k.step;
-        roundQueries(own + QUERIES, k.scales + at, k.minStep ? k.minima + at : k.minima, k.middle, n, n, k.direct ? FOURS : k.bytes ? BYTES : WORDS, x, unit, sums, offsets);
+        bring(scratch, k, <usize>run * n, n);
+        roundQueries(own + QUERIES, k.s, k.m, k.middle, n, n, k.direct ? FOURS : k.bytes ? BYTES : WORDS, x, unit, sums, offsets);
         store<u32>(own, run + 1);
       }
       if (ASC_FEATURE_RELAXED_SIMD) {
@@ -322,7 +348,7 @@ function scoreTile(scratch: usize, own: usize, e: usize, from: u32, to: u32, sca
     }
     return;
   }
-  let minima = k.minStep ? k.minima + <usize>from * k.step : k.minima;
+  let scales = k.s + (from - first) * k.step, minima = k.m + (from - first) * k.minStep;
   const queryStep: u32 = k.bytes ? 2 : 3;
   for (let c: u32 = 0; c < n; c += k.size) {
     score(
@@ -391,9 +417,9 @@ function addTile(
   if (v.column) {
     while (from < to) {
       const end = min(to, (from / v.size + 1) * v.size);
-      const group = <usize>(from / v.size) * v.step;
+      bring(scratch, v, <usize>(from / v.size) * n, n);
       round(v, row, end - from, p, ones, ones, 0, w);
-      add(v, scratch, e, row, end - from, n, ones, 0, v.scales + group, v.minStep ? v.minima + group : v.minima, o, next, nextEnd);
+      add(v, scratch, e, row, end - from, n, ones, 0, v.s, v.m, o, next, nextEnd);
       next = nextEnd;
       row += end - from;
       p += (end - from) << 4;
@@ -433,7 +459,7 @@ export function attendStored(scratch: usize, first: u32, end: u32, rows: u32, he
   while (first < end) {
     const chunkEnd = min((first & -CHUNK) + CHUNK, end);
     const count = chunkEnd - first;
-    let scales = scalesOf(k, first, count, scratch + EXPONENTS);
+    if (!k.column) bring(scratch, k, <usize>first * k.groups, count * k.groups);
     let part: u32 = 0;
     // Codes of these keys' values come near while scores are computed, those of the next keys with the outputs.
     let next = codesAt(v, first), nextEnd = next + codeBytes(v, count);
@@ -442,7 +468,7 @@ export function attendStored(scratch: usize, first: u32, end: u32, rows: u32, he
       for (let tile = tiles; tile < tilesEnd; tile += tileStep) {
         const from = max(first, load<u32>(tile)), to = min(chunkEnd, load<u32>(tile, 28));
         if (from < to)
-          scoreTile(scratch, ours(tile, headDim, valueDim), at + (from - first) * headDim, from, to, scales + (from - first) * k.step, part, next, nextEnd);
+          scoreTile(scratch, ours(tile, headDim, valueDim), at + (from - first) * headDim, first, from, to, part, next, nextEnd);
         next = nextEnd;
       }
     } while (part++ < k.two);
@@ -457,9 +483,8 @@ export function attendStored(scratch: usize, first: u32, end: u32, rows: u32, he
     }
 
     if (!v.column) {
-      scales = scalesOf(v, first, count, scratch + EXPONENTS);
-      const minima = v.minStep ? v.minima + <usize>first * v.step : v.minima;
-      scaleScales(scales, minima, v.minStep, v.middle, count, v.groups, scratch + SCALED, scratch + OFFSETS, scratch + HIGHEST);
+      bring(scratch, v, <usize>first * v.groups, count * v.groups);
+      scaleScales(v.s, v.m, v.minStep, v.middle, count, v.groups, scratch + SCALED, scratch + OFFSETS, scratch + HIGHEST);
     }
     part = 0;
     next = codesAt(k, chunkEnd);
