@@ -8,6 +8,7 @@
 import { madd_f32x4 } from './exp';
 import { MAGIC, MAGIC_BITS } from './quantize';
 import { held_f32x4, held_i32x4 } from './held';
+import { high16, high32, high64, low16, low32, low64 } from './interleave';
 
 /** Bytes touched at once: that many cache lines are on their way together. */
 const BURST: u32 = 512;
@@ -34,30 +35,6 @@ function touch(next: usize, due: usize, end: usize): usize {
 const LEVELS: f32 = 32639;
 /** Anything smaller counts as this: its inverse must be finite. */
 const TINY: f32 = 1e-30;
-
-// @ts-ignore: decorator
-@inline
-function low32(a: v128, b: v128): v128 {
-  return v128.shuffle<i32>(a, b, 0, 4, 1, 5);
-}
-
-// @ts-ignore: decorator
-@inline
-function high32(a: v128, b: v128): v128 {
-  return v128.shuffle<i32>(a, b, 2, 6, 3, 7);
-}
-
-// @ts-ignore: decorator
-@inline
-function low64(a: v128, b: v128): v128 {
-  return v128.shuffle<i64>(a, b, 0, 2);
-}
-
-// @ts-ignore: decorator
-@inline
-function high64(a: v128, b: v128): v128 {
-  return v128.shuffle<i64>(a, b, 1, 3);
-}
 
 // @ts-ignore: decorator
 @inline
@@ -97,19 +74,20 @@ export const BYTES: u32 = 1;
 /** or [n/4][4 rows][4] each. */
 export const FOURS: u32 = 2;
 
-/** [n][4 rows] becomes [n/4][4 rows][4]. */
-export function transposeQueries(from: usize, n: u32, to: usize): void {
-  const end = from + (n << 4);
-  do {
-    const a = v128.load(from), b = v128.load(from, 16), c = v128.load(from, 32), d = v128.load(from, 48);
+/** [n][4 rows] becomes [n/4][4 rows][4]: four dimensions that lie `apart` (a power of two), `apart` such fours beside each other. */
+export function transposeQueries(from: usize, n: u32, apart: u32, to: usize): void {
+  const end = to + (n << 4);
+  const step: usize = apart << 4;
+  for (let i: u32 = 1; to < end; i++) {
+    const a = v128.load(from), b = v128.load(from + step), c = v128.load(from + 2 * step), d = v128.load(from + 3 * step);
     const ac = low32(a, c), bd = low32(b, d), AC = high32(a, c), BD = high32(b, d);
     v128.store(to, low32(ac, bd));
     v128.store(to, high32(ac, bd), 16);
     v128.store(to, low32(AC, BD), 32);
     v128.store(to, high32(AC, BD), 48);
-    from += 64;
+    from += i & (apart - 1) ? 16 : 3 * step + 16;
     to += 64;
-  } while (from < end);
+  }
 }
 
 /**
@@ -149,9 +127,13 @@ export function roundQueries(
   const high = f32x4.pmax(maxima_f32x4(h0, h1, h2, h3), f32x4.splat(TINY));
   v128.store(unit, f32x4.div(high, f32x4.splat(LEVELS)));
   v128.store(unit, f32x4.div(f32x4.splat(LEVELS), high), 16);
+  if (form == FOURS) {
+    roundRows(q, s, unit + 16, n, size, x, sums);
+    return;
+  }
   for (let row: usize = 0; row < 64; row += 16) {
     const inverse = v128.load32_splat(unit + 16 + (row >> 2));
-    if (form) roundRowBytes(q + row, s, inverse, n, size, form == FOURS, x + (form == FOURS ? row >> 2 : row), sums + (row >> 2));
+    if (form) roundRowBytes(q + row, s, inverse, n, size, x + row, sums + (row >> 2));
     else roundRow(q + row, s, inverse, n, size, x + row, sums + (row >> 2));
   }
 }
@@ -184,16 +166,7 @@ function roundRow(q: usize, s: usize, inverse: v128, n: u32, size: u32, x: usize
   }
 }
 
-// @ts-ignore: decorator
-@inline
-function putFours(x: usize, v: v128): void {
-  v128.store32_lane(x, v, 0);
-  v128.store32_lane(x, v, 1, 16);
-  v128.store32_lane(x, v, 2, 32);
-  v128.store32_lane(x, v, 3, 48);
-}
-
-function roundRowBytes(q: usize, s: usize, inverse: v128, n: u32, size: u32, inFours: bool, x: usize, sums: usize): void {
+function roundRowBytes(q: usize, s: usize, inverse: v128, n: u32, size: u32, x: usize, sums: usize): void {
   const magic = held_f32x4(MAGIC), bits = held_i32x4(MAGIC_BITS), ones = held_i32x4(0x10001);
   const half = held_i32x4(0x800080), lower = held_i32x4(0xff00ff);
   const second = ((n + 15) & ~15) << 2;
@@ -207,13 +180,8 @@ function roundRowBytes(q: usize, s: usize, inverse: v128, n: u32, size: u32, inF
       sum = i32x4.add(sum, i32x4.add(i32x4.dot_i16x8_s(v, ones), i32x4.dot_i16x8_s(w, ones)));
       const a = i8x16.narrow_i16x8_s(i16x8.shr_s(i16x8.add(v, half), 8), i16x8.shr_s(i16x8.add(w, half), 8));
       const b = i8x16.narrow_i16x8_u(v128.and(v, lower), v128.and(w, lower));
-      if (inFours) {
-        putFours(x, a);
-        putFours(x + second, b);
-      } else {
-        v128.store(x, a);
-        v128.store(x + second, b);
-      }
+      v128.store(x, a);
+      v128.store(x + second, b);
       q += 256;
       s += 64;
       x += 64;
@@ -224,12 +192,51 @@ function roundRowBytes(q: usize, s: usize, inverse: v128, n: u32, size: u32, inF
   }
 }
 
+/** All four rows in fours. */
+function roundRows(q: usize, s: usize, inverses: usize, n: u32, size: u32, x: usize, sums: usize): void {
+  const magic = held_f32x4(MAGIC), bits = held_i32x4(MAGIC_BITS), ones = held_i32x4(0x10001);
+  const half = held_i32x4(0x800080), lower = held_i32x4(0xff00ff);
+  const i0 = v128.load32_splat(inverses), i1 = v128.load32_splat(inverses, 4), i2 = v128.load32_splat(inverses, 8), i3 = v128.load32_splat(inverses, 12);
+  const second = ((n + 15) & ~15) << 2;
+  for (let left: i32 = n; left > 0; left -= size) {
+    const end = s + (min(size, left) << 2);
+    let ab = i32x4.splat(0), cd = ab;
+    do {
+      const scale = v128.load(s);
+      const v = i16x8.narrow_i32x4_s(
+        i32x4.sub(madd_f32x4(f32x4.mul(v128.load(q), scale), i0, magic), bits),
+        i32x4.sub(madd_f32x4(f32x4.mul(v128.load(q, 16), scale), i1, magic), bits),
+      );
+      const w = i16x8.narrow_i32x4_s(
+        i32x4.sub(madd_f32x4(f32x4.mul(v128.load(q, 32), scale), i2, magic), bits),
+        i32x4.sub(madd_f32x4(f32x4.mul(v128.load(q, 48), scale), i3, magic), bits),
+      );
+      ab = i32x4.add(ab, i32x4.dot_i16x8_s(v, ones));
+      cd = i32x4.add(cd, i32x4.dot_i16x8_s(w, ones));
+      v128.store(x, i8x16.narrow_i16x8_s(i16x8.shr_s(i16x8.add(v, half), 8), i16x8.shr_s(i16x8.add(w, half), 8)));
+      v128.store(x + second, i8x16.narrow_i16x8_u(v128.and(v, lower), v128.and(w, lower)));
+      q += 64;
+      s += 16;
+      x += 16;
+    } while (s < end);
+    v128.store(sums, i32x4.add(v128.shuffle<i32>(ab, cd, 0, 2, 4, 6), v128.shuffle<i32>(ab, cd, 1, 3, 5, 7)));
+    sums += 16;
+  }
+}
+
+/** Eight bytes, signed or not. */
+// @ts-ignore: decorator
+@inline
+function eight<T>(p: usize): v128 {
+  return isSigned<T>() ? v128.load8x8_s(p) : v128.load8x8_u(p);
+}
+
 /**
  * Scores of `count` keys from `width` of their dimensions, to p [count][4 rows], or added to what is there (meanwhile
  * touching [next, nextEnd), nextStep bytes for two keys):
- * s·(x·(u − half))·unit·factor + (m + middle·s)·offset. Scales and minima lie `step` and `minStep` bytes apart.
+ * s·(x·(u − half))·unit·factor + (m + middle·s)·offset. Scales and minima lie `step` and `minStep` bytes apart. T: the type of u.
  */
-export function scores(
+export function scores<T>(
   e: usize, n: u32, count: u32, x: usize, width: u32, sums: usize, half: i32, unit: usize, factor: f32, offsets: usize,
   s: usize, step: u32, m: usize, minStep: u32, middle: f32, add: bool, p: usize, next: usize, nextStep: u32, nextEnd: usize,
 ): void {
@@ -246,7 +253,7 @@ export function scores(
     let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
     let at = x;
     do {
-      const a = v128.load8x8_u(e0), b = v128.load8x8_u(e1);
+      const a = eight<T>(e0), b = eight<T>(e1);
       let q = v128.load(at);
       a0 = i32x4.add(a0, i32x4.dot_i16x8_s(a, q)); b0 = i32x4.add(b0, i32x4.dot_i16x8_s(b, q));
       q = v128.load(at, 16);
@@ -322,6 +329,64 @@ export function scoresBytes(
     e += n << 1;
     left -= 2;
   } while (left > 0);
+}
+
+/**
+ * The same from fours of keys, e [fours][n/4][4 keys][4] (lib/qattention-expand.ts), eight keys at a time: lanes are keys.
+ * Keys `lead` to `end` of those from e, s, m and p on. `eight`: 128 bytes of scratch.
+ */
+export function scoresFours(
+  e: usize, n: u32, lead: u32, end: u32, x: usize, second: u32, width: u32, sums: usize, half: i32, unit: usize, factor: f32, offsets: usize,
+  s: usize, step: u32, m: usize, minStep: u32, middle: f32, add: bool, p: usize, eight: usize, next: usize, nextStep: u32, nextEnd: usize,
+): void {
+  const correction = i32x4.mul(v128.load(sums), i32x4.splat(half));
+  const units = f32x4.mul(v128.load(unit), f32x4.splat(factor));
+  const offset = v128.load(offsets);
+  let due = next;
+  for (let key: u32 = 0; key < end; key += 8) {
+    due = touch(next, due, nextEnd);
+    next += nextStep << 2;
+    let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+    const ahead = key + 4 < end ? n << 2 : 0;
+    let at = x;
+    for (let plane: u32 = 0; plane < 2; plane++) {
+      let from = e;
+      a0 = i32x4.shl(a0, 8); a1 = i32x4.shl(a1, 8); a2 = i32x4.shl(a2, 8); a3 = i32x4.shl(a3, 8);
+      b0 = i32x4.shl(b0, 8); b1 = i32x4.shl(b1, 8); b2 = i32x4.shl(b2, 8); b3 = i32x4.shl(b3, 8);
+      const last = e + (width << 2);
+      do {
+        const u = v128.load(from), v = v128.load(from + ahead);
+        let q = v128.load32_splat(at);
+        a0 = dot(q, u, a0); b0 = dot(q, v, b0);
+        q = v128.load32_splat(at, 4);
+        a1 = dot(q, u, a1); b1 = dot(q, v, b1);
+        q = v128.load32_splat(at, 8);
+        a2 = dot(q, u, a2); b2 = dot(q, v, b2);
+        q = v128.load32_splat(at, 12);
+        a3 = dot(q, u, a3); b3 = dot(q, v, b3);
+        from += 16;
+        at += 16;
+      } while (from < last);
+      at = x + second;
+    }
+    storeKeys(a0, a1, a2, a3, eight);
+    storeKeys(b0, b1, b2, b3, eight + 64);
+    const to = min(key + 8, end);
+    for (let i = max(key, lead); i < to; i++)
+      put(p + (i << 4), v128.load(eight + (i - key << 4)), correction, units, offset, s + i * step, m + i * minStep, middle, add);
+    e += n << 3;
+  }
+}
+
+/** Sums whose lanes are keys become four keys' sums. */
+// @ts-ignore: decorator
+@inline
+function storeKeys(a: v128, b: v128, c: v128, d: v128, to: usize): void {
+  const ab = low32(a, b), cd = low32(c, d), AB = high32(a, b), CD = high32(c, d);
+  v128.store(to, low64(ab, cd));
+  v128.store(to, high64(ab, cd), 16);
+  v128.store(to, low64(AB, CD), 32);
+  v128.store(to, high64(AB, CD), 48);
 }
 
 /**
@@ -499,16 +564,27 @@ function scaleScalesOneByOne(
   }
 }
 
-/** Σ p·offset: row lanes. */
+/** Σ p·offset: row lanes. Four sums side by side, or each addition would wait for the one before. */
 export function weighOffsets(p: usize, count: u32, offsets: usize, step: u32, sum: usize): void {
-  const end = p + (count << 4);
-  let a = f32x4.splat(0);
-  do {
+  const end = p + (count << 4), fours = p + (count >> 2 << 6);
+  let a = f32x4.splat(0), b = a, c = a, d = a;
+  while (p < fours) {
+    a = madd_f32x4(v128.load(p), v128.load32_splat(offsets), a);
+    offsets += step;
+    b = madd_f32x4(v128.load(p, 16), v128.load32_splat(offsets), b);
+    offsets += step;
+    c = madd_f32x4(v128.load(p, 32), v128.load32_splat(offsets), c);
+    offsets += step;
+    d = madd_f32x4(v128.load(p, 48), v128.load32_splat(offsets), d);
+    offsets += step;
+    p += 64;
+  }
+  while (p < end) {
     a = madd_f32x4(v128.load(p), v128.load32_splat(offsets), a);
     p += 16;
     offsets += step;
-  } while (p < end);
-  v128.store(sum, a);
+  }
+  v128.store(sum, f32x4.add(f32x4.add(a, b), f32x4.add(c, d)));
 }
 
 /** Weights p·s as 16-bit integers, pairs of keys [count/2][4 rows][2], and their sums (row lanes). */
@@ -574,12 +650,14 @@ export function roundFours(p: usize, lead: u32, end: u32, s: usize, step: u32, w
  * dimensions at a time share weights, their sums, offset (unless not `plain`: then 0) and highest scale. s and m: one for each
  * dimension, or s = 0: they are 1. Meanwhile touches [next, nextEnd), nextStep bytes for eight dimensions.
  */
-export function addValues(
+export function addValues<T>(
   e: usize, n: u32, count: u32, w: usize, size: u32, half: i32, unit: usize, factor: f32, highest: usize, plain: u32,
   s: usize, m: usize, middle: f32, o: usize, next: usize, nextStep: u32, nextEnd: usize,
 ): void {
   const bytes = (count + 1) >> 1 << 4;
   const end = e + n;
+  // The last row; where it has no partner, it is its own: with weight 0.
+  let last = e + (count - 1) * n;
   let left: i32 = size;
   let due = next;
   do {
@@ -588,8 +666,8 @@ export function addValues(
     let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
     let at = e, x = w;
     do {
-      const u = v128.load8x8_u(at), v = v128.load8x8_u(at + n);
-      const low = v128.shuffle<i16>(u, v, 0, 8, 1, 9, 2, 10, 3, 11), high = v128.shuffle<i16>(u, v, 4, 12, 5, 13, 6, 14, 7, 15);
+      const u = eight<T>(at), v = eight<T>(at < last ? at + n : at);
+      const low = low16(u, v), high = high16(u, v);
       const weights = v128.load(x);
       let weight = splat(weights, 0);
       a0 = i32x4.add(a0, i32x4.dot_i16x8_s(low, weight)); b0 = i32x4.add(b0, i32x4.dot_i16x8_s(high, weight));
@@ -611,6 +689,7 @@ export function addValues(
     if (s) { s += 16; m += 16; }
     o += 128;
     e += 8;
+    last += 8;
     left -= 8;
     if (left == 0) {
       left = size;

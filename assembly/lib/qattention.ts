@@ -10,10 +10,10 @@
 import { attend, begin, finish, weigh } from './attention';
 import { WIDEN_EDGE, WIDEN_EXPONENT, WIDEN_MASK, WIDEN_POWER, half, load1, widenWith_f32x4 } from './half';
 import { held_f32x4, held_i32x4 } from './held';
-import { expandColumns, expandRows, fours, foursOfRows4 } from './qattention-expand';
+import { apart, expandColumns, expandRows, fours, foursOfRows, keyFours } from './qattention-expand';
 import {
   BYTES, FOURS, W_GROUP, W_OFFSET, WORDS, addValues, addValuesBytes, roundFours, roundPairs, roundQueries, scaleScales, scaleWeights, scores, scoresBytes,
-  scoresColumns, transposeQueries, weighOffsets,
+  scoresColumns, scoresFours, transposeQueries, weighOffsets,
 } from './qattention-products';
 
 /** Rows kept in scratch at a time. */
@@ -69,6 +69,10 @@ export class Side {
   bytes: u32;
   /** Scores come straight from the codes. */
   direct: u32;
+  /** Scores come from fours of keys. */
+  fours: u32;
+  /** Codes are the bytes, and are read where they are stored. Symmetric ones are signed: no sign bit is flipped, half is 0. */
+  stored: u32;
 
   /** On to the next kv head. */
   next(): void {
@@ -175,6 +179,9 @@ export function fill(
   }
   side.bytes = ASC_FEATURE_RELAXED_SIMD && bits < 8 ? 1 : 0;
   side.direct = side.bytes && column && !(bits & 1) ? 1 : 0;
+  side.fours = side.bytes && !column && !(n & 15) ? 1 : 0;
+  side.stored = bits == 8 && !column ? 1 : 0;
+  if (side.stored && symmetric) side.half = 0;
 }
 
 /** What does not change within a call. */
@@ -210,11 +217,11 @@ export function beginPass(
   for (let tile = tilesAt(scratch, headDim, valueDim); row < end; row += TILE_ROWS) {
     begin<f32>(q, queries, keys, headDim, valueDim, factor, causal, window, head, group, query, row, min(row + TILE_ROWS, end), tile);
     const own = ours(tile, headDim, valueDim);
-    transposeQueries(tile + 64, headDim, own + QUERIES);
+    transposeQueries(tile + 64, headDim, k.fours ? apart(k.bits) : 1, own + QUERIES);
     store<u32>(own, 0);
     if (!k.column)
       roundQueries(
-        own + QUERIES, scratch + ONES, scratch + ONES, 0, headDim, k.size, k.bytes ? BYTES : WORDS,
+        own + QUERIES, scratch + ONES, scratch + ONES, 0, headDim, k.size, k.fours ? FOURS : k.bytes ? BYTES : WORDS,
         own + QUERIES + (headDim << 4), own + Q_UNIT, own + Q_SUMS, own + Q_OFFSETS,
       );
     tile += tileBytes(headDim, valueDim);
@@ -247,10 +254,12 @@ function codeBytes(side: Side, count: u32): usize {
   return <usize>(side.column ? count / (side.bits == 3 ? 32 : 32 / side.bits) : count) * side.codeStep;
 }
 
-/** Codes of keys [from, from + count) become bytes at `e`; answers with where key `from` stands. */
+/** Codes of keys [from, from + count) become bytes at `e`, unless they are; answers with where key `from` stands. */
 function expand(side: Side, from: u32, count: u32, table: usize, bytes: usize, e: usize): usize {
   if (!side.column) {
-    expandRows(side.codes + <usize>from * side.codeStep, count, side.n, side.bits, side.flip, table, e);
+    const codes = side.codes + <usize>from * side.codeStep;
+    if (side.stored) return codes;
+    expandRows(codes, count, side.n, side.bits, side.flip, table, e);
     return e;
   }
   const perWord: u32 = side.bits == 3 ? 32 : 32 / side.bits;
@@ -258,6 +267,16 @@ function expand(side: Side, from: u32, count: u32, table: usize, bytes: usize, e
   const words = (from + count + perWord - 1) / perWord - first;
   expandColumns(side.codes + <usize>first * side.codeStep, words, side.n, side.bits, side.flip, bytes, e);
   return e + (from - first * perWord) * side.n;
+}
+
+/** The same in fours of keys, at `f`; codes of 3 bits pass through `e`. */
+function expandFours(side: Side, from: u32, count: u32, table: usize, e: usize, f: usize): usize {
+  const codes = side.codes + <usize>from * side.codeStep;
+  if (side.bits == 3) {
+    expandRows(codes, count, side.n, 3, side.flip, 0, e);
+    keyFours(e, count, side.n, 8, 0, 0, f);
+  } else keyFours(codes, count, side.n, side.bits, table ? 0 : side.flip, table, f);
+  return f;
 }
 
 /** Halves become f32. */
@@ -291,11 +310,11 @@ function bring(scratch: usize, side: Side, at: usize, count: u32): void {
   if (affine) side.m = side.minima + (at << 2);
 }
 
-/** Scores of keys from some of their dimensions. */
+/** Scores of keys from some of their dimensions; in fours of keys, the first is number `lead` of those at e. */
 // @ts-ignore: decorator
 @inline
 function score(
-  k: Side, e: usize, count: u32, x: usize, width: u32, sums: usize, unit: usize, second: u32, offsets: usize,
+  scratch: usize, k: Side, e: usize, lead: u32, count: u32, x: usize, width: u32, sums: usize, unit: usize, second: u32, offsets: usize,
   s: usize, step: u32, m: usize, minStep: u32, middle: f32, add: bool, p: usize, next: usize, nextEnd: usize,
 ): void {
   const nextStep: u32 = (nextEnd - next) / ((count + 1) >> 1);
@@ -303,12 +322,20 @@ function score(
   const factor: f32 = k.two && !second ? 128 * k.factor : k.factor;
   const half = second ? 0 : k.two ? 64 : k.half;
   if (ASC_FEATURE_RELAXED_SIMD) {
+    if (k.fours) {
+      scoresFours(
+        e, n, lead, lead + count, x, n << 2, width, sums, half, unit, factor, offsets, s - lead * step, step, m - lead * minStep, minStep,
+        middle, add, p - (lead << 4), scratch + RECENT, next, nextStep, nextEnd,
+      );
+      return;
+    }
     if (k.bytes) {
       scoresBytes(e, n, count, x, (n + 15 & ~15) << 2, width, sums, half, unit, factor, offsets, s, step, m, minStep, middle, add, p, next, nextStep, nextEnd);
       return;
     }
   }
-  scores(e, n, count, x, width, sums, half, unit, factor, offsets, s, step, m, minStep, middle, add, p, next, nextStep, nextEnd);
+  if (k.stored && k.flip) scores<i8>(e, n, count, x, width, sums, half, unit, factor, offsets, s, step, m, minStep, middle, add, p, next, nextStep, nextEnd);
+  else scores<u8>(e, n, count, x, width, sums, half, unit, factor, offsets, s, step, m, minStep, middle, add, p, next, nextStep, nextEnd);
 }
 
 /** Scores of keys [from, to) of a chunk that begins with `first`, for one tile, whose queries have been rounded or are now. */
@@ -319,6 +346,7 @@ function scoreTile(scratch: usize, own: usize, e: usize, first: u32, from: u32, 
   let sums = own + Q_SUMS, offsets = own + Q_OFFSETS;
   let p = own + P;
   if (k.column) {
+    e += (from - first) * n;
     while (from < to) {
       const run = from / k.size;
       const end = min(to, (run + 1) * k.size);
@@ -340,7 +368,7 @@ function scoreTile(scratch: usize, own: usize, e: usize, first: u32, from: u32, 
           continue;
         }
       }
-      score(k, e, end - from, x, n, sums, unit, 0, offsets, ones, 0, ones, 0, 0, false, p, next, end == to ? nextEnd : next + (nextEnd - next >> 1));
+      score(scratch, k, e, 0, end - from, x, n, sums, unit, 0, offsets, ones, 0, ones, 0, 0, false, p, next, end == to ? nextEnd : next + (nextEnd - next >> 1));
       next += nextEnd - next >> 1;
       e += (end - from) * n;
       p += (end - from) << 4;
@@ -350,9 +378,13 @@ function scoreTile(scratch: usize, own: usize, e: usize, first: u32, from: u32, 
   }
   let scales = k.s + (from - first) * k.step, minima = k.m + (from - first) * k.minStep;
   const queryStep: u32 = k.bytes ? 2 : 3;
+  // Dimensions of fours of keys lie four times as far apart as those of a key.
+  const eStep: u32 = k.fours ? 2 : 0;
+  const lead = k.fours ? from - first & 3 : 0;
+  e += ((from - first) - lead) * n;
   for (let c: u32 = 0; c < n; c += k.size) {
     score(
-      k, e + c, to - from, x + (c << queryStep), min(k.size, n - c), sums, unit, second, second ? scratch + ZEROS : offsets,
+      scratch, k, e + (c << eStep), lead, to - from, x + (c << queryStep), min(k.size, n - c), sums, unit, second, second ? scratch + ZEROS : offsets,
       scales, k.step, minima, k.minStep, k.middle, c > 0 || second > 0, p, next, nextEnd,
     );
     next = nextEnd;
@@ -400,7 +432,8 @@ function add(
       return;
     }
   }
-  addValues(e + row * n, n, count, w, size, half, unit, factor, highest, 1 - second, s, m, v.middle, o, next, nextStep, nextEnd);
+  if (v.stored && v.flip) addValues<i8>(e + row * n, n, count, w, size, half, unit, factor, highest, 1 - second, s, m, v.middle, o, next, nextStep, nextEnd);
+  else addValues<u8>(e + row * n, n, count, w, size, half, unit, factor, highest, 1 - second, s, m, v.middle, o, next, nextStep, nextEnd);
 }
 
 /**
@@ -464,11 +497,16 @@ export function attendStored(scratch: usize, first: u32, end: u32, rows: u32, he
     // Codes of these keys' values come near while scores are computed, those of the next keys with the outputs.
     let next = codesAt(v, first), nextEnd = next + codeBytes(v, count);
     do {
-      const at = k.direct ? e : expand(k, first, count, k.table ? k.table + (part << 4) : 0, bytes, e);
+      const table = k.table ? k.table + (part << 4) : 0;
+      let at = e;
+      if (ASC_FEATURE_RELAXED_SIMD) {
+        if (k.fours) at = expandFours(k, first, count, table, e, f);
+      }
+      if (!k.fours && !k.direct) at = expand(k, first, count, table, bytes, e);
       for (let tile = tiles; tile < tilesEnd; tile += tileStep) {
         const from = max(first, load<u32>(tile)), to = min(chunkEnd, load<u32>(tile, 28));
         if (from < to)
-          scoreTile(scratch, ours(tile, headDim, valueDim), at + (from - first) * headDim, first, from, to, part, next, nextEnd);
+          scoreTile(scratch, ours(tile, headDim, valueDim), at, first, from, to, part, next, nextEnd);
         next = nextEnd;
       }
     } while (part++ < k.two);
@@ -491,12 +529,19 @@ export function attendStored(scratch: usize, first: u32, end: u32, rows: u32, he
     nextEnd = next + codeBytes(k, min(end - chunkEnd, CHUNK));
     do {
       const table = v.table ? v.table + (part << 4) : 0;
-      let row: u32 = 0, from = e;
-      if (v.bytes && !v.column && v.bits == 4 && !(v.n & 31)) {
-        foursOfRows4(v.codes + <usize>first * v.codeStep, count, v.n, v.flip, table, f);
-        from = f;
-      } else {
-        row = (expand(v, first, count, table, bytes, e) - e) / v.n;
+      let row: u32 = 0, from = f, ready = false;
+      if (ASC_FEATURE_RELAXED_SIMD) {
+        if (v.bytes && !v.column && !(v.n & 31)) {
+          foursOfRows(v.codes + <usize>first * v.codeStep, count, v.n, v.bits, v.flip, table, f);
+          ready = true;
+        }
+      }
+      if (!ready) {
+        from = expand(v, first, count, table, bytes, e);
+        if (!v.stored) {
+          row = (from - e) / v.n;
+          from = e;
+        }
         if (v.bytes) {
           fours(e, (row + count + 3) >> 2, v.n, f);
           from = f;
