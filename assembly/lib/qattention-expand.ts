@@ -1,6 +1,7 @@
 /**
- * Codes become bytes: `e` [keys, n], unsigned, in scratch that stays in the first-level cache (64 keys at most). A byte
- * u stands for the code u − half: symmetric codes have their sign bit flipped on the way (`flip`).
+ * Codes become bytes, unsigned, in scratch that stays in the first-level cache (64 keys at most): `e` [keys, n]; for
+ * products of bytes, fours of keys, [fours][n][4 keys] of values and [fours][n/4][4 keys][4] of keys, whose products are
+ * summed along the key. A byte u stands for the code u − half: symmetric codes have their sign bit flipped on the way (`flip`).
  */
 
 import { held_i32x4 } from './held';
@@ -298,62 +299,128 @@ export function foursOfRows(codes: usize, count: u32, n: u32, bits: u32, flip: u
   else fours4(codes, count, n, flip, i32x4.splat(0), false, to);
 }
 
-/**
- * Rows of n bytes, or of codes of 2 or 4 bits, become fours of keys, to [fours][n/4][4 keys][4]; n is a multiple of 16. Four
- * dimensions of codes are those in the same place of neighbouring bytes: see `apart`.
- */
-export function keyFours(codes: usize, count: u32, n: u32, bits: u32, flip: u32, table: usize, to: usize): void {
-  const by4 = held_i32x4(0x0f0f0f0f), by2 = held_i32x4(0x03030303), flips = held_i32x4(flip);
+/** Rows of n bytes become fours of keys, [fours][n/4][4 keys][4]: sixteen of a row at a time, the last over those before. */
+function foursOfBytes(e: usize, count: u32, n: u32, to: usize): void {
+  let left: i32 = count;
+  do {
+    const b = left > 1 ? n : 0, c = left > 2 ? n << 1 : 0, d = left > 3 ? n * 3 : 0;
+    let at: u32 = 0;
+    do {
+      at = min(at, n - 16);
+      const a = e + at;
+      quad(v128.load(a), v128.load(a + b), v128.load(a + c), v128.load(a + d), to + (at << 2));
+      at += 16;
+    } while (at < n);
+    e += n << 2;
+    to += n << 2;
+    left -= 4;
+  } while (left > 0);
+}
+
+/** The same from codes of 4 bits along rows: four dimensions are two apart (see `apartOf`). */
+function keyFours4(codes: usize, count: u32, n: u32, flip: u32, table: usize, to: usize): void {
+  const by4 = held_i32x4(0x0f0f0f0f), flips = held_i32x4(flip);
   const values = table ? v128.load(table) : flips;
-  const step = n * bits >> 3;
+  const step = n >> 1;
+  let left: i32 = count;
+  do {
+    const b = left > 1 ? step : 0, c = left > 2 ? step << 1 : 0, d = left > 3 ? step * 3 : 0;
+    let at: u32 = 0;
+    do {
+      at = min(at, n - 16);
+      const a = codes + (at >> 1);
+      const ab = low32(v128.load64_zero(a), v128.load64_zero(a + b)), cd = low32(v128.load64_zero(a + c), v128.load64_zero(a + d));
+      const v = v128.xor(low64(ab, cd), flips), w = v128.xor(high64(ab, cd), flips);
+      let v0 = v128.and(v, by4), v1 = v128.and(i16x8.shr_u(v, 4), by4), w0 = v128.and(w, by4), w1 = v128.and(i16x8.shr_u(w, 4), by4);
+      if (table) {
+        v0 = swizzle(values, v0); v1 = swizzle(values, v1); w0 = swizzle(values, w0); w1 = swizzle(values, w1);
+      }
+      const x = to + (at << 2);
+      v128.store(x, v0);
+      v128.store(x, v1, 16);
+      v128.store(x, w0, 32);
+      v128.store(x, w1, 48);
+      at += 16;
+    } while (at < n);
+    codes += step << 2;
+    to += n << 2;
+    left -= 4;
+  } while (left > 0);
+}
+
+/** The same from 2 bits, n a multiple of 16: four apart. */
+function keyFours2(codes: usize, count: u32, n: u32, flip: u32, to: usize): void {
+  const by2 = held_i32x4(0x03030303), flips = held_i32x4(flip);
+  const step = n >> 2;
   let left: i32 = count;
   do {
     let a = codes;
     const b = left > 1 ? step : 0, c = left > 2 ? step << 1 : 0, d = left > 3 ? step * 3 : 0;
     const end = a + step;
-    if (bits == 8) {
-      do {
-        quad(v128.load(a), v128.load(a + b), v128.load(a + c), v128.load(a + d), to);
-        a += 16;
-        to += 64;
-      } while (a < end);
-    } else if (bits == 4) {
-      do {
-        const ab = low32(v128.load64_zero(a), v128.load64_zero(a + b)), cd = low32(v128.load64_zero(a + c), v128.load64_zero(a + d));
-        const v = v128.xor(low64(ab, cd), flips), w = v128.xor(high64(ab, cd), flips);
-        let v0 = v128.and(v, by4), v1 = v128.and(i16x8.shr_u(v, 4), by4), w0 = v128.and(w, by4), w1 = v128.and(i16x8.shr_u(w, 4), by4);
-        if (table) {
-          v0 = swizzle(values, v0); v1 = swizzle(values, v1); w0 = swizzle(values, w0); w1 = swizzle(values, w1);
-        }
-        v128.store(to, v0);
-        v128.store(to, v1, 16);
-        v128.store(to, w0, 32);
-        v128.store(to, w1, 48);
-        a += 8;
-        to += 64;
-      } while (a < end);
-    } else {
-      do {
-        const ab = low32(v128.load32_zero(a), v128.load32_zero(a + b)), cd = low32(v128.load32_zero(a + c), v128.load32_zero(a + d));
-        const v = v128.xor(low64(ab, cd), flips);
-        v128.store(to, v128.and(v, by2));
-        v128.store(to, v128.and(i16x8.shr_u(v, 2), by2), 16);
-        v128.store(to, v128.and(i16x8.shr_u(v, 4), by2), 32);
-        v128.store(to, v128.and(i16x8.shr_u(v, 6), by2), 48);
-        a += 4;
-        to += 64;
-      } while (a < end);
-    }
+    do {
+      const ab = low32(v128.load32_zero(a), v128.load32_zero(a + b)), cd = low32(v128.load32_zero(a + c), v128.load32_zero(a + d));
+      const v = v128.xor(low64(ab, cd), flips);
+      v128.store(to, v128.and(v, by2));
+      v128.store(to, v128.and(i16x8.shr_u(v, 2), by2), 16);
+      v128.store(to, v128.and(i16x8.shr_u(v, 4), by2), 32);
+      v128.store(to, v128.and(i16x8.shr_u(v, 6), by2), 48);
+      a += 4;
+      to += 64;
+    } while (a < end);
     codes += step << 2;
     left -= 4;
   } while (left > 0);
 }
 
-/** How many dimensions apart those lie that `keyFours` puts together. */
-// @ts-ignore: decorator
-@inline
-export function apart(bits: u32): u32 {
-  return bits & 1 ? 1 : 8 / bits;
+/** How many dimensions apart those lie that `keyFoursOfRows` puts together: neighbours in a byte go to different fours. */
+export function apartOf(n: u32, bits: u32): u32 {
+  return bits == 4 ? 2 : bits == 2 && !(n & 15) ? 4 : 1;
+}
+
+/** Codes of 2, 3 or 4 bits along rows become fours of keys; `e`: scratch, for those that pass through bytes. */
+export function keyFoursOfRows(codes: usize, count: u32, n: u32, bits: u32, flip: u32, table: usize, e: usize, to: usize): void {
+  if (bits == 4) keyFours4(codes, count, n, table ? 0 : flip, table, to);
+  else if (apartOf(n, bits) > 1) keyFours2(codes, count, n, flip, to);
+  else {
+    expandRows(codes, count, n, bits, flip, 0, e);
+    foursOfBytes(e, count, n, to);
+  }
+}
+
+/**
+ * The same down columns, from the first key of `words` rows of words: the bytes of four words, sorted by their place in the
+ * word, are four channels of four keys, which lie a byte's keys apart.
+ */
+export function keyFoursOfColumns(codes: usize, words: u32, n: u32, bits: u32, flip: u32, bytes: usize, e: usize, to: usize): void {
+  if (bits == 3) {
+    expandColumns(codes, words, n, bits, flip, bytes, e);
+    foursOfBytes(e, words << 5, n, to);
+    return;
+  }
+  const order = v128.xor(held_i32x4(0), i8x16(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+  const mask = held_i32x4(bits == 4 ? 0x0f0f0f0f : 0x03030303), flips = held_i32x4(flip);
+  const four: usize = n << 2;
+  do {
+    const end = codes + four;
+    do {
+      const v = swizzle(v128.xor(v128.load(codes), flips), order);
+      if (bits == 4) {
+        const a = v128.and(v, mask), b = v128.and(i16x8.shr_u(v, 4), mask);
+        v128.store(to, low32(a, b));
+        v128.store(to + four, high32(a, b));
+      } else {
+        const a = v128.and(v, mask), b = v128.and(i16x8.shr_u(v, 2), mask), c = v128.and(i16x8.shr_u(v, 4), mask), d = v128.and(i16x8.shr_u(v, 6), mask);
+        const ab = low32(a, b), cd = low32(c, d), AB = high32(a, b), CD = high32(c, d);
+        v128.store(to, low64(ab, cd));
+        v128.store(to + four, high64(ab, cd));
+        v128.store(to + 2 * four, low64(AB, CD));
+        v128.store(to + 3 * four, high64(AB, CD));
+      }
+      codes += 16;
+      to += 16;
+    } while (codes < end);
+    to += bits == 4 ? four : 3 * four;
+  } while (--words);
 }
 
 /** Keys of codes of 2, 3 or 4 bits that lie along rows: `count` rows from `codes` on. `flip` has every code's sign bit, or is 0. */

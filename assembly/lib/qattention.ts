@@ -1,7 +1,7 @@
 /**
  * Attention over stored keys, at most 64 of them at a time: their codes become bytes in scratch (a few KiB that stay in the
- * first-level cache: read by every head of the group, and one form for every format), scores and outputs are sums of
- * integers over those bytes.
+ * first-level cache: read by every head of the group, and one form for every format; 8 bits along rows are bytes already),
+ * scores and outputs are sums of integers over those bytes.
  *
  * Rows are kept in tiles of four as lib/attention.ts lays them out (narrow), so that recent keys in full precision go
  * on where stored ones end. Behind each tile lies what is ours: queries rounded to 16 bits, and the weights.
@@ -10,10 +10,10 @@
 import { attend, begin, finish, weigh } from './attention';
 import { WIDEN_EDGE, WIDEN_EXPONENT, WIDEN_MASK, WIDEN_POWER, half, load1, widenWith_f32x4 } from './half';
 import { held_f32x4, held_i32x4 } from './held';
-import { apart, expandColumns, expandRows, fours, foursOfRows, keyFours } from './qattention-expand';
+import { apartOf, expandColumns, expandRows, fours, foursOfRows, keyFoursOfColumns, keyFoursOfRows } from './qattention-expand';
 import {
-  BYTES, FOURS, W_GROUP, W_OFFSET, WORDS, addValues, addValuesBytes, roundFours, roundPairs, roundQueries, scaleScales, scaleWeights, scores, scoresBytes,
-  scoresColumns, scoresFours, transposeQueries, weighOffsets,
+  W_GROUP, W_OFFSET, addValues, addValuesBytes, dotsSaturate, roundFours, roundPairs, roundQueries, scaleScales, scaleWeights, scores, scoresFours,
+  transposeQueries, weighOffsets,
 } from './qattention-products';
 
 /** Rows kept in scratch at a time. */
@@ -65,12 +65,12 @@ export class Side {
   table: usize;
   two: u32;
   scheme: u32;
-  /** Bytes are below 128: products of bytes are exact. */
+  /** Bytes are below 128: products of bytes are exact. Keys, or values, lie in fours then. */
   bytes: u32;
-  /** Scores come straight from the codes. */
-  direct: u32;
-  /** Scores come from fours of keys. */
-  fours: u32;
+  /** How many products of pairs sums of 16 bits hold, where the host is better off with those; or 0. */
+  span: u32;
+  /** How many dimensions apart the four of a key lie in fours of keys. */
+  apart: u32;
   /** Codes are the bytes, and are read where they are stored. Symmetric ones are signed: no sign bit is flipped, half is 0. */
   stored: u32;
 
@@ -84,13 +84,13 @@ export class Side {
 }
 
 /** Where things stand in scratch. */
-const V_SIDE: usize = 112;
-const TABLES: usize = 224;
+const V_SIDE: usize = 128;
+const TABLES: usize = 256;
 /** Rows' largest scores; what weights are scaled by. */
-const TOP: usize = 288;
-const UNIT: usize = 304;
+const TOP: usize = 320;
+const UNIT: usize = 336;
 /** Of 16 groups. */
-const WEIGHTS: usize = 320;
+const WEIGHTS: usize = 352;
 const ONES: usize = WEIGHTS + 16 * W_GROUP;
 const ZEROS: usize = ONES + 1024;
 /** Scales that are not stored in f32 as f32, and behind them minima: [64 keys][16 groups]. */
@@ -102,6 +102,8 @@ const OFFSETS: usize = SCALED + 68 * 64;
 const HIGHEST: usize = OFFSETS + 68 * 64;
 /** What `attend` passes scores through. */
 const RECENT: usize = HIGHEST + 64;
+/** Sums of eight accumulators. */
+const EIGHT: usize = RECENT;
 const ROWS: usize = RECENT + 2080;
 
 // In a tile, behind what lib/attention.ts keeps there:
@@ -110,7 +112,7 @@ const Q_UNIT: usize = 16;
 const W_UNIT: usize = 48;
 const Q_SUMS: usize = 64;
 const Q_OFFSETS: usize = Q_SUMS + 16 * 16;
-/** Scores of whole words may begin and end 15 keys too far. */
+/** Scores, then weights, of 64 keys and a few beside them, which fours of keys read too. */
 const P: usize = Q_OFFSETS + 31 * 16;
 const QUERIES: usize = P + 80 * 16;
 
@@ -178,8 +180,12 @@ export function fill(
     }
   }
   side.bytes = ASC_FEATURE_RELAXED_SIMD && bits < 8 ? 1 : 0;
-  side.direct = side.bytes && column && !(bits & 1) ? 1 : 0;
-  side.fours = side.bytes && !column && !(n & 15) ? 1 : 0;
+  side.apart = side.bytes && !column ? apartOf(n, bits) : 1;
+  side.span = 0;
+  if (ASC_FEATURE_RELAXED_SIMD) {
+    // The largest byte that stands for a code, times 2·128. A codebook's are too large for more than one.
+    if (side.bytes && scheme != CODEBOOK && dotsSaturate()) side.span = 127 / (scheme == MXFP4 ? 24 : (1 << bits) - 1);
+  }
   side.stored = bits == 8 && !column ? 1 : 0;
   if (side.stored && symmetric) side.half = 0;
 }
@@ -217,11 +223,11 @@ export function beginPass(
   for (let tile = tilesAt(scratch, headDim, valueDim); row < end; row += TILE_ROWS) {
     begin<f32>(q, queries, keys, headDim, valueDim, factor, causal, window, head, group, query, row, min(row + TILE_ROWS, end), tile);
     const own = ours(tile, headDim, valueDim);
-    transposeQueries(tile + 64, headDim, k.fours ? apart(k.bits) : 1, own + QUERIES);
+    transposeQueries(tile + 64, headDim, k.apart, own + QUERIES);
     store<u32>(own, 0);
     if (!k.column)
       roundQueries(
-        own + QUERIES, scratch + ONES, scratch + ONES, 0, headDim, k.size, k.fours ? FOURS : k.bytes ? BYTES : WORDS,
+        own + QUERIES, scratch + ONES, scratch + ONES, 0, headDim, k.size, k.bytes,
         own + QUERIES + (headDim << 4), own + Q_UNIT, own + Q_SUMS, own + Q_OFFSETS,
       );
     tile += tileBytes(headDim, valueDim);
@@ -241,17 +247,24 @@ export function endPass(
   }
 }
 
+/** Keys of a row of words (3 bits: of three). */
+// @ts-ignore: decorator
+@inline
+function keysOfWord(side: Side): u32 {
+  return side.bits == 3 ? 32 : 32 / side.bits;
+}
+
 /** Where the codes of a key begin, and how many bytes those of `count` keys take. */
 // @ts-ignore: decorator
 @inline
 function codesAt(side: Side, key: u32): usize {
-  return side.codes + <usize>(side.column ? key / (side.bits == 3 ? 32 : 32 / side.bits) : key) * side.codeStep;
+  return side.codes + <usize>(side.column ? key / keysOfWord(side) : key) * side.codeStep;
 }
 
 // @ts-ignore: decorator
 @inline
 function codeBytes(side: Side, count: u32): usize {
-  return <usize>(side.column ? count / (side.bits == 3 ? 32 : 32 / side.bits) : count) * side.codeStep;
+  return <usize>(side.column ? count / keysOfWord(side) : count) * side.codeStep;
 }
 
 /** Codes of keys [from, from + count) become bytes at `e`, unless they are; answers with where key `from` stands. */
@@ -262,21 +275,22 @@ function expand(side: Side, from: u32, count: u32, table: usize, bytes: usize, e
     expandRows(codes, count, side.n, side.bits, side.flip, table, e);
     return e;
   }
-  const perWord: u32 = side.bits == 3 ? 32 : 32 / side.bits;
+  const perWord = keysOfWord(side);
   const first = from / perWord;
   const words = (from + count + perWord - 1) / perWord - first;
   expandColumns(side.codes + <usize>first * side.codeStep, words, side.n, side.bits, side.flip, bytes, e);
   return e + (from - first * perWord) * side.n;
 }
 
-/** The same in fours of keys, at `f`; codes of 3 bits pass through `e`. */
-function expandFours(side: Side, from: u32, count: u32, table: usize, e: usize, f: usize): usize {
-  const codes = side.codes + <usize>from * side.codeStep;
-  if (side.bits == 3) {
-    expandRows(codes, count, side.n, 3, side.flip, 0, e);
-    keyFours(e, count, side.n, 8, 0, 0, f);
-  } else keyFours(codes, count, side.n, side.bits, table ? 0 : side.flip, table, f);
-  return f;
+/** The same in fours of keys, at `f`. */
+function expandFours(side: Side, from: u32, count: u32, table: usize, bytes: usize, e: usize, f: usize): void {
+  if (!side.column) {
+    keyFoursOfRows(side.codes + <usize>from * side.codeStep, count, side.n, side.bits, side.flip, table, e, f);
+    return;
+  }
+  const perWord = keysOfWord(side), first = from / perWord;
+  const words = (from + count + perWord - 1) / perWord - first;
+  keyFoursOfColumns(side.codes + <usize>first * side.codeStep, words, side.n, side.bits, side.flip, bytes, e, f);
 }
 
 /** Halves become f32. */
@@ -322,15 +336,10 @@ function score(
   const factor: f32 = k.two && !second ? 128 * k.factor : k.factor;
   const half = second ? 0 : k.two ? 64 : k.half;
   if (ASC_FEATURE_RELAXED_SIMD) {
-    if (k.fours) {
-      scoresFours(
-        e, n, lead, lead + count, x, n << 2, width, sums, half, unit, factor, offsets, s - lead * step, step, m - lead * minStep, minStep,
-        middle, add, p - (lead << 4), scratch + RECENT, next, nextStep, nextEnd,
-      );
-      return;
-    }
     if (k.bytes) {
-      scoresBytes(e, n, count, x, (n + 15 & ~15) << 2, width, sums, half, unit, factor, offsets, s, step, m, minStep, middle, add, p, next, nextStep, nextEnd);
+      const behindS = s - lead * step, behindM = m - lead * minStep, behindP = p - (lead << 4), end = lead + count;
+      if (k.span) scoresFours<i16>(e, n, lead, end, x, width, sums, half, unit, factor, offsets, behindS, step, behindM, minStep, middle, add, behindP, scratch + EIGHT, k.span, next, nextStep, nextEnd);
+      else scoresFours<i32>(e, n, lead, end, x, width, sums, half, unit, factor, offsets, behindS, step, behindM, minStep, middle, add, behindP, scratch + EIGHT, 0, next, nextStep, nextEnd);
       return;
     }
   }
@@ -338,39 +347,25 @@ function score(
   else scores<u8>(e, n, count, x, width, sums, half, unit, factor, offsets, s, step, m, minStep, middle, add, p, next, nextStep, nextEnd);
 }
 
-/** Scores of keys [from, to) of a chunk that begins with `first`, for one tile, whose queries have been rounded or are now. */
-function scoreTile(scratch: usize, own: usize, e: usize, first: u32, from: u32, to: u32, second: u32, next: usize, nextEnd: usize): void {
+/** Scores of keys [from, to) of a chunk that begins with `first` (in columns, at e with `base`), for one tile, whose queries have been rounded or are now. */
+function scoreTile(scratch: usize, own: usize, e: usize, base: u32, first: u32, from: u32, to: u32, second: u32, next: usize, nextEnd: usize): void {
   const k = kSide(scratch);
   const n = k.n;
   const x = own + QUERIES + (n << 4), unit = own + Q_UNIT, ones = scratch + ONES;
   let sums = own + Q_SUMS, offsets = own + Q_OFFSETS;
   let p = own + P;
   if (k.column) {
-    e += (from - first) * n;
     while (from < to) {
       const run = from / k.size;
       const end = min(to, (run + 1) * k.size);
       if (load<u32>(own) != run + 1) {
         bring(scratch, k, <usize>run * n, n);
-        roundQueries(own + QUERIES, k.s, k.m, k.middle, n, n, k.direct ? FOURS : k.bytes ? BYTES : WORDS, x, unit, sums, offsets);
+        roundQueries(own + QUERIES, k.s, k.m, k.middle, n, n, k.bytes, x, unit, sums, offsets);
         store<u32>(own, run + 1);
       }
-      if (ASC_FEATURE_RELAXED_SIMD) {
-        if (k.direct) {
-          const perWord = 32 / k.bits, first = from / perWord, words = (end + perWord - 1) / perWord - first, second = (n + 15 & ~15) << 2;
-          scoresColumns(
-            k.codes + <usize>first * k.codeStep, n, words, k.bits, k.flip, x, second, sums, k.half,
-            unit, 1, offsets, p - ((from - first * perWord) << 4), next, (nextEnd - next) / words, nextEnd,
-          );
-          next += (nextEnd - next) >> 1;
-          p += (end - from) << 4;
-          from = end;
-          continue;
-        }
-      }
-      score(scratch, k, e, 0, end - from, x, n, sums, unit, 0, offsets, ones, 0, ones, 0, 0, false, p, next, end == to ? nextEnd : next + (nextEnd - next >> 1));
+      const lead = k.bytes ? from - base & 3 : 0;
+      score(scratch, k, e + (from - base - lead) * n, lead, end - from, x, n, sums, unit, 0, offsets, ones, 0, ones, 0, 0, false, p, next, end == to ? nextEnd : next + (nextEnd - next >> 1));
       next += nextEnd - next >> 1;
-      e += (end - from) * n;
       p += (end - from) << 4;
       from = end;
     }
@@ -379,9 +374,9 @@ function scoreTile(scratch: usize, own: usize, e: usize, first: u32, from: u32, 
   let scales = k.s + (from - first) * k.step, minima = k.m + (from - first) * k.minStep;
   const queryStep: u32 = k.bytes ? 2 : 3;
   // Dimensions of fours of keys lie four times as far apart as those of a key.
-  const eStep: u32 = k.fours ? 2 : 0;
-  const lead = k.fours ? from - first & 3 : 0;
-  e += ((from - first) - lead) * n;
+  const eStep: u32 = k.bytes ? 2 : 0;
+  const lead = k.bytes ? from - first & 3 : 0;
+  e += (from - first - lead) * n;
   for (let c: u32 = 0; c < n; c += k.size) {
     score(
       scratch, k, e + (c << eStep), lead, to - from, x + (c << queryStep), min(k.size, n - c), sums, unit, second, second ? scratch + ZEROS : offsets,
@@ -425,10 +420,10 @@ function add(
   if (ASC_FEATURE_RELAXED_SIMD) {
     if (v.bytes) {
       const lead = row & 3;
-      addValuesBytes(
-        e + (row - lead) * n, n, (lead + count + 3) >> 2, w, size, half, unit, factor, highest, 1 - second, s, m, v.middle, o,
-        next, nextStep, nextEnd,
-      );
+      const fours = (lead + count + 3) >> 2;
+      e += (row - lead) * n;
+      if (v.span) addValuesBytes<i16>(e, n, fours, w, size, half, unit, factor, highest, 1 - second, s, m, v.middle, o, scratch + EIGHT, v.span, next, nextStep, nextEnd);
+      else addValuesBytes<i32>(e, n, fours, w, size, half, unit, factor, highest, 1 - second, s, m, v.middle, o, scratch + EIGHT, 0, next, nextStep, nextEnd);
       return;
     }
   }
@@ -498,15 +493,18 @@ export function attendStored(scratch: usize, first: u32, end: u32, rows: u32, he
     let next = codesAt(v, first), nextEnd = next + codeBytes(v, count);
     do {
       const table = k.table ? k.table + (part << 4) : 0;
-      let at = e;
+      let at = f, base = first;
       if (ASC_FEATURE_RELAXED_SIMD) {
-        if (k.fours) at = expandFours(k, first, count, table, e, f);
+        if (k.bytes) {
+          expandFours(k, first, count, table, bytes, e, f);
+          if (k.column) base -= first % keysOfWord(k);
+        }
       }
-      if (!k.fours && !k.direct) at = expand(k, first, count, table, bytes, e);
+      if (!k.bytes) at = expand(k, first, count, table, bytes, e);
       for (let tile = tiles; tile < tilesEnd; tile += tileStep) {
         const from = max(first, load<u32>(tile)), to = min(chunkEnd, load<u32>(tile, 28));
         if (from < to)
-          scoreTile(scratch, ours(tile, headDim, valueDim), at, first, from, to, part, next, nextEnd);
+          scoreTile(scratch, ours(tile, headDim, valueDim), at, base, first, from, to, part, next, nextEnd);
         next = nextEnd;
       }
     } while (part++ < k.two);

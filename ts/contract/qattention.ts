@@ -249,7 +249,7 @@ const stored: Readonly<Record<string, ArrayContract>> = { ...side('k'), ...side(
  * not depend on dimensions, bytes of 64 keys, eight tiles of four rows.
  */
 function scratchLength({ headDim, valueDim }: Params): number {
-  const fixed = 30112 + 164 * Math.max(headDim!, valueDim!) + 64;
+  const fixed = 30144 + 164 * Math.max(headDim!, valueDim!) + 64;
   const tile = 2096 + 16 * (4 + headDim! + valueDim!) + 16 * headDim! + 8 * Math.ceil(headDim! / 16) * 16;
   return Math.ceil((fixed + 8 * tile) / 4);
 }
