@@ -8,7 +8,7 @@ import { PASS_ROWS, attendStored, beginPass, endPass, fill, kSide, prepare, vSid
  *   q                   f32 [heads, headDim]; head h reads kv head floor(h / (heads / kvHeads))
  *   kCodes, vCodes      u32, as quantize_f32 lays out [capacity, n] (n: headDim, valueDim), for each kv head. 3 bits: runs of 32
  *                       codes in three words, low two bits of 16 codes, of the other 16, then the third bits
- *   kScales, kMinima    f32, as quantize_f32; minima: affine (scheme 0) only. vScales, vMinima alike
+ *   kScales, kMinima    f32, as quantize_f32, or with kScaleType f16; minima: affine (scheme 0) only. vScales, vMinima alike
  *   kExponents          u8 [kvHeads, capacity, ceil(headDim / 32)], E8M0: mxfp4 (scheme 2) only. vExponents alike
  *   kTable              f32 [16]: codebook (scheme 3) only. vTable alike
  *   kRecent, vRecent    f32 [kvHeads, recentCapacity, headDim or valueDim] or 0, of which recentKeys rows are in use
@@ -21,15 +21,19 @@ import { PASS_ROWS, attendStored, beginPass, endPass, fill, kSide, prepare, vSid
  * Method: queries (times K's scales where those are per channel) and weights times V's scales are rounded to 16 bits of
  * their largest, sums over codes are exact integers: i16 pairs at the simd level and for 8 bits, two planes of signed
  * bytes against codes below 128 at the relaxed one (exact on every host). A codebook is two planes of 7 bits of its
- * values. Recent keys go on in f32 (lib/attention.ts). Liu et al., KIVI (2024).
+ * values. Codes of 8 bits along rows are read where they lie, others pass through 64 keys of bytes in scratch once for all
+ * heads of a group. Recent keys go on in f32 (lib/attention.ts). Liu et al., KIVI (2024).
  *
- * Not done: what reads per-token K straight from its codes, as columns of 2 and 4 bits are read; tiles of one and two rows.
+ * Not done: weights of 8-bit values splat from memory instead of shuffled (4 % slower). By count of instructions, not built:
+ * 8 bits as bytes (four products of 7 and 1 bits take as many as pairs of i16); K of 8 bits down columns straight from its
+ * words (the transposition, 9 % of the time, would go into as many splats); queries of several runs rounded at once (no
+ * less work); K of 3 bits down columns straight from its words (third bits lie otherwise); tiles of one and two rows.
  */
 export function attention_decode_quantized_f32(
   q: usize, kCodes: usize, kScales: usize, kMinima: usize, kExponents: usize, kTable: usize,
   vCodes: usize, vScales: usize, vMinima: usize, vExponents: usize, vTable: usize, kRecent: usize, vRecent: usize,
   heads: u32, kvHeads: u32, keys: u32, capacity: u32, recentKeys: u32, recentCapacity: u32, headDim: u32, valueDim: u32,
-  kScheme: u32, kBits: u32, kAxis: u32, kGroupSize: u32, vScheme: u32, vBits: u32, vAxis: u32, vGroupSize: u32,
+  kScheme: u32, kBits: u32, kAxis: u32, kGroupSize: u32, kScaleType: u32, vScheme: u32, vBits: u32, vAxis: u32, vGroupSize: u32, vScaleType: u32,
   from: u32, to: u32, scale: f32, softcap: f32, output: usize, lse: usize, scratch: usize,
 ): void {
   const group = heads / kvHeads;
@@ -37,8 +41,8 @@ export function attention_decode_quantized_f32(
   const all = keys + recentKeys;
   prepare(scratch);
   const k = kSide(scratch), v = vSide(scratch);
-  fill(scratch, changetype<usize>(k), kCodes, kScales, kMinima, kExponents, kTable, headDim, capacity, kScheme, kBits, kAxis, kGroupSize);
-  fill(scratch, changetype<usize>(v), vCodes, vScales, vMinima, vExponents, vTable, valueDim, capacity, vScheme, vBits, vAxis, vGroupSize);
+  fill(scratch, changetype<usize>(k), kCodes, kScales, kMinima, kExponents, kTable, headDim, capacity, kScheme, kBits, kAxis, kGroupSize, kScaleType);
+  fill(scratch, changetype<usize>(v), vCodes, vScales, vMinima, vExponents, vTable, valueDim, capacity, vScheme, vBits, vAxis, vGroupSize, vScaleType);
   kRecent -= keys * (headDim << 2);
   vRecent -= keys * (valueDim << 2);
   for (let head: u32 = 0; head < heads; head += group) {
@@ -64,7 +68,7 @@ export function attention_blocksparse_quantized_f32(
   q: usize, kCodes: usize, kScales: usize, kMinima: usize, kExponents: usize, kTable: usize,
   vCodes: usize, vScales: usize, vMinima: usize, vExponents: usize, vTable: usize, kRecent: usize, vRecent: usize,
   heads: u32, kvHeads: u32, queries: u32, keys: u32, capacity: u32, recentKeys: u32, recentCapacity: u32, headDim: u32, valueDim: u32,
-  kScheme: u32, kBits: u32, kAxis: u32, kGroupSize: u32, vScheme: u32, vBits: u32, vAxis: u32, vGroupSize: u32,
+  kScheme: u32, kBits: u32, kAxis: u32, kGroupSize: u32, kScaleType: u32, vScheme: u32, vBits: u32, vAxis: u32, vGroupSize: u32, vScaleType: u32,
   scale: f32, softcap: f32, causal: u32, window: u32,
   indptr: usize, indices: usize, indicesLength: u32, blockQueries: u32, blockKeys: u32, perHead: u32,
   output: usize, lse: usize, scratch: usize, status: usize,
@@ -82,8 +86,8 @@ export function attention_blocksparse_quantized_f32(
   let fault: u32 = 0;
   prepare(scratch);
   const k = kSide(scratch), v = vSide(scratch);
-  fill(scratch, changetype<usize>(k), kCodes, kScales, kMinima, kExponents, kTable, headDim, capacity, kScheme, kBits, kAxis, kGroupSize);
-  fill(scratch, changetype<usize>(v), vCodes, vScales, vMinima, vExponents, vTable, valueDim, capacity, vScheme, vBits, vAxis, vGroupSize);
+  fill(scratch, changetype<usize>(k), kCodes, kScales, kMinima, kExponents, kTable, headDim, capacity, kScheme, kBits, kAxis, kGroupSize, kScaleType);
+  fill(scratch, changetype<usize>(v), vCodes, vScales, vMinima, vExponents, vTable, valueDim, capacity, vScheme, vBits, vAxis, vGroupSize, vScaleType);
   kRecent -= keys * (headDim << 2);
   vRecent -= keys * (valueDim << 2);
 

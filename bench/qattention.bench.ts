@@ -1,7 +1,8 @@
 import type { Random } from '../test/lib/random.js';
 import type { Arrays } from '../test/lib/spec.js';
 import { attention_blocksparse_quantized_f32, attention_decode_quantized_f32 } from '../ts/contract/qattention.js';
-import type { Contract } from '../ts/contract.js';
+import { type Contract, dtypeOf } from '../ts/contract.js';
+import { toHalves } from '../ts/half.js';
 import {
   type AttentionBlocksparseQuantizedOptions,
   type AttentionDecodeQuantizedOptions,
@@ -15,15 +16,18 @@ const LLAMA = { heads: 32, kvHeads: 8, keys: 8192, headDim: 128 };
 
 /** Any codes; scales and minima that put values around 0. */
 function inputsOf(contract: Contract<any>, o: object, r: Random): Arrays {
-  const lengths = contract.lengths(contract.params(o));
+  const params = contract.params(o);
+  const lengths = contract.lengths(params);
   return Object.fromEntries(
     Object.entries(contract.arrays)
       .filter(([name, { role }]) => role === 'in' && lengths[name])
-      .map(([name, { dtype }]) => {
+      .map(([name, array]) => {
         const length = lengths[name]!;
+        const dtype = dtypeOf(array, params);
         if (dtype === 'u32') return [name, r.words(length)];
         if (dtype === 'u8') return [name, new Uint8Array(length).fill(124)];
-        return [name, r.normals(length, name === 'q' ? 1 : 0.1)];
+        const values = r.normals(length, name === 'q' ? 1 : 0.1);
+        return [name, dtype === 'f16' ? toHalves(values) : values];
       }),
   );
 }
@@ -66,6 +70,12 @@ const bench: FamilyBench = {
           }),
         ),
       ),
+      decode('KIVI 4 bit, groups of 32, f16 scales, the same', {
+        ...LLAMA,
+        ...KIVI,
+        kScaleType: 'f16',
+        vScaleType: 'f16',
+      }),
       decode('mxfp4, the same', { ...LLAMA, kScheme: 'mxfp4', vScheme: 'mxfp4' }),
       decode('codebooks, the same', {
         ...LLAMA,

@@ -8,6 +8,7 @@ import {
   STORED_SCHEMES,
 } from '../ts/contract/qattention.js';
 import type { Contract, Params } from '../ts/contract.js';
+import { fromHalves, toHalves } from '../ts/half.js';
 import { attentionBlocksparseQuantizedF64, attentionDecodeQuantizedF64, whole } from '../ts/reference/qattention.js';
 import { type Random, random } from './lib/random.js';
 import type { Arrays, Case, FamilySpec, KernelSpec } from './lib/spec.js';
@@ -20,15 +21,17 @@ function inputsOf(contract: Contract<any>, o: Options, r: Random, scale = 0.3): 
   const p = contract.params(o);
   const lengths = contract.lengths(p);
   const side = (name: 'k' | 'v') => {
-    const { bits } = formatOf(p, name);
+    const { bits, scaleType } = formatOf(p, name);
     const of = (part: string) => lengths[name + part]!;
     // The same range of values whatever the bits.
     const size = () => (scale * (0.5 + r.uniform())) / 2 ** (bits - 2);
     const scales = r.floats(of('Scales'), size);
+    const minima = scales.map((s) => -s * 2 ** (bits - 1) + scale * r.normal());
+    const as = (x: Float32Array) => (scaleType ? toHalves(x) : x);
     return {
       [`${name}Codes`]: r.words(of('Codes')),
-      ...(of('Scales') ? { [`${name}Scales`]: scales } : {}),
-      ...(of('Minima') ? { [`${name}Minima`]: scales.map((s) => -s * 2 ** (bits - 1) + scale * r.normal()) } : {}),
+      ...(of('Scales') ? { [`${name}Scales`]: as(scales) } : {}),
+      ...(of('Minima') ? { [`${name}Minima`]: as(minima) } : {}),
       ...(of('Exponents')
         ? { [`${name}Exponents`]: Uint8Array.from({ length: of('Exponents') }, () => r.int(122, 126)) }
         : {}),
@@ -76,8 +79,11 @@ function largest(values: ArrayLike<number>, from = 0, to = values.length): numbe
 
 /** Of one side: the largest distance of a value from its group's middle, and of a middle from 0. */
 function spread(arrays: Arrays, p: Params, name: 'k' | 'v') {
-  const { scheme, bits } = formatOf(p, name);
-  const of = (part: string) => (arrays[name + part] ?? []) as ArrayLike<number>;
+  const { scheme, bits, scaleType } = formatOf(p, name);
+  const of = (part: string) => {
+    const array = (arrays[name + part] ?? []) as ArrayLike<number>;
+    return scaleType && part !== 'Table' ? fromHalves(array) : array;
+  };
   const [scales, minima] = [of('Scales'), of('Minima')];
   const half = 2 ** (bits - 1);
   if (STORED_SCHEMES[scheme] === 'mxfp4') return { range: 6 * 2 ** (largest(of('Exponents')) - 127), middle: 0 };
@@ -183,6 +189,27 @@ FORMATS.push(
     },
   },
 );
+/** Scales and minima as halves: of K, V or both, on either axis, groups a number of them that fills no word. */
+const half = { kScaleType: 'f16', vScaleType: 'f16' } as const;
+FORMATS.push(
+  { title: 'KIVI 4 bit, f16 scales', format: { ...kivi, ...half } },
+  {
+    title: '8 bit symmetric per token, f16 scales',
+    format: { kScheme: 'symmetric', kBits: 8, kGroupSize: 0, vScheme: 'symmetric', vBits: 8, vGroupSize: 16, ...half },
+  },
+  {
+    title: '3 bit, K per token and V per channel, f16 scales',
+    format: { kScheme: 'affine', kBits: 3, kGroupSize: 16, vScheme: 'affine', vBits: 3, vAxis: 'column', ...half },
+  },
+  {
+    title: 'codebook K with f16 scales, 2-bit V with f32 scales',
+    format: { kScheme: 'codebook', kGroupSize: 0, kScaleType: 'f16', vScheme: 'affine', vBits: 2 },
+  },
+  {
+    title: '2-bit K with f32 scales, codebook V with f16 scales',
+    format: { ...kivi, kBits: 2, vScheme: 'codebook', vScaleType: 'f16' },
+  },
+);
 
 const HEAD_AXES = {
   heads: 'query heads, a multiple of kvHeads',
@@ -197,6 +224,7 @@ const HEAD_AXES = {
   kBits: '2, 3, 4 (default) or 8; vBits alike',
   kAxis: 'row (per token, default) or column (per channel); vAxis alike',
   kGroupSize: 'multiple of 16 from 16 to 256 (default 32), or 0 for the whole axis; vGroupSize alike',
+  kScaleType: 'what scales and minima are stored in, f32 (default; mxfp4 has no other) or f16; vScaleType alike',
   scale: 'multiplies q·k; default 1 / sqrt(headDim)',
   softcap: 'scores become softcap · tanh(score / softcap); 0 (default): no cap',
 };
@@ -297,6 +325,16 @@ const decodeSpec: KernelSpec<AttentionDecodeQuantizedOptions> = {
     decode('soft cap 20', { ...small, keys: 130, softcap: 20, scale: 1 }),
     decode('negative scale', { ...small, keys: 30, scale: -0.5 }),
     decode('large scores', { ...small, keys: 130, scale: 20 }),
+    ...[24, 256].map((dim) =>
+      decode(`headDim ${dim}, f16 scales over whole rows and columns`, {
+        ...{ ...small, ...half, headDim: dim, keys: 101 },
+        ...{ kAxis: 'row', kGroupSize: 0, vAxis: 'column', vGroupSize: 0 },
+      }),
+    ),
+    decode('subnormal halves as scales', { ...small, ...half, keys: 70 }, (arrays) => {
+      arrays.kScales!.fill(3);
+      arrays.vScales!.fill(1023);
+    }),
     decode('huge scores', { ...small, keys: 70 }, ({ q }) => void q!.set(q!.map((x) => x * 1e9))),
     decode('scores that keep rising', { ...small, keys: 700, kAxis: 'row' }, (arrays) => {
       arrays.q!.fill(1);
@@ -341,6 +379,15 @@ const decodeSpec: KernelSpec<AttentionDecodeQuantizedOptions> = {
       ]),
     ),
     decode(
+      'NaN in f16 scales and minima',
+      { ...small, ...half, keys: 70 },
+      (arrays) => {
+        arrays.kMinima![13] = 0x7e00;
+        arrays.vScales![13] = 0xfe00;
+      },
+      cpuNaN,
+    ),
+    decode(
       'NaN exponents',
       { ...small, keys: 70, headDim: 64, kScheme: 'mxfp4', kAxis: 'row', vScheme: 'mxfp4' },
       ({ vExponents }) => void (vExponents![13] = 255),
@@ -369,9 +416,10 @@ const decodeSpec: KernelSpec<AttentionDecodeQuantizedOptions> = {
 /** Bytes of one stored key and value, scales and minima included. */
 function keyBytes(p: Params): number {
   const side = (name: 'k' | 'v', n: number) => {
-    const { scheme, bits, axis, groupSize } = formatOf(p, name);
+    const { scheme, bits, axis, groupSize, scaleType } = formatOf(p, name);
     const size = groupSize || (axis ? p.capacity! : n);
-    const scales = STORED_SCHEMES[scheme] === 'mxfp4' ? 1 : STORED_SCHEMES[scheme] === 'affine' ? 8 : 4;
+    const scale = STORED_SCHEMES[scheme] === 'mxfp4' ? 1 : scaleType ? 2 : 4;
+    const scales = STORED_SCHEMES[scheme] === 'affine' ? 2 * scale : scale;
     return n * (bits / 8 + scales / Math.min(size, axis ? p.capacity! : n));
   };
   return side('k', p.headDim!) + side('v', p.valueDim!);
@@ -443,7 +491,7 @@ const sparseSpec: KernelSpec<AttentionBlocksparseQuantizedOptions> = {
   reference: (arrays, o) => ({ ...attentionBlocksparseQuantizedF64(arrays, o), status: Uint32Array.of(0) }),
   cases: [
     ...FORMATS.map(({ title, format }, i) => {
-      const o = { ...quest, ...format, keys: 290 + i, capacity: 320, recentKeys: i, recentCapacity: 20 };
+      const o = { ...quest, ...format, keys: 290 + i, capacity: 320, recentKeys: i, recentCapacity: 32 };
       return sparse(`one query, ${title}`, {
         ...o,
         blocks: blocksOf(o, 16, 16 * (1 + (i % 8)), (_b, _r, _h, r) => r.uniform() < 0.5),
@@ -455,6 +503,8 @@ const sparseSpec: KernelSpec<AttentionBlocksparseQuantizedOptions> = {
       blocks: blocksOf(quest, 16, 32, (_b, _r, _h, r) => r.uniform() < 0.4, true),
     }),
     sparse('dense', banded),
+    sparse('f16 scales', { ...banded, ...half, recentKeys: 3, causal: true }),
+    sparse('f16 scales, K per token, V per channel', { ...banded, ...half, keys: 81, kAxis: 'row', vAxis: 'column' }),
     sparse('dense, causal', { ...banded, causal: true }),
     sparse('causal, more keys than queries, recent ones too', {
       ...small,

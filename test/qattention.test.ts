@@ -20,11 +20,10 @@ const [heads, kvHeads, keys, headDim] = [4, 2, 1024, 64];
 const shape = { rows: kvHeads * keys, n: headDim };
 const base = { heads, kvHeads, keys, headDim } as const;
 
-type Side = { scheme: 'affine' | 'symmetric'; bits: number; axis: 'row' | 'column' };
+type Side = { scheme: 'affine' | 'symmetric'; bits: number; axis: 'row' | 'column'; scaleType?: 'f32' | 'f16' };
 
 function integers(x: Float32Array, side: Side, rows = shape.rows): Stored {
-  const { codes, scales, minima } = quantize(x, { rows, n: headDim, groupSize: 32, ...side });
-  return { codes, scales: scales as Float32Array, minima: minima as Float32Array | undefined };
+  return quantize(x, { rows, n: headDim, groupSize: 32, ...side });
 }
 const words = (codes: Uint8Array) => new Uint32Array(codes.buffer, codes.byteOffset, codes.length / 4);
 
@@ -60,6 +59,13 @@ describe.each(['kv-layer1', 'kv-layer4'])('%s', (name) => {
     const side = { scheme: 'symmetric', bits, axis: 'row' } as const;
     const stored = { k: integers(k, side), v: integers(v, side) };
     promised(stored, { ...base, kScheme: 'symmetric', kBits: bits, vScheme: 'symmetric', vBits: bits });
+  });
+
+  test.each([8, 4, 3, 2])("KIVI's axes, %i bits, f16 scales", (bits) => {
+    const side = { scheme: 'affine', bits, scaleType: 'f16' } as const;
+    const stored = { k: integers(k, { ...side, axis: 'column' }), v: integers(v, { ...side, axis: 'row' }) };
+    const format = { kScheme: 'affine', kBits: bits, kAxis: 'column', vScheme: 'affine', vBits: bits } as const;
+    promised(stored, { ...base, ...format, kScaleType: 'f16', vScaleType: 'f16' });
   });
 
   test('MXFP4 keys, NF4 values', () => {
@@ -185,6 +191,8 @@ test('errors name the argument, before anything is written', () => {
   call({ headDim: 60 }).toThrow(/"headDim" expected multiple of 8, got 60/);
   call({ from: 9, to: 3 }).toThrow(/"from" expected integer in \[0, 3\], got 9/);
   call({ kScheme: 'nf4' }).toThrow(/"kScheme" expected "affine" or/);
+  call({ kScaleType: 'f16' }).toThrow(/"kScales" expected Uint16Array of length 64, got Float32Array/);
+  call({ kScheme: 'mxfp4', kAxis: 'row', kScaleType: 'f16' }).toThrow(/"kScaleType" expected f32 \(mxfp4\), got "f16"/);
   call({}, { k: { ...inputs.k, minima: undefined } }).toThrow(/"kMinima" expected Float32Array of length 64/);
   call({ recentKeys: 2 }).toThrow(/"kRecent" expected Float32Array of length 128/);
 });

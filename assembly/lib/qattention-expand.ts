@@ -1,22 +1,11 @@
 /**
- * Codes become bytes: `e` [keys, n], unsigned, in scratch that stays in the first-level cache (64 keys at most). A byte
- * u stands for the code u − half: symmetric codes have their sign bit flipped on the way (`flip`).
+ * Codes become bytes, unsigned, in scratch that stays in the first-level cache (64 keys at most): `e` [keys, n]; for
+ * products of bytes, fours of keys, [fours][n][4 keys] of values and [fours][n/4][4 keys][4] of keys, whose products are
+ * summed along the key. A byte u stands for the code u − half: symmetric codes have their sign bit flipped on the way (`flip`).
  */
 
-
 import { held_i32x4 } from './held';
-
-// @ts-ignore: decorator
-@inline
-function low8(a: v128, b: v128): v128 {
-  return v128.shuffle<i8>(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-}
-
-// @ts-ignore: decorator
-@inline
-function high8(a: v128, b: v128): v128 {
-  return v128.shuffle<i8>(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-}
+import { high16, high32, high64, high8, low16, low32, low64, low8 } from './interleave';
 
 // @ts-ignore: decorator
 @inline
@@ -106,18 +95,6 @@ function rows3(codes: usize, rows: u32, n: u32, flip: u32, e: usize): void {
   } while (--rows);
 }
 
-/** 8 bits along rows. */
-function rows8(codes: usize, bytes: u32, flip: u32, e: usize): void {
-  const flips = held_i32x4(flip);
-  const end = e + bytes;
-  do {
-    v128.store(e, v128.xor(v128.load(codes), flips));
-    codes += 16;
-    e += 16;
-  } while (e + 16 <= end);
-  if (e < end) v128.store64_lane(e, v128.xor(v128.load64_zero(codes), flips), 0);
-}
-
 /**
  * Rows of n words become four rows of n bytes each, lowest bytes first: sixteen words at a time, by interleaving halves
  * four times; the last sixteen of a row over those before.
@@ -197,18 +174,6 @@ function split3(bytes: usize, runs: u32, n: u32, e: usize): void {
   } while (--runs);
 }
 
-// @ts-ignore: decorator
-@inline
-function low16(a: v128, b: v128): v128 {
-  return v128.shuffle<i16>(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
-}
-
-// @ts-ignore: decorator
-@inline
-function high16(a: v128, b: v128): v128 {
-  return v128.shuffle<i16>(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
-}
-
 /** Fours of rows of n bytes become rows of n fours. */
 export function fours(e: usize, count: u32, n: u32, to: usize): void {
   do {
@@ -238,8 +203,8 @@ function four(v: v128, by4: v128, table: v128, listed: bool, to: usize): void {
     a = swizzle(table, a);
     b = swizzle(table, b);
   }
-  v128.store(to, v128.shuffle<i32>(a, b, 0, 4, 1, 5));
-  v128.store(to, v128.shuffle<i32>(a, b, 2, 6, 3, 7), 16);
+  v128.store(to, low32(a, b));
+  v128.store(to, high32(a, b), 16);
 }
 
 /** 4 bits along rows of 32·k codes straight to fours of keys. */
@@ -268,15 +233,199 @@ function fours4(codes: usize, count: u32, n: u32, flip: u32, table: v128, listed
   } while (left > 0);
 }
 
-export function foursOfRows4(codes: usize, count: u32, n: u32, flip: u32, table: usize, to: usize): void {
-  if (table) fours4(codes, count, n, 0, v128.load(table), true, to);
+/** Sixteen bytes of each of four keys: four dimensions of four keys at a time. */
+// @ts-ignore: decorator
+@inline
+function quad(a: v128, b: v128, c: v128, d: v128, to: usize): void {
+  const ab = low32(a, b), cd = low32(c, d), AB = high32(a, b), CD = high32(c, d);
+  v128.store(to, low64(ab, cd));
+  v128.store(to, high64(ab, cd), 16);
+  v128.store(to, low64(AB, CD), 32);
+  v128.store(to, high64(AB, CD), 48);
+}
+
+/** Sixteen dimensions of four keys: the first two bits of each in v, a third in bits 0 to 3 of `high` (where `three`). */
+// @ts-ignore: decorator
+@inline
+function sixteen(v: v128, high: v128, three: bool, by2: v128, third: v128, to: usize): void {
+  let a = v128.and(v, by2), b = v128.and(i16x8.shr_u(v, 2), by2), c = v128.and(i16x8.shr_u(v, 4), by2), d = v128.and(i16x8.shr_u(v, 6), by2);
+  if (three) {
+    a = v128.or(a, v128.and(i16x8.shl(high, 2), third));
+    b = v128.or(b, v128.and(i16x8.shl(high, 1), third));
+    c = v128.or(c, v128.and(high, third));
+    d = v128.or(d, v128.and(i16x8.shr_u(high, 1), third));
+  }
+  quad(a, b, c, d, to);
+}
+
+/** 2 or 3 bits along rows of 32·k codes straight to fours of keys. */
+function fours23(codes: usize, count: u32, n: u32, bits: u32, flip: u32, to: usize): void {
+  const three = bits == 3;
+  const by2 = held_i32x4(0x03030303), third = held_i32x4(0x04040404), flips = held_i32x4(flip), none = held_i32x4(0);
+  const step = n * bits >> 3;
+  let left: i32 = count;
+  do {
+    let a = codes;
+    const b = left > 1 ? step : 0, x = left > 2 ? step << 1 : 0, y = left > 3 ? step * 3 : 0;
+    const end = a + step;
+    do {
+      const ab = low8(v128.load64_zero(a), v128.load64_zero(a + b)), xy = low8(v128.load64_zero(a + x), v128.load64_zero(a + y));
+      const low = low16(ab, xy), high = high16(ab, xy);
+      a += 8;
+      if (three) {
+        // A byte has the third bits of eight dimensions, four of them to a vector of two bits.
+        const h = v128.xor(
+          low16(low8(v128.load32_zero(a), v128.load32_zero(a + b)), low8(v128.load32_zero(a + x), v128.load32_zero(a + y))), flips,
+        );
+        const h4 = i16x8.shr_u(h, 4);
+        sixteen(low, low32(h, h4), true, by2, third, to);
+        sixteen(high, high32(h, h4), true, by2, third, to + 64);
+        a += 4;
+      } else {
+        sixteen(v128.xor(low, flips), none, false, by2, third, to);
+        sixteen(v128.xor(high, flips), none, false, by2, third, to + 64);
+      }
+      to += 128;
+    } while (a < end);
+    codes += step << 2;
+    left -= 4;
+  } while (left > 0);
+}
+
+/** 2, 3 or 4 bits along rows of 32·k codes straight to fours of keys; with a table, its bytes instead of the codes. */
+export function foursOfRows(codes: usize, count: u32, n: u32, bits: u32, flip: u32, table: usize, to: usize): void {
+  if (bits < 4) fours23(codes, count, n, bits, flip, to);
+  else if (table) fours4(codes, count, n, 0, v128.load(table), true, to);
   else fours4(codes, count, n, flip, i32x4.splat(0), false, to);
 }
 
-/** Keys of codes that lie along rows: `count` rows from `codes` on. `flip` has every code's sign bit, or is 0. */
+/** Rows of n bytes become fours of keys, [fours][n/4][4 keys][4]: sixteen of a row at a time, the last over those before. */
+function foursOfBytes(e: usize, count: u32, n: u32, to: usize): void {
+  let left: i32 = count;
+  do {
+    const b = left > 1 ? n : 0, c = left > 2 ? n << 1 : 0, d = left > 3 ? n * 3 : 0;
+    let at: u32 = 0;
+    do {
+      at = min(at, n - 16);
+      const a = e + at;
+      quad(v128.load(a), v128.load(a + b), v128.load(a + c), v128.load(a + d), to + (at << 2));
+      at += 16;
+    } while (at < n);
+    e += n << 2;
+    to += n << 2;
+    left -= 4;
+  } while (left > 0);
+}
+
+/** The same from codes of 4 bits along rows: four dimensions are two apart (see `apartOf`). */
+function keyFours4(codes: usize, count: u32, n: u32, flip: u32, table: usize, to: usize): void {
+  const by4 = held_i32x4(0x0f0f0f0f), flips = held_i32x4(flip);
+  const values = table ? v128.load(table) : flips;
+  const step = n >> 1;
+  let left: i32 = count;
+  do {
+    const b = left > 1 ? step : 0, c = left > 2 ? step << 1 : 0, d = left > 3 ? step * 3 : 0;
+    let at: u32 = 0;
+    do {
+      at = min(at, n - 16);
+      const a = codes + (at >> 1);
+      const ab = low32(v128.load64_zero(a), v128.load64_zero(a + b)), cd = low32(v128.load64_zero(a + c), v128.load64_zero(a + d));
+      const v = v128.xor(low64(ab, cd), flips), w = v128.xor(high64(ab, cd), flips);
+      let v0 = v128.and(v, by4), v1 = v128.and(i16x8.shr_u(v, 4), by4), w0 = v128.and(w, by4), w1 = v128.and(i16x8.shr_u(w, 4), by4);
+      if (table) {
+        v0 = swizzle(values, v0); v1 = swizzle(values, v1); w0 = swizzle(values, w0); w1 = swizzle(values, w1);
+      }
+      const x = to + (at << 2);
+      v128.store(x, v0);
+      v128.store(x, v1, 16);
+      v128.store(x, w0, 32);
+      v128.store(x, w1, 48);
+      at += 16;
+    } while (at < n);
+    codes += step << 2;
+    to += n << 2;
+    left -= 4;
+  } while (left > 0);
+}
+
+/** The same from 2 bits, n a multiple of 16: four apart. */
+function keyFours2(codes: usize, count: u32, n: u32, flip: u32, to: usize): void {
+  const by2 = held_i32x4(0x03030303), flips = held_i32x4(flip);
+  const step = n >> 2;
+  let left: i32 = count;
+  do {
+    let a = codes;
+    const b = left > 1 ? step : 0, c = left > 2 ? step << 1 : 0, d = left > 3 ? step * 3 : 0;
+    const end = a + step;
+    do {
+      const ab = low32(v128.load32_zero(a), v128.load32_zero(a + b)), cd = low32(v128.load32_zero(a + c), v128.load32_zero(a + d));
+      const v = v128.xor(low64(ab, cd), flips);
+      v128.store(to, v128.and(v, by2));
+      v128.store(to, v128.and(i16x8.shr_u(v, 2), by2), 16);
+      v128.store(to, v128.and(i16x8.shr_u(v, 4), by2), 32);
+      v128.store(to, v128.and(i16x8.shr_u(v, 6), by2), 48);
+      a += 4;
+      to += 64;
+    } while (a < end);
+    codes += step << 2;
+    left -= 4;
+  } while (left > 0);
+}
+
+/** How many dimensions apart those lie that `keyFoursOfRows` puts together: neighbours in a byte go to different fours. */
+export function apartOf(n: u32, bits: u32): u32 {
+  return bits == 4 ? 2 : bits == 2 && !(n & 15) ? 4 : 1;
+}
+
+/** Codes of 2, 3 or 4 bits along rows become fours of keys; `e`: scratch, for those that pass through bytes. */
+export function keyFoursOfRows(codes: usize, count: u32, n: u32, bits: u32, flip: u32, table: usize, e: usize, to: usize): void {
+  if (bits == 4) keyFours4(codes, count, n, table ? 0 : flip, table, to);
+  else if (apartOf(n, bits) > 1) keyFours2(codes, count, n, flip, to);
+  else {
+    expandRows(codes, count, n, bits, flip, 0, e);
+    foursOfBytes(e, count, n, to);
+  }
+}
+
+/**
+ * The same down columns, from the first key of `words` rows of words: the bytes of four words, sorted by their place in the
+ * word, are four channels of four keys, which lie a byte's keys apart.
+ */
+export function keyFoursOfColumns(codes: usize, words: u32, n: u32, bits: u32, flip: u32, bytes: usize, e: usize, to: usize): void {
+  if (bits == 3) {
+    expandColumns(codes, words, n, bits, flip, bytes, e);
+    foursOfBytes(e, words << 5, n, to);
+    return;
+  }
+  const order = v128.xor(held_i32x4(0), i8x16(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+  const mask = held_i32x4(bits == 4 ? 0x0f0f0f0f : 0x03030303), flips = held_i32x4(flip);
+  const four: usize = n << 2;
+  do {
+    const end = codes + four;
+    do {
+      const v = swizzle(v128.xor(v128.load(codes), flips), order);
+      if (bits == 4) {
+        const a = v128.and(v, mask), b = v128.and(i16x8.shr_u(v, 4), mask);
+        v128.store(to, low32(a, b));
+        v128.store(to + four, high32(a, b));
+      } else {
+        const a = v128.and(v, mask), b = v128.and(i16x8.shr_u(v, 2), mask), c = v128.and(i16x8.shr_u(v, 4), mask), d = v128.and(i16x8.shr_u(v, 6), mask);
+        const ab = low32(a, b), cd = low32(c, d), AB = high32(a, b), CD = high32(c, d);
+        v128.store(to, low64(ab, cd));
+        v128.store(to + four, high64(ab, cd));
+        v128.store(to + 2 * four, low64(AB, CD));
+        v128.store(to + 3 * four, high64(AB, CD));
+      }
+      codes += 16;
+      to += 16;
+    } while (codes < end);
+    to += bits == 4 ? four : 3 * four;
+  } while (--words);
+}
+
+/** Keys of codes of 2, 3 or 4 bits that lie along rows: `count` rows from `codes` on. `flip` has every code's sign bit, or is 0. */
 export function expandRows(codes: usize, count: u32, n: u32, bits: u32, flip: u32, table: usize, e: usize): void {
-  if (bits == 8) rows8(codes, count * n, flip, e);
-  else if (bits == 4) rows4(codes, count, n, flip, table, e);
+  if (bits == 4) rows4(codes, count, n, flip, table, e);
   else if (bits == 3) rows3(codes, count, n, flip, e);
   else rows2(codes, count, n, flip, e);
 }

@@ -8,6 +8,7 @@
 import { madd_f32x4 } from './exp';
 import { MAGIC, MAGIC_BITS } from './quantize';
 import { held_f32x4, held_i32x4 } from './held';
+import { high16, high32, high64, low16, low32, low64 } from './interleave';
 
 /** Bytes touched at once: that many cache lines are on their way together. */
 const BURST: u32 = 512;
@@ -34,30 +35,6 @@ function touch(next: usize, due: usize, end: usize): usize {
 const LEVELS: f32 = 32639;
 /** Anything smaller counts as this: its inverse must be finite. */
 const TINY: f32 = 1e-30;
-
-// @ts-ignore: decorator
-@inline
-function low32(a: v128, b: v128): v128 {
-  return v128.shuffle<i32>(a, b, 0, 4, 1, 5);
-}
-
-// @ts-ignore: decorator
-@inline
-function high32(a: v128, b: v128): v128 {
-  return v128.shuffle<i32>(a, b, 2, 6, 3, 7);
-}
-
-// @ts-ignore: decorator
-@inline
-function low64(a: v128, b: v128): v128 {
-  return v128.shuffle<i64>(a, b, 0, 2);
-}
-
-// @ts-ignore: decorator
-@inline
-function high64(a: v128, b: v128): v128 {
-  return v128.shuffle<i64>(a, b, 1, 3);
-}
 
 // @ts-ignore: decorator
 @inline
@@ -90,14 +67,7 @@ function maxima_f32x4(a: v128, b: v128, c: v128, d: v128): v128 {
   return f32x4.pmax(low64(ab, cd), high64(ab, cd));
 }
 
-/** Forms of rounded queries: [n/8][4 rows][8] of i16; two planes of bytes, signed, x = 256·first + second, zeros after n, */
-export const WORDS: u32 = 0;
-/** [n/16][4 rows][16] each, */
-export const BYTES: u32 = 1;
-/** or [n/4][4 rows][4] each. */
-export const FOURS: u32 = 2;
-
-/** Outputs [n][4 rows] become [n/4][4 rows][4], in place. */
+/** [n][4 rows] becomes [n/4][4 rows][4], or the other way round, in place. */
 export function transpose(o: usize, n: u32): void {
   for (const end = o + (n << 4); o < end; o += 64) {
     const a = v128.load(o), b = v128.load(o, 16), c = v128.load(o, 32), d = v128.load(o, 48);
@@ -109,12 +79,28 @@ export function transpose(o: usize, n: u32): void {
   }
 }
 
+/** [n][4 rows] becomes [n/4][4 rows][4]: four dimensions that lie `apart` (a power of two), `apart` such fours beside each other. */
+export function transposeQueries(from: usize, n: u32, apart: u32, to: usize): void {
+  const end = to + (n << 4);
+  const step: usize = apart << 4;
+  for (let i: u32 = 1; to < end; i++) {
+    const a = v128.load(from), b = v128.load(from + step), c = v128.load(from + 2 * step), d = v128.load(from + 3 * step);
+    const ac = low32(a, c), bd = low32(b, d), AC = high32(a, c), BD = high32(b, d);
+    v128.store(to, low32(ac, bd));
+    v128.store(to, high32(ac, bd), 16);
+    v128.store(to, low32(AC, BD), 32);
+    v128.store(to, high32(AC, BD), 48);
+    from += i & (apart - 1) ? 16 : 3 * step + 16;
+    to += 64;
+  }
+}
+
 /**
- * x = q·s as 16-bit integers, x ≈ integer · `unit` (row lanes), in one of three forms; for every `size` of them the sum
- * of the integers, and Σ q·(m + middle·s) (`offsets`): row lanes each. NaN or infinity in q or s makes the offset NaN.
+ * x = q·s as 16-bit integers, x ≈ integer · `unit` (row lanes): [n/8][4 rows][8] of i16, or, in `planes`, two of signed bytes
+ * one behind the other, x = 256·first + second, [n/4][4 rows][4] each. For every `size` of them the sum of the integers, and Σ q·(m + middle·s) (`offsets`): row lanes each. NaN or infinity in q or s makes the offset NaN.
  */
 export function roundQueries(
-  q: usize, s: usize, m: usize, middle: f32, n: u32, size: u32, form: u32, x: usize, unit: usize, sums: usize, offsets: usize,
+  q: usize, s: usize, m: usize, middle: f32, n: u32, size: u32, planes: u32, x: usize, unit: usize, sums: usize, offsets: usize,
 ): void {
   const absolute = held_i32x4(0x7fffffff), middle_f32x4 = held_f32x4(middle);
   let h0 = f32x4.splat(0), h1 = h0, h2 = h0, h3 = h0;
@@ -146,10 +132,13 @@ export function roundQueries(
   const high = f32x4.pmax(maxima_f32x4(h0, h1, h2, h3), f32x4.splat(TINY));
   v128.store(unit, f32x4.div(high, f32x4.splat(LEVELS)));
   v128.store(unit, f32x4.div(f32x4.splat(LEVELS), high), 16);
+  if (planes) {
+    roundRows(q, s, unit + 16, n, size, x, sums);
+    return;
+  }
   for (let row: usize = 0; row < 64; row += 16) {
     const inverse = v128.load32_splat(unit + 16 + (row >> 2));
-    if (form) roundRowBytes(q + row, s, inverse, n, size, form == FOURS, x + (form == FOURS ? row >> 2 : row), sums + (row >> 2));
-    else roundRow(q + row, s, inverse, n, size, x + row, sums + (row >> 2));
+    roundRow(q + row, s, inverse, n, size, x + row, sums + (row >> 2));
   }
 }
 
@@ -181,52 +170,51 @@ function roundRow(q: usize, s: usize, inverse: v128, n: u32, size: u32, x: usize
   }
 }
 
-// @ts-ignore: decorator
-@inline
-function putFours(x: usize, v: v128): void {
-  v128.store32_lane(x, v, 0);
-  v128.store32_lane(x, v, 1, 16);
-  v128.store32_lane(x, v, 2, 32);
-  v128.store32_lane(x, v, 3, 48);
-}
-
-function roundRowBytes(q: usize, s: usize, inverse: v128, n: u32, size: u32, inFours: bool, x: usize, sums: usize): void {
+/** All four rows in planes. */
+function roundRows(q: usize, s: usize, inverses: usize, n: u32, size: u32, x: usize, sums: usize): void {
   const magic = held_f32x4(MAGIC), bits = held_i32x4(MAGIC_BITS), ones = held_i32x4(0x10001);
   const half = held_i32x4(0x800080), lower = held_i32x4(0xff00ff);
-  const second = ((n + 15) & ~15) << 2;
+  const i0 = v128.load32_splat(inverses), i1 = v128.load32_splat(inverses, 4), i2 = v128.load32_splat(inverses, 8), i3 = v128.load32_splat(inverses, 12);
+  const second = n << 2;
   for (let left: i32 = n; left > 0; left -= size) {
     const end = s + (min(size, left) << 2);
-    let sum = i32x4.splat(0);
+    let ab = i32x4.splat(0), cd = ab;
     do {
-      const v = rounded(q, s, inverse, magic, bits);
-      let w = i32x4.splat(0);
-      if (s + 32 < end) w = rounded(q + 128, s + 32, inverse, magic, bits);
-      sum = i32x4.add(sum, i32x4.add(i32x4.dot_i16x8_s(v, ones), i32x4.dot_i16x8_s(w, ones)));
-      const a = i8x16.narrow_i16x8_s(i16x8.shr_s(i16x8.add(v, half), 8), i16x8.shr_s(i16x8.add(w, half), 8));
-      const b = i8x16.narrow_i16x8_u(v128.and(v, lower), v128.and(w, lower));
-      if (inFours) {
-        putFours(x, a);
-        putFours(x + second, b);
-      } else {
-        v128.store(x, a);
-        v128.store(x + second, b);
-      }
-      q += 256;
-      s += 64;
-      x += 64;
+      const scale = v128.load(s);
+      const v = i16x8.narrow_i32x4_s(
+        i32x4.sub(madd_f32x4(f32x4.mul(v128.load(q), scale), i0, magic), bits),
+        i32x4.sub(madd_f32x4(f32x4.mul(v128.load(q, 16), scale), i1, magic), bits),
+      );
+      const w = i16x8.narrow_i32x4_s(
+        i32x4.sub(madd_f32x4(f32x4.mul(v128.load(q, 32), scale), i2, magic), bits),
+        i32x4.sub(madd_f32x4(f32x4.mul(v128.load(q, 48), scale), i3, magic), bits),
+      );
+      ab = i32x4.add(ab, i32x4.dot_i16x8_s(v, ones));
+      cd = i32x4.add(cd, i32x4.dot_i16x8_s(w, ones));
+      v128.store(x, i8x16.narrow_i16x8_s(i16x8.shr_s(i16x8.add(v, half), 8), i16x8.shr_s(i16x8.add(w, half), 8)));
+      v128.store(x + second, i8x16.narrow_i16x8_u(v128.and(v, lower), v128.and(w, lower)));
+      q += 64;
+      s += 16;
+      x += 16;
     } while (s < end);
-    sum = i32x4.add(sum, high64(sum, sum));
-    store<i32>(sums, i32x4.extract_lane(sum, 0) + i32x4.extract_lane(sum, 1));
+    v128.store(sums, i32x4.add(v128.shuffle<i32>(ab, cd, 0, 2, 4, 6), v128.shuffle<i32>(ab, cd, 1, 3, 5, 7)));
     sums += 16;
   }
+}
+
+/** Eight bytes, signed or not. */
+// @ts-ignore: decorator
+@inline
+function eight<T>(p: usize): v128 {
+  return isSigned<T>() ? v128.load8x8_s(p) : v128.load8x8_u(p);
 }
 
 /**
  * Scores of `count` keys from `width` of their dimensions, to p [count][4 rows], or added to what is there (meanwhile
  * touching [next, nextEnd), nextStep bytes for two keys):
- * s·(x·(u − half))·unit·factor + (m + middle·s)·offset. Scales and minima lie `step` and `minStep` bytes apart.
+ * s·(x·(u − half))·unit·factor + (m + middle·s)·offset. Scales and minima lie `step` and `minStep` bytes apart. T: the type of u.
  */
-export function scores(
+export function scores<T>(
   e: usize, n: u32, count: u32, x: usize, width: u32, sums: usize, half: i32, unit: usize, factor: f32, offsets: usize,
   s: usize, step: u32, m: usize, minStep: u32, middle: f32, add: bool, p: usize, next: usize, nextStep: u32, nextEnd: usize,
 ): void {
@@ -243,7 +231,7 @@ export function scores(
     let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
     let at = x;
     do {
-      const a = v128.load8x8_u(e0), b = v128.load8x8_u(e1);
+      const a = eight<T>(e0), b = eight<T>(e1);
       let q = v128.load(at);
       a0 = i32x4.add(a0, i32x4.dot_i16x8_s(a, q)); b0 = i32x4.add(b0, i32x4.dot_i16x8_s(b, q));
       q = v128.load(at, 16);
@@ -272,126 +260,105 @@ function dot(signed: v128, codes: v128, sum: v128): v128 {
 }
 
 /**
- * The same from queries in two planes of bytes, `second` bytes apart: codes are below 128, which makes the relaxed dot
- * product of bytes exact. One plane after the other, into the same sums.
+ * Does the host have an instruction for `dot`? It shows where codes have bit 7: without one, sums of two products saturate
+ * at 16 bits. Such hosts take five instructions for it, and two for sums of 16 bits, which are as exact while they are few.
  */
-export function scoresBytes(
-  e: usize, n: u32, count: u32, x: usize, second: u32, width: u32, sums: usize, half: i32, unit: usize, factor: f32, offsets: usize,
-  s: usize, step: u32, m: usize, minStep: u32, middle: f32, add: bool, p: usize, next: usize, nextStep: u32, nextEnd: usize,
-): void {
-  const blocks = (width + 15) >> 4 << 6;
-  const correction = i32x4.mul(v128.load(sums), i32x4.splat(half));
-  const units = f32x4.mul(v128.load(unit), f32x4.splat(factor));
-  const offset = v128.load(offsets);
-  let left: i32 = count;
-  let due = next;
-  do {
-    due = touch(next, due, nextEnd);
-    next += nextStep;
-    let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
-    let at = x;
-    let end = at + blocks;
-    for (let plane: u32 = 0; plane < 2; plane++) {
-      let e0 = e, e1 = left > 1 ? e + n : e;
-      a0 = i32x4.shl(a0, 8); a1 = i32x4.shl(a1, 8); a2 = i32x4.shl(a2, 8); a3 = i32x4.shl(a3, 8);
-      b0 = i32x4.shl(b0, 8); b1 = i32x4.shl(b1, 8); b2 = i32x4.shl(b2, 8); b3 = i32x4.shl(b3, 8);
-      do {
-        const a = v128.load(e0), b = v128.load(e1);
-        let q = v128.load(at);
-        a0 = dot(q, a, a0); b0 = dot(q, b, b0);
-        q = v128.load(at, 16);
-        a1 = dot(q, a, a1); b1 = dot(q, b, b1);
-        q = v128.load(at, 32);
-        a2 = dot(q, a, a2); b2 = dot(q, b, b2);
-        q = v128.load(at, 48);
-        a3 = dot(q, a, a3); b3 = dot(q, b, b3);
-        e0 += 16; e1 += 16;
-        at += 64;
-      } while (at < end);
-      at = x + second;
-      end = at + blocks;
-    }
-    put(p, sums_i32x4(a0, a1, a2, a3), correction, units, offset, s, m, middle, add);
-    s += step; m += minStep;
-    if (left > 1) put(p + 16, sums_i32x4(b0, b1, b2, b3), correction, units, offset, s, m, middle, add);
-    s += step; m += minStep;
-    p += 32;
-    e += n << 1;
-    left -= 2;
-  } while (left > 0);
+export function dotsSaturate(): bool {
+  const sums = dot(held_i32x4(0x7f7f7f7f), held_i32x4(-1), held_i32x4(0));
+  return i32x4.extract_lane(sums, 0) == 65534;
+}
+
+/** `dot` with sums of T: i32, or i16 (of two products each) for a `span` of additions at most. */
+// @ts-ignore: decorator
+@inline
+function dotOf<T>(signed: v128, codes: v128, sum: v128): v128 {
+  return sizeof<T>() == 4 ? dot(signed, codes, sum) : i16x8.add(sum, i16x8.relaxed_dot_i8x16_i7x16_s(signed, codes));
+}
+
+/** Sums of i16 of one plane join eight sums of i32 at `to`. */
+// @ts-ignore: decorator
+@inline
+function flush(a0: v128, a1: v128, a2: v128, a3: v128, b0: v128, b1: v128, b2: v128, b3: v128, plane: u32, to: usize): void {
+  const weight = i16x8.splat(plane ? 1 : 256);
+  v128.store(to, i32x4.add(v128.load(to), i32x4.dot_i16x8_s(a0, weight)));
+  v128.store(to, i32x4.add(v128.load(to, 16), i32x4.dot_i16x8_s(a1, weight)), 16);
+  v128.store(to, i32x4.add(v128.load(to, 32), i32x4.dot_i16x8_s(a2, weight)), 32);
+  v128.store(to, i32x4.add(v128.load(to, 48), i32x4.dot_i16x8_s(a3, weight)), 48);
+  v128.store(to, i32x4.add(v128.load(to, 64), i32x4.dot_i16x8_s(b0, weight)), 64);
+  v128.store(to, i32x4.add(v128.load(to, 80), i32x4.dot_i16x8_s(b1, weight)), 80);
+  v128.store(to, i32x4.add(v128.load(to, 96), i32x4.dot_i16x8_s(b2, weight)), 96);
+  v128.store(to, i32x4.add(v128.load(to, 112), i32x4.dot_i16x8_s(b3, weight)), 112);
 }
 
 /**
- * Scores straight from codes of 4 or 2 bits down columns, a row of words after the other: p of their keys (from the row's
- * first one on) from queries in fours, with the columns' scales already in them. The bytes of four words, sorted by
- * their place in the word, are four channels of four keys: lanes are keys, nothing is added across them.
+ * The same from queries in planes and codes below 128 in fours of keys, e [fours][n/4][4 keys][4] (lib/qattention-expand.ts),
+ * eight keys at a time: lanes are keys, nothing is added across them. One plane after the other, into the same sums.
+ * Keys `lead` to `end` of those from e, s, m and p on. T, span: `dotOf`. `eight`: 128 bytes of scratch.
  */
-export function scoresColumns(
-  words: usize, n: u32, rows: u32, bits: u32, flip: u32, x: usize, second: u32, sums: usize, half: i32, unit: usize, factor: f32,
-  offsets: usize, p: usize, next: usize, nextStep: u32, nextEnd: usize,
+export function scoresFours<T>(
+  e: usize, n: u32, lead: u32, end: u32, x: usize, width: u32, sums: usize, half: i32, unit: usize, factor: f32, offsets: usize,
+  s: usize, step: u32, m: usize, minStep: u32, middle: f32, add: bool, p: usize, eight: usize, span: u32, next: usize, nextStep: u32, nextEnd: usize,
 ): void {
-  const order = v128.xor(held_i32x4(0), i8x16(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
-  const flips = held_i32x4(flip), mask = held_i32x4(((1 << bits) - 1) * 0x01010101);
   const correction = i32x4.mul(v128.load(sums), i32x4.splat(half));
-  const units = f32x4.mul(v128.load(unit), f32x4.splat(factor)), offset = v128.load(offsets);
+  const units = f32x4.mul(v128.load(unit), f32x4.splat(factor));
+  const offset = v128.load(offsets);
   let due = next;
-  do {
+  for (let key: u32 = 0; key < end; key += 8) {
     due = touch(next, due, nextEnd);
-    next += nextStep;
-    if (bits == 4) p = scoresOfBytes(words, n, 0, 4, 32, flips, order, mask, x, second, correction, units, offset, p) + 96;
-    else {
-      p = scoresOfBytes(words, n, 0, 2, 64, flips, order, mask, x, second, correction, units, offset, p);
-      p = scoresOfBytes(words, n, 4, 6, 64, flips, order, mask, x, second, correction, units, offset, p) + 192;
+    next += nextStep << 2;
+    let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+    const ahead = key + 4 < end ? n << 2 : 0;
+    let at = x;
+    if (sizeof<T>() == 2) memory.fill(eight, 0, 128);
+    for (let plane: u32 = 0; plane < 2; plane++) {
+      let from = e;
+      const all = e + (width << 2);
+      if (sizeof<T>() == 4) {
+        a0 = i32x4.shl(a0, 8); a1 = i32x4.shl(a1, 8); a2 = i32x4.shl(a2, 8); a3 = i32x4.shl(a3, 8);
+        b0 = i32x4.shl(b0, 8); b1 = i32x4.shl(b1, 8); b2 = i32x4.shl(b2, 8); b3 = i32x4.shl(b3, 8);
+      }
+      do {
+        const last = sizeof<T>() == 4 ? all : min(from + (span << 4), all);
+        if (sizeof<T>() == 2) { a0 = i32x4.splat(0); a1 = a0; a2 = a0; a3 = a0; b0 = a0; b1 = a0; b2 = a0; b3 = a0; }
+        do {
+          const u = v128.load(from), v = v128.load(from + ahead);
+          let q = v128.load32_splat(at);
+          a0 = dotOf<T>(q, u, a0); b0 = dotOf<T>(q, v, b0);
+          q = v128.load32_splat(at, 4);
+          a1 = dotOf<T>(q, u, a1); b1 = dotOf<T>(q, v, b1);
+          q = v128.load32_splat(at, 8);
+          a2 = dotOf<T>(q, u, a2); b2 = dotOf<T>(q, v, b2);
+          q = v128.load32_splat(at, 12);
+          a3 = dotOf<T>(q, u, a3); b3 = dotOf<T>(q, v, b3);
+          from += 16;
+          at += 16;
+        } while (from < last);
+        if (sizeof<T>() == 2) flush(a0, a1, a2, a3, b0, b1, b2, b3, plane, eight);
+      } while (sizeof<T>() == 2 && from < all);
+      at = x + (n << 2);
     }
-    words += n << 2;
-  } while (--rows);
-}
-
-/** Scores of the two keys in each byte of the words whose codes begin at bits `low` and `high`. Answers where the next go. */
-// @ts-ignore: decorator
-@inline
-function scoresOfBytes(
-  words: usize, n: u32, low: u32, high: u32, step: usize, flips: v128, order: v128, mask: v128, x: usize, second: u32,
-  correction: v128, units: v128, offset: v128, p: usize,
-): usize {
-  let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
-  const end = words + (n << 2);
-  let at = x;
-  for (let plane: u32 = 0; plane < 2; plane++) {
-    a0 = i32x4.shl(a0, 8); a1 = i32x4.shl(a1, 8); a2 = i32x4.shl(a2, 8); a3 = i32x4.shl(a3, 8);
-    b0 = i32x4.shl(b0, 8); b1 = i32x4.shl(b1, 8); b2 = i32x4.shl(b2, 8); b3 = i32x4.shl(b3, 8);
-    let from = words;
-    do {
-      const v = i8x16.relaxed_swizzle(v128.xor(v128.load(from), flips), order);
-      const q = v128.load(at);
-      const u = v128.and(low ? i16x8.shr_u(v, low) : v, mask), w = v128.and(i16x8.shr_u(v, high), mask);
-      let one = splat(q, 0);
-      a0 = dot(one, u, a0); b0 = dot(one, w, b0);
-      one = splat(q, 1);
-      a1 = dot(one, u, a1); b1 = dot(one, w, b1);
-      one = splat(q, 2);
-      a2 = dot(one, u, a2); b2 = dot(one, w, b2);
-      one = splat(q, 3);
-      a3 = dot(one, u, a3); b3 = dot(one, w, b3);
-      from += 16;
-      at += 16;
-    } while (from < end);
-    at = x + second;
+    if (sizeof<T>() == 2) {
+      a0 = v128.load(eight); a1 = v128.load(eight, 16); a2 = v128.load(eight, 32); a3 = v128.load(eight, 48);
+      b0 = v128.load(eight, 64); b1 = v128.load(eight, 80); b2 = v128.load(eight, 96); b3 = v128.load(eight, 112);
+    }
+    storeKeys(a0, a1, a2, a3, eight);
+    storeKeys(b0, b1, b2, b3, eight + 64);
+    const to = min(key + 8, end);
+    for (let i = max(key, lead); i < to; i++)
+      put(p + (i << 4), v128.load(eight + (i - key << 4)), correction, units, offset, s + i * step, m + i * minStep, middle, add);
+    e += n << 3;
   }
-  putKeys(a0, a1, a2, a3, correction, units, offset, step, p);
-  putKeys(b0, b1, b2, b3, correction, units, offset, step, p + 16);
-  return p + 32;
 }
 
-/** Four keys' scores from sums whose lanes are keys. */
+/** Sums whose lanes are keys become four keys' sums. */
 // @ts-ignore: decorator
 @inline
-function putKeys(a: v128, b: v128, c: v128, d: v128, correction: v128, units: v128, offset: v128, step: usize, p: usize): void {
+function storeKeys(a: v128, b: v128, c: v128, d: v128, to: usize): void {
   const ab = low32(a, b), cd = low32(c, d), AB = high32(a, b), CD = high32(c, d);
-  v128.store(p, madd_f32x4(f32x4.convert_i32x4_s(i32x4.sub(low64(ab, cd), correction)), units, offset));
-  v128.store(p + step, madd_f32x4(f32x4.convert_i32x4_s(i32x4.sub(high64(ab, cd), correction)), units, offset));
-  v128.store(p + 2 * step, madd_f32x4(f32x4.convert_i32x4_s(i32x4.sub(low64(AB, CD), correction)), units, offset));
-  v128.store(p + 3 * step, madd_f32x4(f32x4.convert_i32x4_s(i32x4.sub(high64(AB, CD), correction)), units, offset));
+  v128.store(to, low64(ab, cd));
+  v128.store(to, high64(ab, cd), 16);
+  v128.store(to, low64(AB, CD), 32);
+  v128.store(to, high64(AB, CD), 48);
 }
 
 // @ts-ignore: decorator
@@ -496,16 +463,27 @@ function scaleScalesOneByOne(
   }
 }
 
-/** Σ p·offset: row lanes. */
+/** Σ p·offset: row lanes. Four sums side by side, or each addition would wait for the one before. */
 export function weighOffsets(p: usize, count: u32, offsets: usize, step: u32, sum: usize): void {
-  const end = p + (count << 4);
-  let a = f32x4.splat(0);
-  do {
+  const end = p + (count << 4), fours = p + (count >> 2 << 6);
+  let a = f32x4.splat(0), b = a, c = a, d = a;
+  while (p < fours) {
+    a = madd_f32x4(v128.load(p), v128.load32_splat(offsets), a);
+    offsets += step;
+    b = madd_f32x4(v128.load(p, 16), v128.load32_splat(offsets), b);
+    offsets += step;
+    c = madd_f32x4(v128.load(p, 32), v128.load32_splat(offsets), c);
+    offsets += step;
+    d = madd_f32x4(v128.load(p, 48), v128.load32_splat(offsets), d);
+    offsets += step;
+    p += 64;
+  }
+  while (p < end) {
     a = madd_f32x4(v128.load(p), v128.load32_splat(offsets), a);
     p += 16;
     offsets += step;
-  } while (p < end);
-  v128.store(sum, a);
+  }
+  v128.store(sum, f32x4.add(f32x4.add(a, b), f32x4.add(c, d)));
 }
 
 /** Weights p·s as 16-bit integers, pairs of keys [count/2][4 rows][2], and their sums (row lanes). */
@@ -571,12 +549,14 @@ export function roundFours(p: usize, lead: u32, end: u32, s: usize, step: u32, w
  * dimensions at a time share weights, their sums, offset (unless not `plain`: then 0) and highest scale. s and m: one for each
  * dimension, or s = 0: they are 1. Meanwhile touches [next, nextEnd), nextStep bytes for eight dimensions.
  */
-export function addValues(
+export function addValues<T>(
   e: usize, n: u32, count: u32, w: usize, size: u32, half: i32, unit: usize, factor: f32, highest: usize, plain: u32,
   s: usize, m: usize, middle: f32, o: usize, next: usize, nextStep: u32, nextEnd: usize,
 ): void {
   const bytes = (count + 1) >> 1 << 4;
   const end = e + n;
+  // The last row; where it has no partner, it is its own: with weight 0.
+  let last = e + (count - 1) * n;
   let left: i32 = size;
   let due = next;
   do {
@@ -585,8 +565,8 @@ export function addValues(
     let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
     let at = e, x = w;
     do {
-      const u = v128.load8x8_u(at), v = v128.load8x8_u(at + n);
-      const low = v128.shuffle<i16>(u, v, 0, 8, 1, 9, 2, 10, 3, 11), high = v128.shuffle<i16>(u, v, 4, 12, 5, 13, 6, 14, 7, 15);
+      const u = eight<T>(at), v = eight<T>(at < last ? at + n : at);
+      const low = low16(u, v), high = high16(u, v);
       const weights = v128.load(x);
       let weight = splat(weights, 0);
       a0 = i32x4.add(a0, i32x4.dot_i16x8_s(low, weight)); b0 = i32x4.add(b0, i32x4.dot_i16x8_s(high, weight));
@@ -608,6 +588,7 @@ export function addValues(
     if (s) { s += 16; m += 16; }
     o += 128;
     e += 8;
+    last += 8;
     left -= 8;
     if (left == 0) {
       left = size;
@@ -618,9 +599,9 @@ export function addValues(
 }
 
 /** The same from weights in two planes of bytes, and codes below 128 in fours of keys, e [fours][n][4]. */
-export function addValuesBytes(
+export function addValuesBytes<T>(
   e: usize, n: u32, fours: u32, w: usize, size: u32, half: i32, unit: usize, factor: f32, highest: usize, plain: u32,
-  s: usize, m: usize, middle: f32, o: usize, next: usize, nextStep: u32, nextEnd: usize,
+  s: usize, m: usize, middle: f32, o: usize, eight: usize, span: u32, next: usize, nextStep: u32, nextEnd: usize,
 ): void {
   const end = e + (n << 2);
   let left: i32 = size;
@@ -630,25 +611,37 @@ export function addValuesBytes(
     next += nextStep;
     let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
     let x = w;
+    if (sizeof<T>() == 2) memory.fill(eight, 0, 128);
     for (let plane: u32 = 0; plane < 2; plane++) {
       let at = e;
       const wEnd = x + (fours << 4);
-      a0 = i32x4.shl(a0, 8); a1 = i32x4.shl(a1, 8); a2 = i32x4.shl(a2, 8); a3 = i32x4.shl(a3, 8);
-      b0 = i32x4.shl(b0, 8); b1 = i32x4.shl(b1, 8); b2 = i32x4.shl(b2, 8); b3 = i32x4.shl(b3, 8);
+      if (sizeof<T>() == 4) {
+        a0 = i32x4.shl(a0, 8); a1 = i32x4.shl(a1, 8); a2 = i32x4.shl(a2, 8); a3 = i32x4.shl(a3, 8);
+        b0 = i32x4.shl(b0, 8); b1 = i32x4.shl(b1, 8); b2 = i32x4.shl(b2, 8); b3 = i32x4.shl(b3, 8);
+      }
       do {
-        const u = v128.load(at), v = v128.load(at, 16);
-        let weight = v128.load32_splat(x);
-        a0 = dot(weight, u, a0); b0 = dot(weight, v, b0);
-        weight = v128.load32_splat(x, 4);
-        a1 = dot(weight, u, a1); b1 = dot(weight, v, b1);
-        weight = v128.load32_splat(x, 8);
-        a2 = dot(weight, u, a2); b2 = dot(weight, v, b2);
-        weight = v128.load32_splat(x, 12);
-        a3 = dot(weight, u, a3); b3 = dot(weight, v, b3);
-        at += n << 2;
-        x += 16;
-      } while (x < wEnd);
+        const last = sizeof<T>() == 4 ? wEnd : min(x + (span << 4), wEnd);
+        if (sizeof<T>() == 2) { a0 = i32x4.splat(0); a1 = a0; a2 = a0; a3 = a0; b0 = a0; b1 = a0; b2 = a0; b3 = a0; }
+        do {
+          const u = v128.load(at), v = v128.load(at, 16);
+          let weight = v128.load32_splat(x);
+          a0 = dotOf<T>(weight, u, a0); b0 = dotOf<T>(weight, v, b0);
+          weight = v128.load32_splat(x, 4);
+          a1 = dotOf<T>(weight, u, a1); b1 = dotOf<T>(weight, v, b1);
+          weight = v128.load32_splat(x, 8);
+          a2 = dotOf<T>(weight, u, a2); b2 = dotOf<T>(weight, v, b2);
+          weight = v128.load32_splat(x, 12);
+          a3 = dotOf<T>(weight, u, a3); b3 = dotOf<T>(weight, v, b3);
+          at += n << 2;
+          x += 16;
+        } while (x < last);
+        if (sizeof<T>() == 2) flush(a0, a1, a2, a3, b0, b1, b2, b3, plane, eight);
+      } while (sizeof<T>() == 2 && x < wEnd);
       x = w + 256;
+    }
+    if (sizeof<T>() == 2) {
+      a0 = v128.load(eight); a1 = v128.load(eight, 16); a2 = v128.load(eight, 32); a3 = v128.load(eight, 48);
+      b0 = v128.load(eight, 64); b1 = v128.load(eight, 80); b2 = v128.load(eight, 96); b3 = v128.load(eight, 112);
     }
     const correction = i32x4.mul(v128.load(w, W_SUMS), i32x4.splat(half));
     const units = f32x4.mul(v128.load(unit), f32x4.splat(factor * load<f32>(highest)));

@@ -1,17 +1,18 @@
 /**
  * Attention over stored keys, at most 64 of them at a time: their codes become bytes in scratch (a few KiB that stay in the
- * first-level cache: read by every head of the group, and one form for every format), scores and outputs are sums of
- * integers over those bytes.
+ * first-level cache: read by every head of the group, and one form for every format; 8 bits along rows are bytes already),
+ * scores and outputs are sums of integers over those bytes.
  *
  * Rows are kept in tiles of four as lib/attention.ts lays them out (narrow), so that recent keys in full precision go
  * on where stored ones end. Behind each tile lies what is ours: queries rounded to 16 bits, and the weights.
  */
 
 import { attend, begin, finish, rescale, weigh } from './attention';
-import { expandColumns, expandRows, fours, foursOfRows4 } from './qattention-expand';
+import { widen } from './half';
+import { apartOf, expandColumns, expandRows, fours, foursOfRows, keyFoursOfColumns, keyFoursOfRows } from './qattention-expand';
 import {
-  BYTES, FOURS, W_GROUP, W_OFFSET, WORDS, addValues, addValuesBytes, roundFours, roundPairs, roundQueries, scaleScales, scaleWeights, scores, scoresBytes,
-  scoresColumns, transpose, weighOffsets,
+  W_GROUP, W_OFFSET, addValues, addValuesBytes, dotsSaturate, roundFours, roundPairs, roundQueries, scaleScales, scaleWeights, scores, scoresFours,
+  transpose, transposeQueries, weighOffsets,
 } from './qattention-products';
 
 /** Rows kept in scratch at a time. */
@@ -30,6 +31,11 @@ export class Side {
   scales: usize;
   minima: usize;
   exponents: usize;
+  /** Scales and minima are halves. */
+  halves: u32;
+  /** Scales and minima in f32 of the keys at hand: see `bring`. */
+  s: usize;
+  m: usize;
   /** Values per key. */
   n: u32;
   bits: u32;
@@ -41,7 +47,7 @@ export class Side {
   groups: u32;
   /** Bytes of a key's codes, of a row of words (3 bits: of three). */
   codeStep: u32;
-  /** Bytes from one key's scales, or a group's in columns, to the next; and minima's. */
+  /** Bytes from one key's scales in f32 to the next; and minima's, or 0. */
   step: u32;
   minStep: u32;
   /** Bytes of a kv head. */
@@ -58,10 +64,14 @@ export class Side {
   table: usize;
   two: u32;
   scheme: u32;
-  /** Bytes are below 128: products of bytes are exact. */
+  /** Bytes are below 128: products of bytes are exact. Keys, or values, lie in fours then. */
   bytes: u32;
-  /** Scores come straight from the codes. */
-  direct: u32;
+  /** How many products of pairs sums of 16 bits hold, where the host is better off with those; or 0. */
+  span: u32;
+  /** How many dimensions apart the four of a key lie in fours of keys. */
+  apart: u32;
+  /** Codes are the bytes, and are read where they are stored. Symmetric ones are signed: no sign bit is flipped, half is 0. */
+  stored: u32;
 
   /** On to the next kv head. */
   next(): void {
@@ -73,23 +83,26 @@ export class Side {
 }
 
 /** Where things stand in scratch. */
-const V_SIDE: usize = 96;
-const TABLES: usize = 192;
+const V_SIDE: usize = 128;
+const TABLES: usize = 256;
 /** Rows' largest scores; what weights are scaled by. */
-const TOP: usize = 256;
-const UNIT: usize = 272;
+const TOP: usize = 320;
+const UNIT: usize = 336;
 /** Of 16 groups. */
-const WEIGHTS: usize = 288;
+const WEIGHTS: usize = 352;
 const ONES: usize = WEIGHTS + 16 * W_GROUP;
 const ZEROS: usize = ONES + 1024;
-/** Scales of mxfp4 in f32, [64 keys][8]. */
-const EXPONENTS: usize = ZEROS + 1024;
+/** Scales that are not stored in f32 as f32, and behind them minima: [64 keys][16 groups]. */
+const FLOATS: usize = ZEROS + 1024;
+const FLOAT_MINIMA: usize = FLOATS + 4096;
 /** Scales for weights to take in, their offsets [64 keys][16 groups] and the largest of each group. */
-const SCALED: usize = EXPONENTS + 2048;
+const SCALED: usize = FLOAT_MINIMA + 4096;
 const OFFSETS: usize = SCALED + 68 * 64;
 const HIGHEST: usize = OFFSETS + 68 * 64;
 /** What `attend` passes scores through. */
 const RECENT: usize = HIGHEST + 64;
+/** Sums of eight accumulators. */
+const EIGHT: usize = RECENT;
 const ROWS: usize = RECENT + 2080;
 
 // In a tile, behind what lib/attention.ts keeps there:
@@ -98,7 +111,7 @@ const Q_UNIT: usize = 16;
 const W_UNIT: usize = 48;
 const Q_SUMS: usize = 64;
 const Q_OFFSETS: usize = Q_SUMS + 16 * 16;
-/** Scores of whole words may begin and end 15 keys too far. */
+/** Scores, then weights, of 64 keys and a few beside them, which fours of keys read too. */
 const P: usize = Q_OFFSETS + 31 * 16;
 const QUERIES: usize = P + 80 * 16;
 
@@ -112,7 +125,7 @@ export function vSide(scratch: usize): Side {
 
 export function fill(
   scratch: usize, at: usize, codes: usize, scales: usize, minima: usize, exponents: usize, table: usize,
-  n: u32, capacity: u32, scheme: u32, bits: u32, column: u32, groupSize: u32,
+  n: u32, capacity: u32, scheme: u32, bits: u32, column: u32, groupSize: u32, halves: u32,
 ): void {
   const side = changetype<Side>(at);
   const length = column ? capacity : n;
@@ -128,9 +141,10 @@ export function fill(
   side.size = size;
   side.groups = size ? (length + size - 1) / size : 0;
   side.codeStep = column ? n * (bits == 3 ? 12 : 4) : words << 2;
-  side.step = column ? n << 2 : side.groups << 2;
+  side.step = side.groups << 2;
   side.codeBytes = <usize>lines * words << 2;
-  side.scaleBytes = <usize>lines * side.groups << 2;
+  side.halves = halves;
+  side.scaleBytes = <usize>lines * side.groups << (2 - halves);
   const symmetric = scheme == 1;
   side.flip = !symmetric ? 0 : bits == 3 ? -1 : <u32>-1 / ((1 << bits) - 1) << (bits - 1);
   side.half = 1 << (bits - 1);
@@ -140,11 +154,8 @@ export function fill(
   side.two = 0;
   side.scheme = scheme;
   side.minima = minima;
-  side.minStep = side.step;
-  if (scheme) {
-    side.minima = scratch + ZEROS;
-    side.minStep = 0;
-  }
+  side.m = scratch + ZEROS;
+  side.minStep = scheme ? 0 : side.step;
   if (scheme >= MXFP4) {
     side.middle = 0;
     side.table = at == scratch ? scratch + TABLES : scratch + TABLES + 32;
@@ -168,7 +179,14 @@ export function fill(
     }
   }
   side.bytes = ASC_FEATURE_RELAXED_SIMD && bits < 8 ? 1 : 0;
-  side.direct = side.bytes && column && !(bits & 1) ? 1 : 0;
+  side.apart = side.bytes && !column ? apartOf(n, bits) : 1;
+  side.span = 0;
+  if (ASC_FEATURE_RELAXED_SIMD) {
+    // The largest byte that stands for a code, times 2·128. A codebook's are too large for more than one.
+    if (side.bytes && scheme != CODEBOOK && dotsSaturate()) side.span = 127 / (scheme == MXFP4 ? 24 : (1 << bits) - 1);
+  }
+  side.stored = bits == 8 && !column ? 1 : 0;
+  if (side.stored && symmetric) side.half = 0;
 }
 
 /** What does not change within a call. */
@@ -204,11 +222,14 @@ export function beginPass(
   for (let tile = tilesAt(scratch, headDim, valueDim); row < end; row += TILE_ROWS) {
     begin<f32>(q, queries, keys, headDim, valueDim, factor, causal, window, head, group, query, row, min(row + TILE_ROWS, end), tile);
     const own = ours(tile, headDim, valueDim);
-    memory.copy(own + QUERIES, tile + 64, headDim << 4);
+    // Queries by dimension, as they are taken from there.
+    transpose(tile + 64, headDim);
+    transposeQueries(tile + 64, headDim, k.apart, own + QUERIES);
+    transpose(tile + 64, headDim);
     store<u32>(own, 0);
     if (!k.column)
       roundQueries(
-        own + QUERIES, scratch + ONES, scratch + ONES, 0, headDim, k.size, k.bytes ? BYTES : WORDS,
+        own + QUERIES, scratch + ONES, scratch + ONES, 0, headDim, k.size, k.bytes,
         own + QUERIES + (headDim << 4), own + Q_UNIT, own + Q_SUMS, own + Q_OFFSETS,
       );
     tile += tileBytes(headDim, valueDim);
@@ -229,48 +250,79 @@ export function endPass(
   }
 }
 
+/** Keys of a row of words (3 bits: of three). */
+// @ts-ignore: decorator
+@inline
+function keysOfWord(side: Side): u32 {
+  return side.bits == 3 ? 32 : 32 / side.bits;
+}
+
 /** Where the codes of a key begin, and how many bytes those of `count` keys take. */
 // @ts-ignore: decorator
 @inline
 function codesAt(side: Side, key: u32): usize {
-  return side.codes + <usize>(side.column ? key / (side.bits == 3 ? 32 : 32 / side.bits) : key) * side.codeStep;
+  return side.codes + <usize>(side.column ? key / keysOfWord(side) : key) * side.codeStep;
 }
 
 // @ts-ignore: decorator
 @inline
 function codeBytes(side: Side, count: u32): usize {
-  return <usize>(side.column ? count / (side.bits == 3 ? 32 : 32 / side.bits) : count) * side.codeStep;
+  return <usize>(side.column ? count / keysOfWord(side) : count) * side.codeStep;
 }
 
-/** Codes of keys [from, from + count) become bytes at `e`; answers with where key `from` stands. */
+/** Codes of keys [from, from + count) become bytes at `e`, unless they are; answers with where key `from` stands. */
 function expand(side: Side, from: u32, count: u32, table: usize, bytes: usize, e: usize): usize {
   if (!side.column) {
-    expandRows(side.codes + <usize>from * side.codeStep, count, side.n, side.bits, side.flip, table, e);
+    const codes = side.codes + <usize>from * side.codeStep;
+    if (side.stored) return codes;
+    expandRows(codes, count, side.n, side.bits, side.flip, table, e);
     return e;
   }
-  const perWord: u32 = side.bits == 3 ? 32 : 32 / side.bits;
+  const perWord = keysOfWord(side);
   const first = from / perWord;
   const words = (from + count + perWord - 1) / perWord - first;
   expandColumns(side.codes + <usize>first * side.codeStep, words, side.n, side.bits, side.flip, bytes, e);
   return e + (from - first * perWord) * side.n;
 }
 
-/** Scales of keys from `from` on. E8M0 becomes f32, in scratch. */
-function scalesOf(side: Side, from: u32, count: u32, to: usize): usize {
-  if (side.scheme != MXFP4) return side.scales + <usize>from * side.step;
-  let at = side.exponents + <usize>from * side.groups;
-  for (const end = to + count * side.step; to < end; to += 4, at++) {
-    const exponent = load<u8>(at);
-    store<u32>(to, exponent == 255 ? 0x7fc00000 : exponent ? <u32>exponent << 23 : 0x00400000);
+/** The same in fours of keys, at `f`. */
+function expandFours(side: Side, from: u32, count: u32, table: usize, bytes: usize, e: usize, f: usize): void {
+  if (!side.column) {
+    keyFoursOfRows(side.codes + <usize>from * side.codeStep, count, side.n, side.bits, side.flip, table, e, f);
+    return;
   }
-  return to - count * side.step;
+  const perWord = keysOfWord(side), first = from / perWord;
+  const words = (from + count + perWord - 1) / perWord - first;
+  keyFoursOfColumns(side.codes + <usize>first * side.codeStep, words, side.n, side.bits, side.flip, bytes, e, f);
 }
 
-/** Scores of keys from some of their dimensions. */
+/** Brings scales, and minima where there are any, number `at` to `at` + `count`: in place when they are stored in f32. */
+function bring(scratch: usize, side: Side, at: usize, count: u32): void {
+  const affine = !side.scheme;
+  if (side.scheme == MXFP4 || side.halves) {
+    let to = scratch + FLOATS;
+    side.s = to;
+    if (side.halves) {
+      widen(side.scales + (at << 1), count, to);
+      if (affine) widen(side.minima + (at << 1), count, (side.m = scratch + FLOAT_MINIMA));
+      return;
+    }
+    at += side.exponents;
+    for (const end = at + count; at < end; at++, to += 4) {
+      const exponent = load<u8>(at);
+      store<u32>(to, exponent == 255 ? 0x7fc00000 : exponent ? <u32>exponent << 23 : 0x00400000);
+    }
+    return;
+  }
+  side.s = side.scales + (at << 2);
+  if (affine) side.m = side.minima + (at << 2);
+}
+
+/** Scores of keys from some of their dimensions; in fours of keys, the first is number `lead` of those at e. */
 // @ts-ignore: decorator
 @inline
 function score(
-  k: Side, e: usize, count: u32, x: usize, width: u32, sums: usize, unit: usize, second: u32, offsets: usize,
+  scratch: usize, k: Side, e: usize, lead: u32, count: u32, x: usize, width: u32, sums: usize, unit: usize, second: u32, offsets: usize,
   s: usize, step: u32, m: usize, minStep: u32, middle: f32, add: bool, p: usize, next: usize, nextEnd: usize,
 ): void {
   const nextStep: u32 = (nextEnd - next) / ((count + 1) >> 1);
@@ -279,15 +331,18 @@ function score(
   const half = second ? 0 : k.two ? 64 : k.half;
   if (ASC_FEATURE_RELAXED_SIMD) {
     if (k.bytes) {
-      scoresBytes(e, n, count, x, (n + 15 & ~15) << 2, width, sums, half, unit, factor, offsets, s, step, m, minStep, middle, add, p, next, nextStep, nextEnd);
+      const behindS = s - lead * step, behindM = m - lead * minStep, behindP = p - (lead << 4), end = lead + count;
+      if (k.span) scoresFours<i16>(e, n, lead, end, x, width, sums, half, unit, factor, offsets, behindS, step, behindM, minStep, middle, add, behindP, scratch + EIGHT, k.span, next, nextStep, nextEnd);
+      else scoresFours<i32>(e, n, lead, end, x, width, sums, half, unit, factor, offsets, behindS, step, behindM, minStep, middle, add, behindP, scratch + EIGHT, 0, next, nextStep, nextEnd);
       return;
     }
   }
-  scores(e, n, count, x, width, sums, half, unit, factor, offsets, s, step, m, minStep, middle, add, p, next, nextStep, nextEnd);
+  if (k.stored && k.flip) scores<i8>(e, n, count, x, width, sums, half, unit, factor, offsets, s, step, m, minStep, middle, add, p, next, nextStep, nextEnd);
+  else scores<u8>(e, n, count, x, width, sums, half, unit, factor, offsets, s, step, m, minStep, middle, add, p, next, nextStep, nextEnd);
 }
 
-/** Scores of keys [from, to) for one tile, whose queries have been rounded or are now. */
-function scoreTile(scratch: usize, own: usize, e: usize, from: u32, to: u32, scales: usize, second: u32, next: usize, nextEnd: usize): void {
+/** Scores of keys [from, to) of a chunk that begins with `first` (in columns, at e with `base`), for one tile, whose queries have been rounded or are now. */
+function scoreTile(scratch: usize, own: usize, e: usize, base: u32, first: u32, from: u32, to: u32, second: u32, next: usize, nextEnd: usize): void {
   const k = kSide(scratch);
   const n = k.n;
   const x = own + QUERIES + (n << 4), unit = own + Q_UNIT, ones = scratch + ONES;
@@ -298,36 +353,27 @@ function scoreTile(scratch: usize, own: usize, e: usize, from: u32, to: u32, sca
       const run = from / k.size;
       const end = min(to, (run + 1) * k.size);
       if (load<u32>(own) != run + 1) {
-        const at = <usize>run * k.step;
-        roundQueries(own + QUERIES, k.scales + at, k.minStep ? k.minima + at : k.minima, k.middle, n, n, k.direct ? FOURS : k.bytes ? BYTES : WORDS, x, unit, sums, offsets);
+        bring(scratch, k, <usize>run * n, n);
+        roundQueries(own + QUERIES, k.s, k.m, k.middle, n, n, k.bytes, x, unit, sums, offsets);
         store<u32>(own, run + 1);
       }
-      if (ASC_FEATURE_RELAXED_SIMD) {
-        if (k.direct) {
-          const perWord = 32 / k.bits, first = from / perWord, words = (end + perWord - 1) / perWord - first, second = (n + 15 & ~15) << 2;
-          scoresColumns(
-            k.codes + <usize>first * k.codeStep, n, words, k.bits, k.flip, x, second, sums, k.half,
-            unit, 1, offsets, p - ((from - first * perWord) << 4), next, (nextEnd - next) / words, nextEnd,
-          );
-          next += (nextEnd - next) >> 1;
-          p += (end - from) << 4;
-          from = end;
-          continue;
-        }
-      }
-      score(k, e, end - from, x, n, sums, unit, 0, offsets, ones, 0, ones, 0, 0, false, p, next, end == to ? nextEnd : next + (nextEnd - next >> 1));
+      const lead = k.bytes ? from - base & 3 : 0;
+      score(scratch, k, e + (from - base - lead) * n, lead, end - from, x, n, sums, unit, 0, offsets, ones, 0, ones, 0, 0, false, p, next, end == to ? nextEnd : next + (nextEnd - next >> 1));
       next += nextEnd - next >> 1;
-      e += (end - from) * n;
       p += (end - from) << 4;
       from = end;
     }
     return;
   }
-  let minima = k.minStep ? k.minima + <usize>from * k.step : k.minima;
+  let scales = k.s + (from - first) * k.step, minima = k.m + (from - first) * k.minStep;
   const queryStep: u32 = k.bytes ? 2 : 3;
+  // Dimensions of fours of keys lie four times as far apart as those of a key.
+  const eStep: u32 = k.bytes ? 2 : 0;
+  const lead = k.bytes ? from - first & 3 : 0;
+  e += (from - first - lead) * n;
   for (let c: u32 = 0; c < n; c += k.size) {
     score(
-      k, e + c, to - from, x + (c << queryStep), min(k.size, n - c), sums, unit, second, second ? scratch + ZEROS : offsets,
+      scratch, k, e + (c << eStep), lead, to - from, x + (c << queryStep), min(k.size, n - c), sums, unit, second, second ? scratch + ZEROS : offsets,
       scales, k.step, minima, k.minStep, k.middle, c > 0 || second > 0, p, next, nextEnd,
     );
     next = nextEnd;
@@ -368,14 +414,15 @@ function add(
   if (ASC_FEATURE_RELAXED_SIMD) {
     if (v.bytes) {
       const lead = row & 3;
-      addValuesBytes(
-        e + (row - lead) * n, n, (lead + count + 3) >> 2, w, size, half, unit, factor, highest, 1 - second, s, m, v.middle, o,
-        next, nextStep, nextEnd,
-      );
+      const fours = (lead + count + 3) >> 2;
+      e += (row - lead) * n;
+      if (v.span) addValuesBytes<i16>(e, n, fours, w, size, half, unit, factor, highest, 1 - second, s, m, v.middle, o, scratch + EIGHT, v.span, next, nextStep, nextEnd);
+      else addValuesBytes<i32>(e, n, fours, w, size, half, unit, factor, highest, 1 - second, s, m, v.middle, o, scratch + EIGHT, 0, next, nextStep, nextEnd);
       return;
     }
   }
-  addValues(e + row * n, n, count, w, size, half, unit, factor, highest, 1 - second, s, m, v.middle, o, next, nextStep, nextEnd);
+  if (v.stored && v.flip) addValues<i8>(e + row * n, n, count, w, size, half, unit, factor, highest, 1 - second, s, m, v.middle, o, next, nextStep, nextEnd);
+  else addValues<u8>(e + row * n, n, count, w, size, half, unit, factor, highest, 1 - second, s, m, v.middle, o, next, nextStep, nextEnd);
 }
 
 /**
@@ -392,9 +439,9 @@ function addTile(
   if (v.column) {
     while (from < to) {
       const end = min(to, (from / v.size + 1) * v.size);
-      const group = <usize>(from / v.size) * v.step;
+      bring(scratch, v, <usize>(from / v.size) * n, n);
       round(v, row, end - from, p, ones, ones, 0, w);
-      add(v, scratch, e, row, end - from, n, ones, 0, v.scales + group, v.minStep ? v.minima + group : v.minima, o, next, nextEnd);
+      add(v, scratch, e, row, end - from, n, ones, 0, v.s, v.m, o, next, nextEnd);
       next = nextEnd;
       row += end - from;
       p += (end - from) << 4;
@@ -434,16 +481,24 @@ export function attendStored(scratch: usize, first: u32, end: u32, rows: u32, he
   while (first < end) {
     const chunkEnd = min((first & -CHUNK) + CHUNK, end);
     const count = chunkEnd - first;
-    let scales = scalesOf(k, first, count, scratch + EXPONENTS);
+    if (!k.column) bring(scratch, k, <usize>first * k.groups, count * k.groups);
     let part: u32 = 0;
     // Codes of these keys' values come near while scores are computed, those of the next keys with the outputs.
     let next = codesAt(v, first), nextEnd = next + codeBytes(v, count);
     do {
-      const at = k.direct ? e : expand(k, first, count, k.table ? k.table + (part << 4) : 0, bytes, e);
+      const table = k.table ? k.table + (part << 4) : 0;
+      let at = f, base = first;
+      if (ASC_FEATURE_RELAXED_SIMD) {
+        if (k.bytes) {
+          expandFours(k, first, count, table, bytes, e, f);
+          if (k.column) base -= first % keysOfWord(k);
+        }
+      }
+      if (!k.bytes) at = expand(k, first, count, table, bytes, e);
       for (let tile = tiles; tile < tilesEnd; tile += tileStep) {
         const from = max(first, load<u32>(tile)), to = min(chunkEnd, load<u32>(tile, 28));
         if (from < to)
-          scoreTile(scratch, ours(tile, headDim, valueDim), at + (from - first) * headDim, from, to, scales + (from - first) * k.step, part, next, nextEnd);
+          scoreTile(scratch, ours(tile, headDim, valueDim), at, base, first, from, to, part, next, nextEnd);
         next = nextEnd;
       }
     } while (part++ < k.two);
@@ -458,21 +513,27 @@ export function attendStored(scratch: usize, first: u32, end: u32, rows: u32, he
     }
 
     if (!v.column) {
-      scales = scalesOf(v, first, count, scratch + EXPONENTS);
-      const minima = v.minStep ? v.minima + <usize>first * v.step : v.minima;
-      scaleScales(scales, minima, v.minStep, v.middle, count, v.groups, scratch + SCALED, scratch + OFFSETS, scratch + HIGHEST);
+      bring(scratch, v, <usize>first * v.groups, count * v.groups);
+      scaleScales(v.s, v.m, v.minStep, v.middle, count, v.groups, scratch + SCALED, scratch + OFFSETS, scratch + HIGHEST);
     }
     part = 0;
     next = codesAt(k, chunkEnd);
     nextEnd = next + codeBytes(k, min(end - chunkEnd, CHUNK));
     do {
       const table = v.table ? v.table + (part << 4) : 0;
-      let row: u32 = 0, from = e;
-      if (v.bytes && !v.column && v.bits == 4 && !(v.n & 31)) {
-        foursOfRows4(v.codes + <usize>first * v.codeStep, count, v.n, v.flip, table, f);
-        from = f;
-      } else {
-        row = (expand(v, first, count, table, bytes, e) - e) / v.n;
+      let row: u32 = 0, from = f, ready = false;
+      if (ASC_FEATURE_RELAXED_SIMD) {
+        if (v.bytes && !v.column && !(v.n & 31)) {
+          foursOfRows(v.codes + <usize>first * v.codeStep, count, v.n, v.bits, v.flip, table, f);
+          ready = true;
+        }
+      }
+      if (!ready) {
+        from = expand(v, first, count, table, bytes, e);
+        if (!v.stored) {
+          row = (from - e) / v.n;
+          from = e;
+        }
         if (v.bytes) {
           fours(e, (row + count + 3) >> 2, v.n, f);
           from = f;

@@ -1,4 +1,4 @@
-import type { Contract, Params, TypedArray } from '../contract.js';
+import { ARRAY_OF, type ArrayContract, type Contract, dtypeOf, type Params, type TypedArray } from '../contract.js';
 import { message } from '../errors.js';
 import { elements, integer, options, word } from '../validate.js';
 import {
@@ -10,6 +10,7 @@ import {
   maskLengths,
   maskParams,
 } from './attention.js';
+import { SCALE_TYPES } from './integers.js';
 
 /**
  * How values are stored. `affine`: code · scale + minimum. `symmetric`: signed code · scale. `mxfp4`: E2M1 codes under
@@ -36,10 +37,13 @@ export interface QuantizedAttentionOptions extends Omit<HeadOptions, 'keys'> {
   kAxis?: 'row' | 'column';
   /** As quantize has it: a multiple of 16 from 16 to 256, or 0 for the whole axis (a column's is `capacity`). Default: 32. */
   kGroupSize?: number;
+  /** What scales and minima are stored in, as `quantize` of the integers family has it. Default `f32`, which mxfp4 always has. */
+  kScaleType?: 'f32' | 'f16';
   vScheme: StoredScheme;
   vBits?: number;
   vAxis?: 'row' | 'column';
   vGroupSize?: number;
+  vScaleType?: 'f32' | 'f16';
 }
 
 export interface AttentionDecodeQuantizedOptions extends QuantizedAttentionOptions {
@@ -57,9 +61,9 @@ export interface Stored {
   /** `row`: `[kvHeads, capacity, words of n codes]`. `column`: `[kvHeads, words of capacity codes, n]`. */
   codes: Uint32Array;
   /** `row`: `[kvHeads, capacity, groups]`. `column`: `[kvHeads, groups, n]`. Not for mxfp4. */
-  scales?: Float32Array;
+  scales?: Float32Array | Uint16Array;
   /** As scales; affine only. */
-  minima?: Float32Array;
+  minima?: Float32Array | Uint16Array;
   /** E8M0 bytes `[kvHeads, capacity, ceil(n/32)]`; mxfp4 only. */
   exponents?: Uint8Array;
   /** The 16 values of the codes; codebook only. */
@@ -89,12 +93,19 @@ interface Format {
   bits: number;
   axis: number;
   groupSize: number;
+  scaleType: number;
 }
 
 /** The format of side `k` or `v`, from a call's numbers. */
 export function formatOf(params: Params, side: 'k' | 'v'): Format {
   const of = (name: string) => params[side + name]!;
-  return { scheme: of('Scheme'), bits: of('Bits'), axis: of('Axis'), groupSize: of('GroupSize') };
+  return {
+    scheme: of('Scheme'),
+    bits: of('Bits'),
+    axis: of('Axis'),
+    groupSize: of('GroupSize'),
+    scaleType: of('ScaleType'),
+  };
 }
 
 /** 32-bit words of `length` codes in a line. Three bits come in runs of 32 codes. */
@@ -108,18 +119,20 @@ export const groupSizeOf = ({ groupSize }: Format, length: number): number =>
 /** What does not depend on the axes, and is fixed at compile on a GPU. */
 export function checkStored(kernel: string, params: Params): void {
   for (const side of ['k', 'v'] as const) {
-    const { scheme, bits, axis, groupSize } = formatOf(params, side);
+    const { scheme, bits, axis, groupSize, scaleType } = formatOf(params, side);
     integer(kernel, `${side}Scheme`, scheme, 0, STORED_SCHEMES.length - 1);
     integer(kernel, `${side}Bits`, bits, 2, 8);
     if (bits !== 8 && bits > 4) throw new RangeError(message(kernel, `${side}Bits`, '2, 3, 4 or 8', bits));
     integer(kernel, `${side}Axis`, axis, 0, 1);
     integer(kernel, `${side}GroupSize`, groupSize, 0);
-    const named = (name: string, want: number | string, got: number) => {
+    integer(kernel, `${side}ScaleType`, scaleType, 0, SCALE_TYPES.length - 1);
+    const named = (name: string, want: number | string, got: number | string) => {
       throw new RangeError(message(kernel, side + name, `${want} (${STORED_SCHEMES[scheme]})`, got));
     };
     if (scheme >= MXFP4 && bits !== 4) named('Bits', 4, bits);
     if (scheme >= MXFP4 && axis !== 0) named('Axis', 'row', axis);
     if (scheme === MXFP4 && groupSize !== 32) named('GroupSize', 32, groupSize);
+    if (scheme === MXFP4 && scaleType !== 0) named('ScaleType', SCALE_TYPES[0], SCALE_TYPES[scaleType]!);
   }
   for (const dim of ['headDim', 'valueDim']) {
     const n = integer(kernel, dim, params[dim], 16, 256);
@@ -129,19 +142,27 @@ export function checkStored(kernel: string, params: Params): void {
 
 function storedParams(kernel: string, o: QuantizedAttentionOptions) {
   const { keys, capacity = keys, recentKeys = 0, recentCapacity = recentKeys } = options(kernel, o);
-  const side = (name: string, scheme: unknown, bits = 4, axis: unknown = 'row', groupSize = 32) => ({
+  const side = (
+    name: string,
+    scheme: unknown,
+    bits = 4,
+    axis: unknown = 'row',
+    groupSize = 32,
+    scaleType: unknown = 'f32',
+  ) => ({
     [`${name}Scheme`]: word(kernel, `${name}Scheme`, scheme, STORED_SCHEMES),
     [`${name}Bits`]: bits,
     [`${name}Axis`]: word(kernel, `${name}Axis`, axis, STORED_AXES),
     [`${name}GroupSize`]: groupSize,
+    [`${name}ScaleType`]: word(kernel, `${name}ScaleType`, scaleType, SCALE_TYPES),
   });
   return {
     ...headParams(kernel, o),
     capacity,
     recentKeys,
     recentCapacity,
-    ...side('k', o.kScheme, o.kBits, o.kAxis, o.kGroupSize),
-    ...side('v', o.vScheme, o.vBits, o.vAxis, o.vGroupSize),
+    ...side('k', o.kScheme, o.kBits, o.kAxis, o.kGroupSize, o.kScaleType),
+    ...side('v', o.vScheme, o.vBits, o.vAxis, o.vGroupSize, o.vScaleType),
   };
 }
 
@@ -189,10 +210,11 @@ function storedLengths(kernel: string, params: Params) {
 }
 
 /** What a scheme stands on must be there; recent keys too. */
-function checkStoredData(kernel: string, lengths: Readonly<Record<string, number>>, arrays: Arrays): void {
-  for (const name of Object.keys(stored)) {
+function checkStoredData(kernel: string, params: Params, arrays: Arrays): void {
+  const lengths: Readonly<Record<string, number>> = storedLengths(kernel, params);
+  for (const [name, array] of Object.entries(stored)) {
     if (!lengths[name] || arrays[name]) continue;
-    const type = name.endsWith('Exponents') ? 'Uint8Array' : 'Float32Array';
+    const type = ARRAY_OF[dtypeOf(array, params)].name;
     throw new TypeError(message(kernel, name, `${type} of length ${lengths[name]}`, arrays[name]));
   }
 }
@@ -212,21 +234,22 @@ export function arraysOf({ q, k, v, kRecent, vRecent }: QuantizedAttentionInputs
 }
 
 const f32 = { dtype: 'f32', role: 'in', optional: true } as const;
+const scales = (name: 'k' | 'v') => ({ ...f32, dtypeIf: { [`${name}ScaleType`]: 'f16' } }) as const;
 const side = (name: 'k' | 'v') => ({
   [`${name}Codes`]: { dtype: 'u32', role: 'in' } as const,
-  [`${name}Scales`]: f32,
-  [`${name}Minima`]: f32,
+  [`${name}Scales`]: scales(name),
+  [`${name}Minima`]: scales(name),
   [`${name}Exponents`]: { dtype: 'u8', role: 'in', optional: true } as const,
   [`${name}Table`]: f32,
 });
-const stored = { ...side('k'), ...side('v'), kRecent: f32, vRecent: f32 };
+const stored: Readonly<Record<string, ArrayContract>> = { ...side('k'), ...side('v'), kRecent: f32, vRecent: f32 };
 
 /**
  * Elements of scratch both CPU kernels need, independent of heads, queries and keys (assembly/lib/qattention.ts): what does
  * not depend on dimensions, bytes of 64 keys, eight tiles of four rows.
  */
 function scratchLength({ headDim, valueDim }: Params): number {
-  const fixed = 23936 + 164 * Math.max(headDim!, valueDim!) + 64;
+  const fixed = 30144 + 164 * Math.max(headDim!, valueDim!) + 64;
   const tile = 2096 + 16 * (4 + headDim! + valueDim!) + 16 * headDim! + 8 * Math.ceil(headDim! / 16) * 16;
   return Math.ceil((fixed + 8 * tile) / 4);
 }
@@ -268,7 +291,7 @@ export const attention_decode_quantized_f32: Contract<AttentionDecodeQuantizedOp
       scratch: scratchLength(params),
     };
   },
-  checkData: (params, arrays) => checkStoredData(DECODE, storedLengths(DECODE, params), arrays),
+  checkData: (params, arrays) => checkStoredData(DECODE, params, arrays),
 };
 
 export const attention_blocksparse_quantized_f32: Contract<AttentionBlocksparseQuantizedOptions> = {
@@ -299,7 +322,7 @@ export const attention_blocksparse_quantized_f32: Contract<AttentionBlocksparseQ
     };
   },
   checkData(params, arrays) {
-    checkStoredData(SPARSE, storedLengths(SPARSE, params), arrays);
+    checkStoredData(SPARSE, params, arrays);
     checkBlocks(SPARSE, params, arrays);
   },
 };

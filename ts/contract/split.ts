@@ -140,10 +140,11 @@ function byStoredKvHeads(given: Params): Axis {
     const format = formatOf(given, name);
     const [lines, length] = format.axis ? [n, capacity!] : [capacity!, n];
     const groups = length ? lines * Math.ceil(length / groupSizeOf(format, length)) : 0;
+    const scales = (format.scaleType ? 2 : 4) * groups;
     return {
       [`${name}Codes`]: 4 * lines * wordsOf(length, format.bits),
-      [`${name}Scales`]: 4 * groups,
-      [`${name}Minima`]: 4 * groups,
+      [`${name}Scales`]: scales,
+      [`${name}Minima`]: scales,
       [`${name}Exponents`]: groups,
       [`${name}Recent`]: 4 * recentCapacity! * n,
     };

@@ -23,10 +23,12 @@ const CONSTANTS = [
   'kBits',
   'kAxis',
   'kGroupSize',
+  'kScaleType',
   'vScheme',
   'vBits',
   'vAxis',
   'vGroupSize',
+  'vScaleType',
 ] as const;
 type Constants = (typeof CONSTANTS)[number];
 

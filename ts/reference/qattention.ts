@@ -10,6 +10,7 @@ import {
   wordsOf,
 } from '../contract/qattention.js';
 import type { Params, TypedArray } from '../contract.js';
+import { fromHalves } from '../half.js';
 import { attention, narrowed, visibleKeys } from './attention.js';
 import { checked } from './runtime.js';
 
@@ -87,6 +88,9 @@ function dequantized(arrays: Arrays, p: Params, name: 'k' | 'v', n: number): Flo
   const format = formatOf(p, name);
   const { bits, axis } = format;
   const array = (part: string) => arrays[name + part] as Float32Array;
+  const [scales, minima] = ['Scales', 'Minima'].map((part) =>
+    format.scaleType ? fromHalves(arrays[name + part] ?? []) : array(part),
+  ) as [Float32Array, Float32Array];
   const codes = arrays[`${name}Codes`] as Uint32Array;
   const length = axis ? capacity! : n;
   const size = groupSizeOf(format, length);
@@ -94,13 +98,13 @@ function dequantized(arrays: Arrays, p: Params, name: 'k' | 'v', n: number): Flo
   const sign = 2 ** (bits - 1);
 
   const decode = [
-    (code: number, group: number) => f32(f32(code * array('Scales')[group]!) + array('Minima')[group]!),
-    (code: number, group: number) => f32((code < sign ? code : code - 2 * sign) * array('Scales')[group]!),
+    (code: number, group: number) => f32(f32(code * scales[group]!) + minima[group]!),
+    (code: number, group: number) => f32((code < sign ? code : code - 2 * sign) * scales[group]!),
     (code: number, group: number) => {
       const exponent = array('Exponents')[group]!;
       return (code < 8 ? 1 : -1) * E2M1[code & 7]! * (exponent === 255 ? Number.NaN : 2 ** (exponent - 127));
     },
-    (code: number, group: number) => f32(array('Table')[code]! * array('Scales')[group]!),
+    (code: number, group: number) => f32(array('Table')[code]! * scales[group]!),
   ][format.scheme]!;
 
   const out = new Float32Array(kvHeads! * capacity! * n);

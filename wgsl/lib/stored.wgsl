@@ -3,8 +3,9 @@
 //   load_k, load_v(row, vector)   components from 4 · vector on of row kvHead · capacity + key
 //
 // What is fixed for a cache is fixed at pipeline creation: kScheme (0 affine, 1 symmetric, 2 mxfp4, 3 codebook), kBits (2, 3,
-// 4, 8), kAxis (0 a line of codes is a row, 1 a column), kGroupSize (0: the whole line), and the same of v. The uniform says
-// `capacity`, and `recent`: 1 where the codes' place holds f32 rows instead.
+// 4, 8), kAxis (0 a line of codes is a row, 1 a column), kGroupSize (0: the whole line), kScaleType (1: scales and minima are
+// halves, two to a word), and the same of v. The uniform says `capacity`, and `recent`: 1 where the codes' place holds f32
+// rows instead.
 //
 // The third array of a side has the minima of an affine scheme or the 16 entries of a codebook, the second scales or, for
 // mxfp4, E8M0 bytes. A scheme that lacks one binds another there: it is not read.
@@ -13,17 +14,19 @@ override kScheme: u32;
 override kBits: u32;
 override kAxis: u32;
 override kGroupSize: u32;
+override kScaleType: u32;
 override vScheme: u32;
 override vBits: u32;
 override vAxis: u32;
 override vGroupSize: u32;
+override vScaleType: u32;
 
 @group(0) @binding(1) var<storage, read> kCodes: array<u32>;
 @group(0) @binding(2) var<storage, read> kScales: array<u32>;
-@group(0) @binding(3) var<storage, read> kMinima: array<f32>;
+@group(0) @binding(3) var<storage, read> kMinima: array<u32>;
 @group(0) @binding(4) var<storage, read> vCodes: array<u32>;
 @group(0) @binding(5) var<storage, read> vScales: array<u32>;
-@group(0) @binding(6) var<storage, read> vMinima: array<f32>;
+@group(0) @binding(6) var<storage, read> vMinima: array<u32>;
 
 const STORED_AFFINE = 0u;
 const STORED_SYMMETRIC = 1u;
@@ -104,18 +107,34 @@ fn stored_e8m0(byte: u32) -> f32 {
   return bitcast<f32>(select(byte << 23u, 0x400000u, byte == 0u));
 }
 
+// Number `index` of an array of f32, or of halves, from its word.
+fn stored_float(word: u32, index: u32, scale_type: u32) -> f32 {
+  if (scale_type == 0u) {
+    return bitcast<f32>(word);
+  }
+  return bitcast<f32>(float_bits_of_half((word >> (16u * (index % 2u))) & 0xffffu));
+}
+
 fn stored_k_scale(group: u32) -> f32 {
   if (kScheme == STORED_MXFP4) {
     return stored_e8m0((kScales[group / 4u] >> (group % 4u * 8u)) & 255u);
   }
-  return bitcast<f32>(kScales[group]);
+  return stored_float(kScales[group >> kScaleType], group, kScaleType);
+}
+
+fn stored_k_minimum(group: u32) -> f32 {
+  return stored_float(kMinima[group >> kScaleType], group, kScaleType);
 }
 
 fn stored_v_scale(group: u32) -> f32 {
   if (vScheme == STORED_MXFP4) {
     return stored_e8m0((vScales[group / 4u] >> (group % 4u * 8u)) & 255u);
   }
-  return bitcast<f32>(vScales[group]);
+  return stored_float(vScales[group >> vScaleType], group, vScaleType);
+}
+
+fn stored_v_minimum(group: u32) -> f32 {
+  return stored_float(vMinima[group >> vScaleType], group, vScaleType);
 }
 
 fn load_k(row: u32, vector: u32) -> vec4f {
@@ -136,11 +155,16 @@ fn load_k(row: u32, vector: u32) -> vec4f {
     }
     value = stored_numbers(codes, kScheme, kBits);
     if (kScheme == STORED_CODEBOOK) {
-      value = vec4f(kMinima[codes.x], kMinima[codes.y], kMinima[codes.z], kMinima[codes.w]);
+      value = bitcast<vec4f>(vec4u(kMinima[codes.x], kMinima[codes.y], kMinima[codes.z], kMinima[codes.w]));
     }
     value *= vec4f(stored_k_scale(group.x), stored_k_scale(group.y), stored_k_scale(group.z), stored_k_scale(group.w));
     if (kScheme == STORED_AFFINE) {
-      value += vec4f(kMinima[group.x], kMinima[group.y], kMinima[group.z], kMinima[group.w]);
+      value += vec4f(
+        stored_k_minimum(group.x),
+        stored_k_minimum(group.y),
+        stored_k_minimum(group.z),
+        stored_k_minimum(group.w),
+      );
     }
   }
   return select(value, vec4f(0), vector * 4u >= headDim);
@@ -164,11 +188,16 @@ fn load_v(row: u32, vector: u32) -> vec4f {
     }
     value = stored_numbers(codes, vScheme, vBits);
     if (vScheme == STORED_CODEBOOK) {
-      value = vec4f(vMinima[codes.x], vMinima[codes.y], vMinima[codes.z], vMinima[codes.w]);
+      value = bitcast<vec4f>(vec4u(vMinima[codes.x], vMinima[codes.y], vMinima[codes.z], vMinima[codes.w]));
     }
     value *= vec4f(stored_v_scale(group.x), stored_v_scale(group.y), stored_v_scale(group.z), stored_v_scale(group.w));
     if (vScheme == STORED_AFFINE) {
-      value += vec4f(vMinima[group.x], vMinima[group.y], vMinima[group.z], vMinima[group.w]);
+      value += vec4f(
+        stored_v_minimum(group.x),
+        stored_v_minimum(group.y),
+        stored_v_minimum(group.z),
+        stored_v_minimum(group.w),
+      );
     }
   }
   return select(value, vec4f(0), vector * 4u >= valueDim);
