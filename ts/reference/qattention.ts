@@ -87,10 +87,10 @@ function dequantized(arrays: Arrays, p: Params, name: 'k' | 'v', n: number): Flo
   const { kvHeads, capacity } = p as Record<string, number>;
   const format = formatOf(p, name);
   const { bits, axis } = format;
-  const array = (part: string) => arrays[name + part] as Float32Array;
-  const [scales, minima] = ['Scales', 'Minima'].map((part) =>
-    format.scaleType ? fromHalves(arrays[name + part] ?? []) : array(part),
-  ) as [Float32Array, Float32Array];
+  const [exponents, table] = [`${name}Exponents`, `${name}Table`].map((part) => arrays[part]!);
+  const [scales, minima] = [`${name}Scales`, `${name}Minima`].map((part) =>
+    format.scaleType ? fromHalves(arrays[part] ?? []) : arrays[part]!,
+  );
   const codes = arrays[`${name}Codes`] as Uint32Array;
   const length = axis ? capacity! : n;
   const size = groupSizeOf(format, length);
@@ -98,34 +98,38 @@ function dequantized(arrays: Arrays, p: Params, name: 'k' | 'v', n: number): Flo
   const sign = 2 ** (bits - 1);
 
   const decode = [
-    (code: number, group: number) => f32(f32(code * scales[group]!) + minima[group]!),
-    (code: number, group: number) => f32((code < sign ? code : code - 2 * sign) * scales[group]!),
+    (code: number, group: number) => f32(f32(code * scales![group]!) + minima![group]!),
+    (code: number, group: number) => f32((code < sign ? code : code - 2 * sign) * scales![group]!),
     (code: number, group: number) => {
-      const exponent = array('Exponents')[group]!;
+      const exponent = exponents![group]!;
       return (code < 8 ? 1 : -1) * E2M1[code & 7]! * (exponent === 255 ? Number.NaN : 2 ** (exponent - 127));
     },
-    (code: number, group: number) => f32(array('Table')[code]! * scales[group]!),
+    (code: number, group: number) => f32(table![code]! * scales![group]!),
   ][format.scheme]!;
 
+  // Codes lie along a line: a key's dimensions, or a dimension's keys. Lines of columns lie abreast.
+  const lines = axis ? n : capacity!;
+  const step = axis ? lines : 1;
   const out = new Float32Array(kvHeads! * capacity! * n);
   for (let head = 0; head < kvHeads!; head++)
     for (let key = 0; key < capacity!; key++)
       for (let d = 0; d < n; d++) {
-        // Codes lie along a line: a key's dimensions, or a dimension's keys. `i` counts along it.
-        const [line, i, lines] = axis ? [d, key, n] : [key, d, capacity!];
-        const wordAt = (word: number) =>
-          codes[head * lines * words + (axis ? word * lines + line : line * words + word)]!;
-        const group = Math.floor(i / size);
-        const groupAt = head * lines * groups + (axis ? group * lines + line : line * groups + group);
-        out[(head * capacity! + key) * n + d] = decode(codeAt(wordAt, i, bits), groupAt);
+        const line = axis ? d : key;
+        const i = axis ? key : d;
+        const first = head * lines * words + (axis ? line : line * words);
+        const group = head * lines * groups + (axis ? line : line * groups) + Math.floor(i / size) * step;
+        out[(head * capacity! + key) * n + d] = decode(codeAt(codes, first, step, i, bits), group);
       }
   return out;
 }
 
-/** The i-th code of a line of words, low bits first. Three bits: 32 codes in three words, the third has their high bits. */
-function codeAt(wordAt: (word: number) => number, i: number, bits: number): number {
-  if (bits !== 3) return (wordAt(Math.floor((i * bits) / 32)) >>> ((i * bits) % 32)) & (2 ** bits - 1);
-  const [run, at] = [3 * (i >> 5), i & 31];
-  const low = (wordAt(run + (at >> 4)) >>> (2 * (at & 15))) & 3;
-  return low | (((wordAt(run + 2) >>> at) & 1) << 2);
+/**
+ * The i-th code of a line of words that begins at `first`, low bits first. Three bits: 32 codes in three words, the third
+ * has their high bits.
+ */
+function codeAt(codes: Uint32Array, first: number, step: number, i: number, bits: number): number {
+  if (bits !== 3) return (codes[first + ((i * bits) >> 5) * step]! >>> ((i * bits) & 31)) & ((1 << bits) - 1);
+  const [run, at] = [first + 3 * (i >> 5) * step, i & 31];
+  const low = (codes[run + (at >> 4) * step]! >>> (2 * (at & 15))) & 3;
+  return low | (((codes[run + 2 * step]! >>> at) & 1) << 2);
 }
