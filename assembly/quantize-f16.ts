@@ -7,8 +7,8 @@ import { dequantize } from './quantize-dequantize';
  * As quantize_f32 with x f16 [rows, n]: the codes, f32 scales and f32 minima of the widened values, bit for bit (but where
  * zeros of both signs are a group's least values, either may be its minimum). A half that is NaN or infinite makes its group NaN. x is aligned to 2 bytes.
  *
- * Extremes along rows are found among halves as integers, eight at a time: 1.3 (symmetric 1.1) times the time of quantize_f32
- * where widening every half took 1.45.
+ * Extremes along rows are found among halves as integers, eight at a time: 1.07 to 1.3 times as fast as widening
+ * every half (2048 x 2048: 1.1 to 1.3 times the time of quantize_f32; from the cache up to 1.8).
  */
 export function quantize_f16(
   x: usize, rows: u32, n: u32, bits: u32, groupSize: u32, scheme: u32, axis: u32,

@@ -416,7 +416,7 @@ function quantize<T>(
  * 5.8, 5.9 when software-pipelined; chunks of 2, 8, 64 KB, 6.5, 6.8, 8.7 ms; clamping every quotient, +0.5 ms; NaN by x − x
  * in the search, +0.8 ms; one loop for all bits, +0.9 ms; reading ahead by hand, +1.1 ms; multiplying by reciprocals,
  * −1.2 ms, but other codes next to ties; `bits` as an argument of `pack` instead of a type: binaryen makes the loops of 4 and 8
- * bits one again, up to 9 % slower, 240 bytes less. Columns in tiles of 256 to 2048, +3 to +40 %.
+ * bits one again, 3 to 6 % slower from the cache, 240 bytes less. Columns in tiles of 256 to 2048, +3 to +40 %.
  */
 export function quantize_f32(
   x: usize, rows: u32, n: u32, bits: u32, groupSize: u32, scheme: u32, axis: u32,

@@ -18,10 +18,10 @@
  * 2^13 times the power of two below a value (2^-14 at least): that sum's ulp is the half's, so the addition rounds as it
  * should, subnormals too. Integer and f32 operations only: no level has any of f16.
  *
- * Not done (2048 values in cache, ns a value on Node 20): widening with infinities found by a comparison, 0.27 to 0.32 instead of
- * 0.21; narrowing with integers and a select for subnormals (Giesen's float_to_half_fast3_rtne, its constants literals), 1.3 instead of
- * 0.34; signs by f32x4.abs and a mask of packed halves, 0.40; exponent and fraction joined by i32x4.dot_i16x8_s, as quick with
- * one or two constants more; four values at a time, 0.44.
+ * Not done (2048 values in cache, ns a value on Node 20): widening with infinities found by a comparison, 0.27 to 0.32 instead
+ * of 0.21. Narrowing takes 0.34: with signs by f32x4.abs and a mask of packed halves 0.40, four values at a time 0.44, exponent
+ * and fraction joined by i32x4.dot_i16x8_s the same with one or two constants more; Giesen's float_to_half_fast3_rtne took 1.3
+ * with literal constants and was not tried with held ones.
  */
 import { held_i32x4 } from './held';
 import { storePart } from './part';
