@@ -3,11 +3,10 @@ import {
   type IntegerOptions,
   type QuantizeIntegersOptions,
   quantize_integers_f32,
-  SCALE_TYPES,
   SCHEMES,
 } from '../ts/contract/integers.js';
 import { AXES, groupOf } from '../ts/contract/quantize.js';
-import type { Params } from '../ts/contract.js';
+import { type Params, SCALE_TYPES } from '../ts/contract.js';
 import { fromHalves, toHalves } from '../ts/half.js';
 import {
   dequantize,

@@ -17,6 +17,9 @@ export const ARRAY_OF = {
   i8: Int8Array,
 } as const;
 
+/** What scales may be stored in, where a kernel takes either: options `scaleType`, `kScaleType`, `vScaleType`. */
+export const SCALE_TYPES = ['f32', 'f16'] as const;
+
 /** The numbers of a kernel's signature by name: axes in elements, switches as 0 or 1, choices as positions in their list. */
 export type Params = Readonly<Record<string, number>>;
 

@@ -1,4 +1,4 @@
-import type { Contract, Params, TypedArray } from '../contract.js';
+import { type Contract, type Params, SCALE_TYPES, type TypedArray } from '../contract.js';
 import { message } from '../errors.js';
 import { elements, integer, options, word } from '../validate.js';
 import { AXES, groupOf } from './quantize.js';
@@ -49,7 +49,6 @@ export interface RoundingOptions {
 export type QuantizeIntegersOptions = IntegerOptions & RoundingOptions;
 
 export const SCHEMES = ['affine', 'symmetric', 'ternary'] as const;
-export const SCALE_TYPES = ['f32', 'f16'] as const;
 const TERNARY = 2;
 
 const QUANTIZE = 'quantize_integers_f32';

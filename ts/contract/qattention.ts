@@ -1,4 +1,12 @@
-import { ARRAY_OF, type ArrayContract, type Contract, dtypeOf, type Params, type TypedArray } from '../contract.js';
+import {
+  ARRAY_OF,
+  type ArrayContract,
+  type Contract,
+  dtypeOf,
+  type Params,
+  SCALE_TYPES,
+  type TypedArray,
+} from '../contract.js';
 import { message } from '../errors.js';
 import { elements, integer, options, word } from '../validate.js';
 import {
@@ -10,7 +18,6 @@ import {
   maskLengths,
   maskParams,
 } from './attention.js';
-import { SCALE_TYPES } from './integers.js';
 
 /**
  * How values are stored. `affine`: code · scale + minimum. `symmetric`: signed code · scale. `mxfp4`: E2M1 codes under
