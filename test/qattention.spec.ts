@@ -252,6 +252,8 @@ const STORED_ARRAYS = Object.fromEntries(
 );
 
 const cpuNaN = 'WGSL may assume finite numbers';
+/** Software adapters take a second or two to compile each. */
+const cpuPipeline = 'a pipeline of its own, and another case runs its format or its dimension';
 const small = { heads: 4, kvHeads: 2, headDim: 32, ...kivi };
 /** Around pairs of keys, words, groups and chunks. */
 const KEYS = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 130];
@@ -272,7 +274,7 @@ const decodeSpec: KernelSpec<AttentionDecodeQuantizedOptions> = {
   reference: (arrays, o) => ({ ...attentionDecodeQuantizedF64(arrays, o) }),
   cases: [
     ...FORMATS.flatMap(({ title, format }) => [
-      decode(title, { heads: 4, kvHeads: 2, keys: 100, headDim: 64, ...format }),
+      decode(title, { heads: 4, kvHeads: 2, keys: 100, headDim: 64, ...format }, undefined, cpuPipeline),
       decode(`${title}, part of a larger cache, odd sizes`, {
         heads: 6,
         kvHeads: 2,
@@ -291,16 +293,14 @@ const decodeSpec: KernelSpec<AttentionDecodeQuantizedOptions> = {
     ...[1, 2, 3, 4, 5, 7, 8, 9, 71].map((group) =>
       decode(`groups of ${group} heads`, { ...small, heads: 2 * group, keys: 67 }),
     ),
-    ...[16, 24, 48, 64, 80, 96, 128, 256].flatMap((dim) =>
-      [2, 3, 4, 8].map((bits) =>
-        decode(`headDim ${dim}, ${bits} bit`, {
-          ...small,
-          headDim: dim,
-          keys: 35,
-          kBits: bits,
-          vBits: bits,
-          vGroupSize: 16,
-        }),
+    ...[16, 24, 48, 64, 80, 96, 128, 256].flatMap((dim, i) =>
+      [2, 3, 4, 8].map((bits, j) =>
+        decode(
+          `headDim ${dim}, ${bits} bit`,
+          { ...small, headDim: dim, keys: 35, kBits: bits, vBits: bits, vGroupSize: 16 },
+          undefined,
+          j === i % 4 ? undefined : cpuPipeline,
+        ),
       ),
     ),
     ...[16, 24, 80, 136].map((headDim) =>
@@ -492,10 +492,12 @@ const sparseSpec: KernelSpec<AttentionBlocksparseQuantizedOptions> = {
   cases: [
     ...FORMATS.map(({ title, format }, i) => {
       const o = { ...quest, ...format, keys: 290 + i, capacity: 320, recentKeys: i, recentCapacity: 32 };
-      return sparse(`one query, ${title}`, {
-        ...o,
-        blocks: blocksOf(o, 16, 16 * (1 + (i % 8)), (_b, _r, _h, r) => r.uniform() < 0.5),
-      });
+      return sparse(
+        `one query, ${title}`,
+        { ...o, blocks: blocksOf(o, 16, 16 * (1 + (i % 8)), (_b, _r, _h, r) => r.uniform() < 0.5) },
+        undefined,
+        i % 2 ? cpuPipeline : undefined,
+      );
     }),
     sparse('one query, lists per head', {
       ...quest,
