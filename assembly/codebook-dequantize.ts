@@ -1,6 +1,7 @@
 import {
-  blockBytes, codeByte, codeShift, plane_i8x16, rowBytes, thirdBits, zipHigh_i16x8, zipHigh_i8x16, zipLow_i16x8, zipLow_i8x16,
+  blockBytes, codeByte, codeShift, plane_i8x16, rowBytes, thirdBits,
 } from './lib/codebook';
+import { high16, high8, low16, low8 } from './lib/interleave';
 import { held_i32x4 } from './lib/held';
 
 /** Each byte's bit of sixteen as 0 or 1 in a byte of its own. */
@@ -32,12 +33,12 @@ function load16(codes: usize, i: u32, bits: u32, high: u32, places: v128, one: v
     const bytes = v128.load64_zero(p);
     const low = v128.and(bytes, fifteen);
     const top = v128.and(i16x8.shr_u(bytes, 4), fifteen);
-    return high ? zipLow_i8x16(top, low) : zipLow_i8x16(low, top);
+    return high ? low8(top, low) : low8(low, top);
   }
   if (bits == 1) return spreadBits(p, places, one);
   const bytes = v128.load32_zero(p);
-  const nibbles = zipLow_i8x16(v128.and(bytes, fifteen), v128.and(i16x8.shr_u(bytes, 4), fifteen));
-  const code = zipLow_i8x16(v128.and(nibbles, three), v128.and(i16x8.shr_u(nibbles, 2), three));
+  const nibbles = low8(v128.and(bytes, fifteen), v128.and(i16x8.shr_u(bytes, 4), fifteen));
+  const code = low8(v128.and(nibbles, three), v128.and(i16x8.shr_u(nibbles, 2), three));
   if (bits == 2) return code;
   const third = spreadBits(codes + thirdBits(i), places, one);
   return v128.or(code, i8x16.shl(third, 2));
@@ -69,15 +70,15 @@ function dequantizeShared(
         const low1 = i8x16.swizzle(plane1, code);
         const top = i8x16.swizzle(plane2, code);
         const top1 = i8x16.swizzle(plane3, code);
-        const lowA = zipLow_i8x16(low, low1);
-        const topA = zipLow_i8x16(top, top1);
-        const lowB = zipHigh_i8x16(low, low1);
-        const topB = zipHigh_i8x16(top, top1);
+        const lowA = low8(low, low1);
+        const topA = low8(top, top1);
+        const lowB = high8(low, low1);
+        const topB = high8(top, top1);
         const p = out + (i << 2);
-        v128.store(p, f32x4.mul(zipLow_i16x8(lowA, topA), s_f32x4));
-        v128.store(p, f32x4.mul(zipHigh_i16x8(lowA, topA), s_f32x4), 16);
-        v128.store(p, f32x4.mul(zipLow_i16x8(lowB, topB), s_f32x4), 32);
-        v128.store(p, f32x4.mul(zipHigh_i16x8(lowB, topB), s_f32x4), 48);
+        v128.store(p, f32x4.mul(low16(lowA, topA), s_f32x4));
+        v128.store(p, f32x4.mul(high16(lowA, topA), s_f32x4), 16);
+        v128.store(p, f32x4.mul(low16(lowB, topB), s_f32x4), 32);
+        v128.store(p, f32x4.mul(high16(lowB, topB), s_f32x4), 48);
       }
       for (; i < end; i++) store<f32>(out + (i << 2), load<f32>(table + (get(codes, i, bits, high) << 2)) * s);
     }

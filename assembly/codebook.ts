@@ -1,7 +1,8 @@
 import { MAGIC, MAGIC_BITS } from './lib/quantize';
 import {
-  blockBytes, codeByte, codeShift, plane_i8x16, rowBytes, thirdBits, zipHigh_i16x8, zipHigh_i8x16, zipLow_i16x8, zipLow_i8x16,
+  blockBytes, codeByte, codeShift, plane_i8x16, rowBytes, thirdBits,
 } from './lib/codebook';
+import { high16, high8, low16, low8 } from './lib/interleave';
 import { held_f32x4, held_i32x4 } from './lib/held';
 
 /** The smallest normal number. A scale below it counts as 0. */
@@ -289,15 +290,15 @@ function quantizeShared(
           const low1 = i8x16.swizzle(plane1, rank);
           const top = i8x16.swizzle(plane2, rank);
           const top1 = i8x16.swizzle(plane3, rank);
-          const lowA = zipLow_i8x16(low, low1);
-          const topA = zipLow_i8x16(top, top1);
-          const lowB = zipHigh_i8x16(low, low1);
-          const topB = zipHigh_i8x16(top, top1);
+          const lowA = low8(low, low1);
+          const topA = low8(top, top1);
+          const lowB = high8(low, low1);
+          const topB = high8(top, top1);
           rank = i8x16.sub(
             rank,
             i8x16.narrow_i16x8_s(
-              i16x8.narrow_i32x4_s(f32x4.gt(a, zipLow_i16x8(lowA, topA)), f32x4.gt(b, zipHigh_i16x8(lowA, topA))),
-              i16x8.narrow_i32x4_s(f32x4.gt(c, zipLow_i16x8(lowB, topB)), f32x4.gt(d, zipHigh_i16x8(lowB, topB))),
+              i16x8.narrow_i32x4_s(f32x4.gt(a, low16(lowA, topA)), f32x4.gt(b, high16(lowA, topA))),
+              i16x8.narrow_i32x4_s(f32x4.gt(c, low16(lowB, topB)), f32x4.gt(d, high16(lowB, topB))),
             ),
           );
         } while (--left);

@@ -2,6 +2,7 @@ import {
   E8M0_NAN, blockOf, elementBits, isInteger, isNv, mantissaBits, maxCode, minExponent, powerOfTwo, scaleOf, widthOf,
 } from './lib/mx';
 import { held_i32x4, held_i8x16 } from './lib/held';
+import { high16, high8, low16, low8 } from './lib/interleave';
 
 /** Sixteen codes of 6 bits from 12 bytes, a byte each; `sixes` has 63 in every 32 bits. */
 // @ts-ignore: decorator
@@ -22,35 +23,23 @@ function load6(codes: usize, sixes: v128): v128 {
 @inline
 function load4(codes: usize, nibble: v128): v128 {
   const pairs = v128.load64_zero(codes);
-  return v128.and(interleavedLow(pairs, i16x8.shr_u(pairs, 4)), nibble);
-}
-
-// @ts-ignore: decorator
-@inline
-function interleavedLow(a: v128, b: v128): v128 {
-  return v128.shuffle<i8>(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-}
-
-// @ts-ignore: decorator
-@inline
-function interleavedHigh(a: v128, b: v128): v128 {
-  return v128.shuffle<i8>(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+  return v128.and(low8(pairs, i16x8.shr_u(pairs, 4)), nibble);
 }
 
 /** Eight values from the upper halves of their bits. */
 // @ts-ignore: decorator
 @inline
 function store8(out: usize, upper: v128, zero: v128, scale: v128): void {
-  v128.store(out, f32x4.mul(v128.shuffle<i16>(zero, upper, 0, 8, 1, 9, 2, 10, 3, 11), scale));
-  v128.store(out, f32x4.mul(v128.shuffle<i16>(zero, upper, 4, 12, 5, 13, 6, 14, 7, 15), scale), 16);
+  v128.store(out, f32x4.mul(low16(zero, upper), scale));
+  v128.store(out, f32x4.mul(high16(zero, upper), scale), 16);
 }
 
 /** Sixteen values from the two upper bytes of their bits. */
 // @ts-ignore: decorator
 @inline
 function store16(out: usize, high: v128, low: v128, zero: v128, scale: v128): void {
-  store8(out, interleavedLow(low, high), zero, scale);
-  store8(out + 32, interleavedHigh(low, high), zero, scale);
+  store8(out, low8(low, high), zero, scale);
+  store8(out + 32, high8(low, high), zero, scale);
 }
 
 /** One element: integers with their sign; floats in units of the least, which `scale` makes good. */

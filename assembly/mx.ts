@@ -2,6 +2,7 @@ import {
   E8M0_NAN, blockOf, elementBits, isInteger, isNv, mantissaBits, maxCode, maxExponent, minExponent, nvBias, nvNan, powerOfTwo, scaleOf, widthOf,
 } from './lib/mx';
 import { held_i32x4, held_i8x16 } from './lib/held';
+import { high32, high64, low32, low64 } from './lib/interleave';
 
 const AWAY: u32 = 1;
 const FLOOR: u32 = 2;
@@ -28,9 +29,9 @@ function magnitudes_u32x4(x: usize, sixteens: u32, absolute: v128): v128 {
 // @ts-ignore: decorator
 @inline
 function greatest_u32x4(a: v128, b: v128, c: v128, d: v128): v128 {
-  const ab = i32x4.max_s(v128.shuffle<i32>(a, b, 0, 4, 1, 5), v128.shuffle<i32>(a, b, 2, 6, 3, 7));
-  const cd = i32x4.max_s(v128.shuffle<i32>(c, d, 0, 4, 1, 5), v128.shuffle<i32>(c, d, 2, 6, 3, 7));
-  return i32x4.max_s(v128.shuffle<i32>(ab, cd, 0, 1, 4, 5), v128.shuffle<i32>(ab, cd, 2, 3, 6, 7));
+  const ab = i32x4.max_s(low32(a, b), high32(a, b));
+  const cd = i32x4.max_s(low32(c, d), high32(c, d));
+  return i32x4.max_s(low64(ab, cd), high64(ab, cd));
 }
 
 /** E8M0 bytes of four magnitudes: `round` is added to their bits before all but the exponent falls away. */

@@ -54,28 +54,3 @@ export function plane_i8x16(table: usize, bits: u32, j: u32): v128 {
   const d = v128.and(i32x4.shr_u(four_f32x4(table, 12, bits), 8 * j), mask);
   return i8x16.narrow_i16x8_u(i16x8.narrow_i32x4_u(a, b), i16x8.narrow_i32x4_u(c, d));
 }
-
-/** Bytes of two vectors in turn: of the low halves, of the high halves. */
-// @ts-ignore: decorator
-@inline
-export function zipLow_i8x16(a: v128, b: v128): v128 {
-  return v128.shuffle<i8>(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-}
-
-// @ts-ignore: decorator
-@inline
-export function zipHigh_i8x16(a: v128, b: v128): v128 {
-  return v128.shuffle<i8>(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-}
-
-// @ts-ignore: decorator
-@inline
-export function zipLow_i16x8(a: v128, b: v128): v128 {
-  return v128.shuffle<i16>(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
-}
-
-// @ts-ignore: decorator
-@inline
-export function zipHigh_i16x8(a: v128, b: v128): v128 {
-  return v128.shuffle<i16>(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
-}

@@ -1,6 +1,7 @@
 /** The Walsh–Hadamard transform of rows, in natural order: what hadamard, hadamardmixed and rotate share. See assembly/hadamard.ts. */
 
 import { held, held_f32x4, held_i32x4 } from './held';
+import { high16, high8, low16, low8 } from './interleave';
 
 /** Bytes that all passes go over before the next bytes are begun. */
 const CHUNK: u32 = 8192;
@@ -100,28 +101,6 @@ function difference(a: v128, b: v128, one: v128): v128 {
   return ASC_FEATURE_RELAXED_SIMD ? f32x4.relaxed_nmadd(b, one, a) : f32x4.sub(a, b);
 }
 
-/** Eight of sixteen bytes to the top of i16 lanes, four of those to the top of i32 lanes. */
-// @ts-ignore: decorator
-@inline
-function lowBytes(zero: v128, s: v128): v128 {
-  return v128.shuffle<i8>(zero, s, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-}
-// @ts-ignore: decorator
-@inline
-function highBytes(zero: v128, s: v128): v128 {
-  return v128.shuffle<i8>(zero, s, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-}
-// @ts-ignore: decorator
-@inline
-function lowWords(zero: v128, s: v128): v128 {
-  return v128.shuffle<i16>(zero, s, 0, 8, 1, 9, 2, 10, 3, 11);
-}
-// @ts-ignore: decorator
-@inline
-function highWords(zero: v128, s: v128): v128 {
-  return v128.shuffle<i16>(zero, s, 4, 12, 5, 13, 6, 14, 7, 15);
-}
-
 /** v with the signs of the four bytes at p. `toTop` moves byte i of lane i to the lane's top. */
 // @ts-ignore: decorator
 @inline
@@ -170,11 +149,12 @@ function pass(
       w3 = multiplyAdd(v128.load64_splat(x, 56), halvedScale_f32x4, f32x4.mul(v128.load64_splat(x, 48), scale_f32x4));
     } else if (mode == SIGNED) {
       const s = v128.and(v128.load(columns + (column & (n - 1))), top_i8x16);
-      const s01 = lowBytes(zero_i32x4, s), s23 = highBytes(zero_i32x4, s);
-      w0 = f32x4.mul(v128.xor(v128.load(x), lowWords(zero_i32x4, s01)), scale_f32x4);
-      w1 = f32x4.mul(v128.xor(v128.load(x, 16), highWords(zero_i32x4, s01)), scale_f32x4);
-      w2 = f32x4.mul(v128.xor(v128.load(x, 32), lowWords(zero_i32x4, s23)), scale_f32x4);
-      w3 = f32x4.mul(v128.xor(v128.load(x, 48), highWords(zero_i32x4, s23)), scale_f32x4);
+      // Interleaved with zeros twice, a byte stands at the top of a lane.
+      const s01 = low8(zero_i32x4, s), s23 = high8(zero_i32x4, s);
+      w0 = f32x4.mul(v128.xor(v128.load(x), low16(zero_i32x4, s01)), scale_f32x4);
+      w1 = f32x4.mul(v128.xor(v128.load(x, 16), high16(zero_i32x4, s01)), scale_f32x4);
+      w2 = f32x4.mul(v128.xor(v128.load(x, 32), low16(zero_i32x4, s23)), scale_f32x4);
+      w3 = f32x4.mul(v128.xor(v128.load(x, 48), high16(zero_i32x4, s23)), scale_f32x4);
       column += 16;
     } else {
       const c = columns + column;
@@ -298,8 +278,8 @@ function shortRows(x: usize, left: u32, n: u32, scale: f32, before: usize, after
   // There are signs before or after, if any.
   const signs_i16x8 = signs8(before | after, n);
   const before_i16x8 = after ? zero_i32x4 : signs_i16x8, after_i16x8 = after ? signs_i16x8 : zero_i32x4;
-  const scaleA_f32x4 = v128.xor(scale_f32x4, lowWords(zero_i32x4, before_i16x8)), scaleB_f32x4 = v128.xor(scale_f32x4, highWords(zero_i32x4, before_i16x8));
-  const afterA_i32x4 = lowWords(zero_i32x4, after_i16x8), afterB_i32x4 = highWords(zero_i32x4, after_i16x8);
+  const scaleA_f32x4 = v128.xor(scale_f32x4, low16(zero_i32x4, before_i16x8)), scaleB_f32x4 = v128.xor(scale_f32x4, high16(zero_i32x4, before_i16x8));
+  const afterA_i32x4 = low16(zero_i32x4, after_i16x8), afterB_i32x4 = high16(zero_i32x4, after_i16x8);
   const delta = out - x;
   for (; left >= 8; left -= 8) {
     let a = f32x4.mul(v128.load(x), scaleA_f32x4), b = f32x4.mul(v128.load(x, 16), scaleB_f32x4);
@@ -341,5 +321,5 @@ function shortRows(x: usize, left: u32, n: u32, scale: f32, before: usize, after
 function signs8(signs: usize, n: u32): v128 {
   let s = i32x4.splat(0);
   if (signs) s = n == 8 ? v128.load64_splat(signs) : n == 4 ? v128.load32_splat(signs) : n == 2 ? v128.load16_splat(signs) : v128.load8_splat(signs);
-  return lowBytes(i32x4.splat(0), v128.and(s, i32x4.splat(0x80808080)));
+  return low8(i32x4.splat(0), v128.and(s, i32x4.splat(0x80808080)));
 }

@@ -1,5 +1,6 @@
 import { load1, splat1 } from './half';
 import { held_f32x4, held_i32x4 } from './held';
+import { low8 } from './interleave';
 
 /** What rows, columns and the way back share. Arguments are those of quantize_f32. */
 
@@ -137,7 +138,7 @@ export function stepAhead(n: u32): usize {
 function split_i8x16(v: v128, shift: i32, mask: v128): v128 {
   const low = v128.and(v, mask);
   const high = v128.and(i16x8.shr_u(v, shift), mask);
-  return v128.shuffle<i8>(low, high, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  return low8(low, high);
 }
 
 /** The sixteen codes in the first bits/2 words, as bytes. */
