@@ -6,6 +6,7 @@
 
 import { madd_f32x4 } from './exp';
 import { load4, widen_f32x4 } from './half';
+import { maxAcross_f32x4, sums_f32x4 } from './reduce';
 
 /**
  * How far ahead of the arithmetic memory is touched, where keys (values) have at least TOUCHED bytes: hardware
@@ -91,15 +92,6 @@ export function scoresWide<T>(q: usize, k: usize, limit: usize, headDim: u32, co
   v128.store(top, topB, 16);
 }
 
-/** Four vectors' sums across lanes, in four lanes. */
-// @ts-ignore: decorator
-@inline
-function sums(a: v128, b: v128, c: v128, d: v128): v128 {
-  const ab = f32x4.add(v128.shuffle<f32>(a, b, 0, 4, 1, 5), v128.shuffle<f32>(a, b, 2, 6, 3, 7));
-  const cd = f32x4.add(v128.shuffle<f32>(c, d, 0, 4, 1, 5), v128.shuffle<f32>(c, d, 2, 6, 3, 7));
-  return f32x4.add(v128.shuffle<f64>(ab, cd, 0, 2), v128.shuffle<f64>(ab, cd, 1, 3));
-}
-
 /** The same for 4 rows, two keys at a time, each in the order it lies in memory: 4 rows × 2 keys × 4 dimensions. */
 export function scoresNarrow<T>(q: usize, k: usize, limit: usize, headDim: u32, count: u32, p: usize, top: usize): void {
   const stride: usize = bytesOf<T>(headDim);
@@ -132,8 +124,8 @@ export function scoresNarrow<T>(q: usize, k: usize, limit: usize, headDim: u32, 
       k0 -= back; k1 -= back;
       stop = end;
     } while (x < end);
-    a0 = sums(a0, a1, a2, a3);
-    b0 = sums(b0, b1, b2, b3);
+    a0 = sums_f32x4(a0, a1, a2, a3);
+    b0 = sums_f32x4(b0, b1, b2, b3);
     topA = f32x4.pmax(f32x4.pmax(topA, a0), b0);
     v128.store(p, a0); v128.store(p, b0, 16);
     p += 32;
@@ -277,7 +269,7 @@ export function scoresOne<T>(q: usize, k: usize, limit: usize, headDim: u32, cou
       k0 -= back; k1 -= back; k2 -= back; k3 -= back;
       stop = end;
     } while (x < end);
-    const s = sums(a, b, c, d);
+    const s = sums_f32x4(a, b, c, d);
     highest = f32x4.pmax(highest, s);
     v128.store(p, v128.shuffle<f32>(s, s, 0, 0, 0, 0)); v128.store(p, v128.shuffle<f32>(s, s, 1, 1, 1, 1), 16);
     v128.store(p, v128.shuffle<f32>(s, s, 2, 2, 2, 2), 32); v128.store(p, v128.shuffle<f32>(s, s, 3, 3, 3, 3), 48);
@@ -285,8 +277,7 @@ export function scoresOne<T>(q: usize, k: usize, limit: usize, headDim: u32, cou
     k += stride << 2;
     left -= 4;
   } while (left > 0);
-  highest = f32x4.pmax(highest, v128.shuffle<f32>(highest, highest, 2, 3, 0, 1));
-  v128.store(top, f32x4.pmax(highest, v128.shuffle<f32>(highest, highest, 1, 0, 3, 2)));
+  v128.store(top, maxAcross_f32x4(highest));
 }
 
 /** addNarrow for one row, four keys at a time. */

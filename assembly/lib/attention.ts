@@ -119,17 +119,14 @@ export function weigh(p: usize, count: u32, stride: u32, state: usize, top: usiz
   return grown;
 }
 
-/** Outputs of four rows, [slots][rows], times each row's `shrink`. */
-export function rescale(o: usize, slots: u32, stride: u32, shrink: usize): void {
+/** Outputs of four rows of a wide tile times each row's `shrink`. */
+function rescale(o: usize, slots: u32, shrink: usize): void {
   const factors = v128.load(shrink);
-  for (; slots > 0; slots--) {
-    v128.store(o, f32x4.mul(v128.load(o), factors));
-    o += stride;
-  }
+  for (const end = o + (slots << 5); o < end; o += 32) v128.store(o, f32x4.mul(v128.load(o), factors));
 }
 
-/** The same in blocks, [slots / 4][4 rows][4]. */
-function rescaleBlocks(o: usize, slots: u32, shrink: usize): void {
+/** The same of a narrow tile. */
+export function rescaleBlocks(o: usize, slots: u32, shrink: usize): void {
   const f0 = v128.load32_splat(shrink), f1 = v128.load32_splat(shrink, 4), f2 = v128.load32_splat(shrink, 8), f3 = v128.load32_splat(shrink, 12);
   for (const end = o + (slots << 4); o < end; o += 64) {
     v128.store(o, f32x4.mul(v128.load(o), f0));
@@ -219,7 +216,7 @@ export function attend<T>(
         if (wide) {
           scoresWide<T>(queriesAt, kAt, tile == tiles ? kEnd : <usize>0, headDim, count, p, top);
           for (let half: usize = 0; half < 32; half += 16)
-            if (weigh(p + half, count, 32, tile + half, top + half, from, masked, cap)) rescale(outputsAt + half, outputSlots, 32, top + half);
+            if (weigh(p + half, count, 32, tile + half, top + half, from, masked, cap)) rescale(outputsAt + half, outputSlots, top + half);
           if (rows <= 8 || valueDim < 4) addWide<T>(p, vAt, vEnd, valueDim, count, outputsAt);
           else addWideCached<T>(p, vAt, valueDim, count, outputsAt);
         } else {

@@ -1,4 +1,4 @@
-/** Two vectors become one: the lower, or the upper, halves of both in turn, by bytes, words of 16 and 32 bits, and halves. */
+/** Two vectors become one: the lower, or the upper, halves of both in turn, by bytes, words of 16 and 32 bits, and halves. Four become their transpose. */
 
 // @ts-ignore: decorator
 @inline
@@ -46,4 +46,15 @@ export function low64(a: v128, b: v128): v128 {
 @inline
 export function high64(a: v128, b: v128): v128 {
   return v128.shuffle<i64>(a, b, 1, 3);
+}
+
+/** The first words of 32 bits of four vectors, then the second, the third, the fourth. */
+// @ts-ignore: decorator
+@inline
+export function storeTransposed(a: v128, b: v128, c: v128, d: v128, to: usize): void {
+  const ab = low32(a, b), cd = low32(c, d), AB = high32(a, b), CD = high32(c, d);
+  v128.store(to, low64(ab, cd));
+  v128.store(to, high64(ab, cd), 16);
+  v128.store(to, low64(AB, CD), 32);
+  v128.store(to, high64(AB, CD), 48);
 }

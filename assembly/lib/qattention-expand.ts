@@ -5,7 +5,7 @@
  */
 
 import { held_i32x4 } from './held';
-import { high16, high32, high64, high8, low16, low32, low64, low8 } from './interleave';
+import { high16, high32, high64, high8, low16, low32, low64, low8, storeTransposed } from './interleave';
 
 // @ts-ignore: decorator
 @inline
@@ -233,17 +233,6 @@ function fours4(codes: usize, count: u32, n: u32, flip: u32, table: v128, listed
   } while (left > 0);
 }
 
-/** Sixteen bytes of each of four keys: four dimensions of four keys at a time. */
-// @ts-ignore: decorator
-@inline
-function quad(a: v128, b: v128, c: v128, d: v128, to: usize): void {
-  const ab = low32(a, b), cd = low32(c, d), AB = high32(a, b), CD = high32(c, d);
-  v128.store(to, low64(ab, cd));
-  v128.store(to, high64(ab, cd), 16);
-  v128.store(to, low64(AB, CD), 32);
-  v128.store(to, high64(AB, CD), 48);
-}
-
 /** Sixteen dimensions of four keys: the first two bits of each in v, a third in bits 0 to 3 of `high` (where `three`). */
 // @ts-ignore: decorator
 @inline
@@ -255,7 +244,7 @@ function sixteen(v: v128, high: v128, three: bool, by2: v128, third: v128, to: u
     c = v128.or(c, v128.and(high, third));
     d = v128.or(d, v128.and(i16x8.shr_u(high, 1), third));
   }
-  quad(a, b, c, d, to);
+  storeTransposed(a, b, c, d, to);
 }
 
 /** 2 or 3 bits along rows of 32·k codes straight to fours of keys. */
@@ -299,7 +288,7 @@ export function foursOfRows(codes: usize, count: u32, n: u32, bits: u32, flip: u
   else fours4(codes, count, n, flip, i32x4.splat(0), false, to);
 }
 
-/** Rows of n bytes become fours of keys, [fours][n/4][4 keys][4]: sixteen of a row at a time, the last over those before. */
+/** Rows of n bytes become fours of keys, [fours][n/4][4 keys][4]: sixteen bytes of a row at a time, the last over those before. */
 function foursOfBytes(e: usize, count: u32, n: u32, to: usize): void {
   let left: i32 = count;
   do {
@@ -308,7 +297,7 @@ function foursOfBytes(e: usize, count: u32, n: u32, to: usize): void {
     do {
       at = min(at, n - 16);
       const a = e + at;
-      quad(v128.load(a), v128.load(a + b), v128.load(a + c), v128.load(a + d), to + (at << 2));
+      storeTransposed(v128.load(a), v128.load(a + b), v128.load(a + c), v128.load(a + d), to + (at << 2));
       at += 16;
     } while (at < n);
     e += n << 2;

@@ -8,7 +8,8 @@
 import { madd_f32x4 } from './exp';
 import { MAGIC, MAGIC_BITS } from './quantize';
 import { held_f32x4, held_i32x4 } from './held';
-import { high16, high32, high64, low16, low32, low64 } from './interleave';
+import { high16, high32, high64, low16, low32, low64, storeTransposed } from './interleave';
+import { sums_f32x4 } from './reduce';
 
 /** Bytes touched at once: that many cache lines are on their way together. */
 const BURST: u32 = 512;
@@ -55,43 +56,18 @@ function sums_i32x4(a: v128, b: v128, c: v128, d: v128): v128 {
 
 // @ts-ignore: decorator
 @inline
-function sums_f32x4(a: v128, b: v128, c: v128, d: v128): v128 {
-  const ab = f32x4.add(low32(a, b), high32(a, b)), cd = f32x4.add(low32(c, d), high32(c, d));
-  return f32x4.add(low64(ab, cd), high64(ab, cd));
-}
-
-// @ts-ignore: decorator
-@inline
 function maxima_f32x4(a: v128, b: v128, c: v128, d: v128): v128 {
   const ab = f32x4.pmax(low32(a, b), high32(a, b)), cd = f32x4.pmax(low32(c, d), high32(c, d));
   return f32x4.pmax(low64(ab, cd), high64(ab, cd));
 }
 
-/** [n][4 rows] becomes [n/4][4 rows][4], or the other way round, in place. */
-export function transpose(o: usize, n: u32): void {
-  for (const end = o + (n << 4); o < end; o += 64) {
-    const a = v128.load(o), b = v128.load(o, 16), c = v128.load(o, 32), d = v128.load(o, 48);
-    const ac = low32(a, c), bd = low32(b, d), AC = high32(a, c), BD = high32(b, d);
-    v128.store(o, low32(ac, bd));
-    v128.store(o, high32(ac, bd), 16);
-    v128.store(o, low32(AC, BD), 32);
-    v128.store(o, high32(AC, BD), 48);
-  }
-}
-
-/** [n][4 rows] becomes [n/4][4 rows][4]: four dimensions that lie `apart` (a power of two), `apart` such fours beside each other. */
-export function transposeQueries(from: usize, n: u32, apart: u32, to: usize): void {
-  const end = to + (n << 4);
-  const step: usize = apart << 4;
-  for (let i: u32 = 1; to < end; i++) {
-    const a = v128.load(from), b = v128.load(from + step), c = v128.load(from + 2 * step), d = v128.load(from + 3 * step);
-    const ac = low32(a, c), bd = low32(b, d), AC = high32(a, c), BD = high32(b, d);
-    v128.store(to, low32(ac, bd));
-    v128.store(to, high32(ac, bd), 16);
-    v128.store(to, low32(AC, BD), 32);
-    v128.store(to, high32(AC, BD), 48);
-    from += i & (apart - 1) ? 16 : 3 * step + 16;
-    to += 64;
+/** Queries [n/4][4 rows][4], those of a four then `apart` dimensions (a power of two) from each other, `apart` such fours side by side. */
+export function orderQueries(from: usize, n: u32, apart: u32, to: usize): void {
+  for (let at: u32 = 0; at < n; at++) {
+    const four = at >> 2;
+    const dim = (four & ~(apart - 1)) * 4 + (at & 3) * apart + (four & (apart - 1));
+    for (let row: u32 = 0; row < 4; row++)
+      store<f32>(to + (four << 6) + (row << 4) + ((at & 3) << 2), load<f32>(from + (dim >> 2 << 6) + (row << 4) + ((dim & 3) << 2)));
   }
 }
 
@@ -341,24 +317,14 @@ export function scoresFours<T>(
       a0 = v128.load(eight); a1 = v128.load(eight, 16); a2 = v128.load(eight, 32); a3 = v128.load(eight, 48);
       b0 = v128.load(eight, 64); b1 = v128.load(eight, 80); b2 = v128.load(eight, 96); b3 = v128.load(eight, 112);
     }
-    storeKeys(a0, a1, a2, a3, eight);
-    storeKeys(b0, b1, b2, b3, eight + 64);
+    // Lanes are keys: each key gets a vector of its rows.
+    storeTransposed(a0, a1, a2, a3, eight);
+    storeTransposed(b0, b1, b2, b3, eight + 64);
     const to = min(key + 8, end);
     for (let i = max(key, lead); i < to; i++)
       put(p + (i << 4), v128.load(eight + (i - key << 4)), correction, units, offset, s + i * step, m + i * minStep, middle, add);
     e += n << 3;
   }
-}
-
-/** Sums whose lanes are keys become four keys' sums. */
-// @ts-ignore: decorator
-@inline
-function storeKeys(a: v128, b: v128, c: v128, d: v128, to: usize): void {
-  const ab = low32(a, b), cd = low32(c, d), AB = high32(a, b), CD = high32(c, d);
-  v128.store(to, low64(ab, cd));
-  v128.store(to, high64(ab, cd), 16);
-  v128.store(to, low64(AB, CD), 32);
-  v128.store(to, high64(AB, CD), 48);
 }
 
 // @ts-ignore: decorator
@@ -661,27 +627,27 @@ export function addValuesBytes<T>(
   } while (e < end);
 }
 
+/** Sums of four values for each row, to be corrected and multiplied (row lanes), join the outputs, [4 rows][4]. */
 // @ts-ignore: decorator
 @inline
 function addFour(
   a: v128, b: v128, c: v128, d: v128, correction: v128, units: v128, offset: v128, s: usize, m: usize, middle: f32, o: usize,
 ): void {
-  const ab = low32(a, b), cd = low32(c, d), AB = high32(a, b), CD = high32(c, d);
-  addOne(low64(ab, cd), correction, units, offset, s, m, middle, o);
-  addOne(high64(ab, cd), correction, units, offset, s ? s + 4 : s, m + 4, middle, o + 16);
-  addOne(low64(AB, CD), correction, units, offset, s ? s + 8 : s, m + 8, middle, o + 32);
-  addOne(high64(AB, CD), correction, units, offset, s ? s + 12 : s, m + 12, middle, o + 48);
+  addRow(a, splat(correction, 0), splat(units, 0), splat(offset, 0), s, m, middle, o);
+  addRow(b, splat(correction, 1), splat(units, 1), splat(offset, 1), s, m, middle, o + 16);
+  addRow(c, splat(correction, 2), splat(units, 2), splat(offset, 2), s, m, middle, o + 32);
+  addRow(d, splat(correction, 3), splat(units, 3), splat(offset, 3), s, m, middle, o + 48);
 }
 
 // @ts-ignore: decorator
 @inline
-function addOne(sum: v128, correction: v128, units: v128, offset: v128, s: usize, m: usize, middle: f32, o: usize): void {
-  let value = f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(sum, correction)), units);
+function addRow(sums: v128, correction: v128, units: v128, offset: v128, s: usize, m: usize, middle: f32, o: usize): void {
+  let values = f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(sums, correction)), units);
   let rest = offset;
   if (s) {
-    const scale = v128.load32_splat(s);
-    value = f32x4.mul(value, scale);
-    rest = f32x4.mul(rest, madd_f32x4(scale, f32x4.splat(middle), v128.load32_splat(m)));
+    const scales = v128.load(s);
+    values = f32x4.mul(values, scales);
+    rest = f32x4.mul(rest, madd_f32x4(scales, f32x4.splat(middle), v128.load(m)));
   }
-  v128.store(o, f32x4.add(v128.load(o), f32x4.add(value, rest)));
+  v128.store(o, f32x4.add(v128.load(o), f32x4.add(values, rest)));
 }

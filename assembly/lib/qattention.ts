@@ -7,12 +7,12 @@
  * on where stored ones end. Behind each tile lies what is ours: queries rounded to 16 bits, and the weights.
  */
 
-import { attend, begin, finish, rescale, weigh } from './attention';
+import { attend, begin, finish, rescaleBlocks, weigh } from './attention';
 import { widen } from './half';
 import { apartOf, expandColumns, expandRows, fours, foursOfRows, keyFoursOfColumns, keyFoursOfRows } from './qattention-expand';
 import {
-  W_GROUP, W_OFFSET, addValues, addValuesBytes, dotsSaturate, roundFours, roundPairs, roundQueries, scaleScales, scaleWeights, scores, scoresFours,
-  transpose, transposeQueries, weighOffsets,
+  W_GROUP, W_OFFSET, addValues, addValuesBytes, dotsSaturate, orderQueries, roundFours, roundPairs, roundQueries, scaleScales, scaleWeights, scores, scoresFours,
+  weighOffsets,
 } from './qattention-products';
 
 /** Rows kept in scratch at a time. */
@@ -222,10 +222,7 @@ export function beginPass(
   for (let tile = tilesAt(scratch, headDim, valueDim); row < end; row += TILE_ROWS) {
     begin<f32>(q, queries, keys, headDim, valueDim, factor, causal, window, head, group, query, row, min(row + TILE_ROWS, end), tile);
     const own = ours(tile, headDim, valueDim);
-    // Queries by dimension, as they are taken from there.
-    transpose(tile + 64, headDim);
-    transposeQueries(tile + 64, headDim, k.apart, own + QUERIES);
-    transpose(tile + 64, headDim);
+    orderQueries(tile + 64, headDim, k.apart, own + QUERIES);
     store<u32>(own, 0);
     if (!k.column)
       roundQueries(
@@ -243,7 +240,6 @@ export function endPass(
 ): void {
   for (let tile = tilesAt(scratch, headDim, valueDim); row < end; row += TILE_ROWS) {
     const to = min(row + TILE_ROWS, end);
-    transpose(tile + ((4 + headDim) << 4), valueDim);
     attend<f32>(kRecent, vRecent, keys, headDim, valueDim, cap, to - row, stored, keys, tile, scratch + RECENT);
     finish<f32>(output, lse, queries, headDim, valueDim, head, group, query, row, to, tile);
     tile += tileBytes(headDim, valueDim);
@@ -509,7 +505,7 @@ export function attendStored(scratch: usize, first: u32, end: u32, rows: u32, he
       const p = ours(tile, headDim, valueDim) + P;
       const masked = from < load<u32>(tile, 12) || to > load<u32>(tile, 16);
       largest(p, to - from, scratch + TOP);
-      if (weigh(p, to - from, 16, tile, scratch + TOP, from, masked, cap)) rescale(tile + ((4 + headDim) << 4), valueDim, 16, scratch + TOP);
+      if (weigh(p, to - from, 16, tile, scratch + TOP, from, masked, cap)) rescaleBlocks(tile + ((4 + headDim) << 4), valueDim, scratch + TOP);
     }
 
     if (!v.column) {

@@ -1,4 +1,5 @@
 /** Horizontal reductions: four lanes to one number, in a fixed order, (0 with 2) with (1 with 3). */
+import { high32, high64, low32, low64 } from './interleave';
 
 /** The largest lane; NaN lanes may be passed over. Every lane of the result holds it. */
 // @ts-ignore: decorator
@@ -36,4 +37,12 @@ export function max_f32x4(v: v128): f32 {
 @inline
 export function sum_f32x4(v: v128): f32 {
   return f32x4.extract_lane(sumAcross_f32x4(v), 0);
+}
+
+/** The sums of the lanes of four vectors, a lane each. */
+// @ts-ignore: decorator
+@inline
+export function sums_f32x4(a: v128, b: v128, c: v128, d: v128): v128 {
+  const ab = f32x4.add(low32(a, b), high32(a, b)), cd = f32x4.add(low32(c, d), high32(c, d));
+  return f32x4.add(low64(ab, cd), high64(ab, cd));
 }
