@@ -267,13 +267,54 @@ function flush(a0: v128, a1: v128, a2: v128, a3: v128, b0: v128, b1: v128, b2: v
 }
 
 /**
+ * Sums of products of `count` fours of x, [count][4 rows][4] in two planes of bytes `second` bytes apart, with codes below 128: for
+ * the four rows with the sixteen bytes at `codes`, and `step` bytes on for the next four, then with those `beside` them. To
+ * `to`, eight vectors of i32. One plane after the other, into the same sums. T, span: `dotOf`.
+ */
+function sumProducts<T>(x: usize, count: u32, second: u32, codes: usize, step: u32, beside: u32, span: u32, to: usize): void {
+  let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+  if (sizeof<T>() == 2) memory.fill(to, 0, 128);
+  for (let plane: u32 = 0; plane < 2; plane++) {
+    let at = x, from = codes;
+    const end = x + (count << 4);
+    if (sizeof<T>() == 4) {
+      a0 = i32x4.shl(a0, 8); a1 = i32x4.shl(a1, 8); a2 = i32x4.shl(a2, 8); a3 = i32x4.shl(a3, 8);
+      b0 = i32x4.shl(b0, 8); b1 = i32x4.shl(b1, 8); b2 = i32x4.shl(b2, 8); b3 = i32x4.shl(b3, 8);
+    }
+    do {
+      const last = sizeof<T>() == 4 ? end : min(at + (span << 4), end);
+      if (sizeof<T>() == 2) { a0 = i32x4.splat(0); a1 = a0; a2 = a0; a3 = a0; b0 = a0; b1 = a0; b2 = a0; b3 = a0; }
+      do {
+        const u = v128.load(from), v = v128.load(from + beside);
+        let one = v128.load32_splat(at);
+        a0 = dotOf<T>(one, u, a0); b0 = dotOf<T>(one, v, b0);
+        one = v128.load32_splat(at, 4);
+        a1 = dotOf<T>(one, u, a1); b1 = dotOf<T>(one, v, b1);
+        one = v128.load32_splat(at, 8);
+        a2 = dotOf<T>(one, u, a2); b2 = dotOf<T>(one, v, b2);
+        one = v128.load32_splat(at, 12);
+        a3 = dotOf<T>(one, u, a3); b3 = dotOf<T>(one, v, b3);
+        from += step;
+        at += 16;
+      } while (at < last);
+      if (sizeof<T>() == 2) flush(a0, a1, a2, a3, b0, b1, b2, b3, plane, to);
+    } while (sizeof<T>() == 2 && at < end);
+    x += second;
+  }
+  if (sizeof<T>() == 4) {
+    v128.store(to, a0); v128.store(to, a1, 16); v128.store(to, a2, 32); v128.store(to, a3, 48);
+    v128.store(to, b0, 64); v128.store(to, b1, 80); v128.store(to, b2, 96); v128.store(to, b3, 112);
+  }
+}
+
+/**
  * The same from queries in planes and codes below 128 in fours of keys, e [fours][n/4][4 keys][4] (lib/qattention-expand.ts),
- * eight keys at a time: lanes are keys, nothing is added across them. One plane after the other, into the same sums.
- * Keys `lead` to `end` of those from e, s, m and p on. T, span: `dotOf`. `eight`: 128 bytes of scratch.
+ * eight keys at a time: lanes are keys, nothing is added across them. Keys `lead` to `end` of those from e, s, m and p on.
+ * T, span: `dotOf`. `products`: 128 bytes of scratch.
  */
 export function scoresFours<T>(
   e: usize, n: u32, lead: u32, end: u32, x: usize, width: u32, sums: usize, half: i32, unit: usize, factor: f32, offsets: usize,
-  s: usize, step: u32, m: usize, minStep: u32, middle: f32, add: bool, p: usize, eight: usize, span: u32, next: usize, nextStep: u32, nextEnd: usize,
+  s: usize, step: u32, m: usize, minStep: u32, middle: f32, add: bool, p: usize, products: usize, span: u32, next: usize, nextStep: u32, nextEnd: usize,
 ): void {
   const correction = i32x4.mul(v128.load(sums), i32x4.splat(half));
   const units = f32x4.mul(v128.load(unit), f32x4.splat(factor));
@@ -282,47 +323,13 @@ export function scoresFours<T>(
   for (let key: u32 = 0; key < end; key += 8) {
     due = touch(next, due, nextEnd);
     next += nextStep << 2;
-    let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
-    const ahead = key + 4 < end ? n << 2 : 0;
-    let at = x;
-    if (sizeof<T>() == 2) memory.fill(eight, 0, 128);
-    for (let plane: u32 = 0; plane < 2; plane++) {
-      let from = e;
-      const all = e + (width << 2);
-      if (sizeof<T>() == 4) {
-        a0 = i32x4.shl(a0, 8); a1 = i32x4.shl(a1, 8); a2 = i32x4.shl(a2, 8); a3 = i32x4.shl(a3, 8);
-        b0 = i32x4.shl(b0, 8); b1 = i32x4.shl(b1, 8); b2 = i32x4.shl(b2, 8); b3 = i32x4.shl(b3, 8);
-      }
-      do {
-        const last = sizeof<T>() == 4 ? all : min(from + (span << 4), all);
-        if (sizeof<T>() == 2) { a0 = i32x4.splat(0); a1 = a0; a2 = a0; a3 = a0; b0 = a0; b1 = a0; b2 = a0; b3 = a0; }
-        do {
-          const u = v128.load(from), v = v128.load(from + ahead);
-          let q = v128.load32_splat(at);
-          a0 = dotOf<T>(q, u, a0); b0 = dotOf<T>(q, v, b0);
-          q = v128.load32_splat(at, 4);
-          a1 = dotOf<T>(q, u, a1); b1 = dotOf<T>(q, v, b1);
-          q = v128.load32_splat(at, 8);
-          a2 = dotOf<T>(q, u, a2); b2 = dotOf<T>(q, v, b2);
-          q = v128.load32_splat(at, 12);
-          a3 = dotOf<T>(q, u, a3); b3 = dotOf<T>(q, v, b3);
-          from += 16;
-          at += 16;
-        } while (from < last);
-        if (sizeof<T>() == 2) flush(a0, a1, a2, a3, b0, b1, b2, b3, plane, eight);
-      } while (sizeof<T>() == 2 && from < all);
-      at = x + (n << 2);
-    }
-    if (sizeof<T>() == 2) {
-      a0 = v128.load(eight); a1 = v128.load(eight, 16); a2 = v128.load(eight, 32); a3 = v128.load(eight, 48);
-      b0 = v128.load(eight, 64); b1 = v128.load(eight, 80); b2 = v128.load(eight, 96); b3 = v128.load(eight, 112);
-    }
-    // Lanes are keys: each key gets a vector of its rows.
-    storeTransposed(a0, a1, a2, a3, eight);
-    storeTransposed(b0, b1, b2, b3, eight + 64);
+    sumProducts<T>(x, width >> 2, n << 2, e, 16, key + 4 < end ? n << 2 : 0, span, products);
+    // Each key gets a vector of its rows.
+    for (let four = products; four < products + 128; four += 64)
+      storeTransposed(v128.load(four), v128.load(four, 16), v128.load(four, 32), v128.load(four, 48), four);
     const to = min(key + 8, end);
     for (let i = max(key, lead); i < to; i++)
-      put(p + (i << 4), v128.load(eight + (i - key << 4)), correction, units, offset, s + i * step, m + i * minStep, middle, add);
+      put(p + (i << 4), v128.load(products + (i - key << 4)), correction, units, offset, s + i * step, m + i * minStep, middle, add);
     e += n << 3;
   }
 }
@@ -564,10 +571,10 @@ export function addValues<T>(
   } while (e < end);
 }
 
-/** The same from weights in two planes of bytes, and codes below 128 in fours of keys, e [fours][n][4]. */
+/** The same from weights in two planes of bytes, and codes below 128 in fours of keys, e [fours][n][4]. `products`: 128 bytes of scratch. */
 export function addValuesBytes<T>(
   e: usize, n: u32, fours: u32, w: usize, size: u32, half: i32, unit: usize, factor: f32, highest: usize, plain: u32,
-  s: usize, m: usize, middle: f32, o: usize, eight: usize, span: u32, next: usize, nextStep: u32, nextEnd: usize,
+  s: usize, m: usize, middle: f32, o: usize, products: usize, span: u32, next: usize, nextStep: u32, nextEnd: usize,
 ): void {
   const end = e + (n << 2);
   let left: i32 = size;
@@ -575,48 +582,15 @@ export function addValuesBytes<T>(
   do {
     due = touch(next, due, nextEnd);
     next += nextStep;
-    let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
-    let x = w;
-    if (sizeof<T>() == 2) memory.fill(eight, 0, 128);
-    for (let plane: u32 = 0; plane < 2; plane++) {
-      let at = e;
-      const wEnd = x + (fours << 4);
-      if (sizeof<T>() == 4) {
-        a0 = i32x4.shl(a0, 8); a1 = i32x4.shl(a1, 8); a2 = i32x4.shl(a2, 8); a3 = i32x4.shl(a3, 8);
-        b0 = i32x4.shl(b0, 8); b1 = i32x4.shl(b1, 8); b2 = i32x4.shl(b2, 8); b3 = i32x4.shl(b3, 8);
-      }
-      do {
-        const last = sizeof<T>() == 4 ? wEnd : min(x + (span << 4), wEnd);
-        if (sizeof<T>() == 2) { a0 = i32x4.splat(0); a1 = a0; a2 = a0; a3 = a0; b0 = a0; b1 = a0; b2 = a0; b3 = a0; }
-        do {
-          const u = v128.load(at), v = v128.load(at, 16);
-          let weight = v128.load32_splat(x);
-          a0 = dotOf<T>(weight, u, a0); b0 = dotOf<T>(weight, v, b0);
-          weight = v128.load32_splat(x, 4);
-          a1 = dotOf<T>(weight, u, a1); b1 = dotOf<T>(weight, v, b1);
-          weight = v128.load32_splat(x, 8);
-          a2 = dotOf<T>(weight, u, a2); b2 = dotOf<T>(weight, v, b2);
-          weight = v128.load32_splat(x, 12);
-          a3 = dotOf<T>(weight, u, a3); b3 = dotOf<T>(weight, v, b3);
-          at += n << 2;
-          x += 16;
-        } while (x < last);
-        if (sizeof<T>() == 2) flush(a0, a1, a2, a3, b0, b1, b2, b3, plane, eight);
-      } while (sizeof<T>() == 2 && x < wEnd);
-      x = w + 256;
-    }
-    if (sizeof<T>() == 2) {
-      a0 = v128.load(eight); a1 = v128.load(eight, 16); a2 = v128.load(eight, 32); a3 = v128.load(eight, 48);
-      b0 = v128.load(eight, 64); b1 = v128.load(eight, 80); b2 = v128.load(eight, 96); b3 = v128.load(eight, 112);
-    }
+    sumProducts<T>(w, fours, 256, e, n << 2, 16, span, products);
     const correction = i32x4.mul(v128.load(w, W_SUMS), i32x4.splat(half));
     const units = f32x4.mul(v128.load(unit), f32x4.splat(factor * load<f32>(highest)));
     const off = plain ? f32x4.mul(v128.load(w, W_OFFSET), v128.load(unit)) : f32x4.splat(0);
-    addFour(a0, a1, a2, a3, correction, units, off, s, m, middle, o);
-    if (s) { s += 16; m += 16; }
-    addFour(b0, b1, b2, b3, correction, units, off, s, m, middle, o + 64);
-    if (s) { s += 16; m += 16; }
-    o += 128;
+    for (let four = products; four < products + 128; four += 64) {
+      addFour(v128.load(four), v128.load(four, 16), v128.load(four, 32), v128.load(four, 48), correction, units, off, s, m, middle, o);
+      if (s) { s += 16; m += 16; }
+      o += 64;
+    }
     e += 32;
     left -= 8;
     if (left == 0) {

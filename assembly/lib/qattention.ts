@@ -89,8 +89,8 @@ const TABLES: usize = 256;
 const TOP: usize = 320;
 const UNIT: usize = 336;
 /** Of 16 groups. */
-const WEIGHTS: usize = 352;
-const ONES: usize = WEIGHTS + 16 * W_GROUP;
+const WPRODUCTSS: usize = 352;
+const ONES: usize = WPRODUCTSS + 16 * W_GROUP;
 const ZEROS: usize = ONES + 1024;
 /** Scales that are not stored in f32 as f32, and behind them minima: [64 keys][16 groups]. */
 const FLOATS: usize = ZEROS + 1024;
@@ -101,8 +101,8 @@ const OFFSETS: usize = SCALED + 68 * 64;
 const HIGHEST: usize = OFFSETS + 68 * 64;
 /** What `attend` passes scores through. */
 const RECENT: usize = HIGHEST + 64;
-/** Sums of eight accumulators. */
-const EIGHT: usize = RECENT;
+/** Sums of products on their way (sumProducts). */
+const PRODUCTS: usize = RECENT;
 const ROWS: usize = RECENT + 2080;
 
 // In a tile, behind what lib/attention.ts keeps there:
@@ -328,8 +328,8 @@ function score(
   if (ASC_FEATURE_RELAXED_SIMD) {
     if (k.bytes) {
       const behindS = s - lead * step, behindM = m - lead * minStep, behindP = p - (lead << 4), end = lead + count;
-      if (k.span) scoresFours<i16>(e, n, lead, end, x, width, sums, half, unit, factor, offsets, behindS, step, behindM, minStep, middle, add, behindP, scratch + EIGHT, k.span, next, nextStep, nextEnd);
-      else scoresFours<i32>(e, n, lead, end, x, width, sums, half, unit, factor, offsets, behindS, step, behindM, minStep, middle, add, behindP, scratch + EIGHT, 0, next, nextStep, nextEnd);
+      if (k.span) scoresFours<i16>(e, n, lead, end, x, width, sums, half, unit, factor, offsets, behindS, step, behindM, minStep, middle, add, behindP, scratch + PRODUCTS, k.span, next, nextStep, nextEnd);
+      else scoresFours<i32>(e, n, lead, end, x, width, sums, half, unit, factor, offsets, behindS, step, behindM, minStep, middle, add, behindP, scratch + PRODUCTS, 0, next, nextStep, nextEnd);
       return;
     }
   }
@@ -406,14 +406,14 @@ function add(
   const nextStep: u32 = (nextEnd - next) / (n >> 3);
   const factor: f32 = v.two && !second ? 128 * v.factor : v.factor;
   const half = second ? 0 : v.two ? 64 : v.half;
-  const w = scratch + WEIGHTS, unit = scratch + UNIT;
+  const w = scratch + WPRODUCTSS, unit = scratch + UNIT;
   if (ASC_FEATURE_RELAXED_SIMD) {
     if (v.bytes) {
       const lead = row & 3;
       const fours = (lead + count + 3) >> 2;
       e += (row - lead) * n;
-      if (v.span) addValuesBytes<i16>(e, n, fours, w, size, half, unit, factor, highest, 1 - second, s, m, v.middle, o, scratch + EIGHT, v.span, next, nextStep, nextEnd);
-      else addValuesBytes<i32>(e, n, fours, w, size, half, unit, factor, highest, 1 - second, s, m, v.middle, o, scratch + EIGHT, 0, next, nextStep, nextEnd);
+      if (v.span) addValuesBytes<i16>(e, n, fours, w, size, half, unit, factor, highest, 1 - second, s, m, v.middle, o, scratch + PRODUCTS, v.span, next, nextStep, nextEnd);
+      else addValuesBytes<i32>(e, n, fours, w, size, half, unit, factor, highest, 1 - second, s, m, v.middle, o, scratch + PRODUCTS, 0, next, nextStep, nextEnd);
       return;
     }
   }
@@ -431,7 +431,7 @@ function addTile(
   const v = vSide(scratch);
   const n = v.n;
   const ones = scratch + ONES;
-  let p = own + P, w = scratch + WEIGHTS;
+  let p = own + P, w = scratch + WPRODUCTSS;
   if (v.column) {
     while (from < to) {
       const end = min(to, (from / v.size + 1) * v.size);
