@@ -313,6 +313,14 @@ function addPair(a: usize, weightA: f32, b: usize, weightB: f32, n: u32, fresh: 
   }
 }
 
+/** The weight of state s in the first lane, from what the same gave for s − 1; for s = 0 from weights4 of the first states. */
+// @ts-ignore: decorator
+@inline
+function weightOf(s: u32, weight_f32x4: v128, lses: usize, states: u32, stride: usize, top_f32x4: v128, inverse_f32x4: v128): v128 {
+  if (s & 3) return v128.shuffle<i32>(weight_f32x4, weight_f32x4, 1, 2, 3, 0);
+  return f32x4.mul(s ? weights4(lses + <usize>s * stride, states - s, stride, top_f32x4) : weight_f32x4, inverse_f32x4);
+}
+
 /** 32 columns of a row: their sums over all states stay in registers, as halves they would be rounded at every state. `weight` is of the first four. */
 function merge32<T>(
   outputs: usize, lses: usize, states: u32, stride: usize, stateBytes: usize, weight_f32x4: v128, top_f32x4: v128, inverse_f32x4: v128,
@@ -321,11 +329,7 @@ function merge32<T>(
   const fields = halves_i32x4<T>(WIDEN_FIELDS), up = halves_i32x4<T>(WIDEN_UP), down = halves_i32x4<T>(WIDEN_DOWN);
   let a = f32x4.splat(0), b = a, c = a, d = a, e = a, f = a, g = a, h = a;
   for (let s: u32 = 0; s < states; s++) {
-    if (s & 3) weight_f32x4 = v128.shuffle<i32>(weight_f32x4, weight_f32x4, 1, 2, 3, 0);
-    else {
-      if (s) weight_f32x4 = weights4(lses + <usize>s * stride, states - s, stride, top_f32x4);
-      weight_f32x4 = f32x4.mul(weight_f32x4, inverse_f32x4);
-    }
+    weight_f32x4 = weightOf(s, weight_f32x4, lses, states, stride, top_f32x4, inverse_f32x4);
     if (f32x4.extract_lane(weight_f32x4, 0) != 0) {
       const w = v128.shuffle<i32>(weight_f32x4, weight_f32x4, 0, 0, 0, 0);
       a = madd_f32x4(load4<T>(outputs, fields, up, down), w, a);
@@ -354,11 +358,7 @@ function merge4<T>(
 ): void {
   let sum_f32x4 = f32x4.splat(0);
   for (let s: u32 = 0; s < states; s++) {
-    if (s & 3) weight_f32x4 = v128.shuffle<i32>(weight_f32x4, weight_f32x4, 1, 2, 3, 0);
-    else {
-      if (s) weight_f32x4 = weights4(lses + <usize>s * stride, states - s, stride, top_f32x4);
-      weight_f32x4 = f32x4.mul(weight_f32x4, inverse_f32x4);
-    }
+    weight_f32x4 = weightOf(s, weight_f32x4, lses, states, stride, top_f32x4, inverse_f32x4);
     if (f32x4.extract_lane(weight_f32x4, 0) != 0) {
       const w = v128.shuffle<i32>(weight_f32x4, weight_f32x4, 0, 0, 0, 0);
       sum_f32x4 = madd_f32x4(count < 4 ? loadSome<T>(outputs, count) : load4<T>(outputs), w, sum_f32x4);

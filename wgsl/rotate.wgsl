@@ -22,8 +22,8 @@
 // Workgroups: ceil(rows / team). No scratch.
 //
 // Not done: up to four stages at a time, with sixteen values as in hadamard.wgsl (2 or 3 barriers for 7 to 11 stages, not 4 to
-// 6). Against one stage at a time that gained 1.3 to 1.5 on lavapipe (two at a time: 1.2 to 1.3), and made SwiftShader slower,
-// 0.6 to 0.9 (1.0 to 1.1); no real GPU to measure it on.
+// 6). Least times against one stage at a time: 1.3 to 1.5 times as fast on lavapipe (two at a time: 1.0 to 1.3), and on
+// SwiftShader 0.6 to 0.9 (1.0 to 1.1); no real GPU to measure it on.
 
 override bits: u32 = 4u;
 override groupSize: u32 = 0u;

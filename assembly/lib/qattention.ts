@@ -484,13 +484,10 @@ export function attendStored(scratch: usize, first: u32, end: u32, rows: u32, he
     do {
       const table = k.table ? k.table + (part << 4) : 0;
       let at = f, base = first;
-      if (ASC_FEATURE_RELAXED_SIMD) {
-        if (k.bytes) {
-          expandFours(k, first, count, table, bytes, e, f);
-          if (k.column) base -= first % keysOfWord(k);
-        }
-      }
-      if (!k.bytes) at = expand(k, first, count, table, bytes, e);
+      if (ASC_FEATURE_RELAXED_SIMD && k.bytes) {
+        expandFours(k, first, count, table, bytes, e, f);
+        if (k.column) base -= first % keysOfWord(k);
+      } else at = expand(k, first, count, table, bytes, e);
       for (let tile = tiles; tile < tilesEnd; tile += tileStep) {
         const from = max(first, load<u32>(tile)), to = min(chunkEnd, load<u32>(tile, 28));
         if (from < to)
@@ -517,14 +514,10 @@ export function attendStored(scratch: usize, first: u32, end: u32, rows: u32, he
     nextEnd = next + codeBytes(k, min(end - chunkEnd, CHUNK));
     do {
       const table = v.table ? v.table + (part << 4) : 0;
-      let row: u32 = 0, from = f, ready = false;
-      if (ASC_FEATURE_RELAXED_SIMD) {
-        if (v.bytes && !v.column && !(v.n & 31)) {
-          foursOfRows(v.codes + <usize>first * v.codeStep, count, v.n, v.bits, v.flip, table, f);
-          ready = true;
-        }
-      }
-      if (!ready) {
+      let row: u32 = 0, from = f;
+      if (ASC_FEATURE_RELAXED_SIMD && v.bytes && !v.column && !(v.n & 31))
+        foursOfRows(v.codes + <usize>first * v.codeStep, count, v.n, v.bits, v.flip, table, f);
+      else {
         from = expand(v, first, count, table, bytes, e);
         if (!v.stored) {
           row = (from - e) / v.n;
