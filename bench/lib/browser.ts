@@ -12,29 +12,40 @@ const TYPES: Record<string, string> = {
   '.html': 'text/html; charset=utf-8',
   '.js': 'text/javascript',
   '.safetensors': 'application/octet-stream',
+  '.wasm': 'application/wasm',
 };
 
-/** build/page and bench/data over HTTP, cross-origin isolated so that shared memory works. */
-export async function servePage(root: string, port = 0): Promise<{ url: string; close(): void }> {
+/** What `find` gives for a path ('/' is a page) over HTTP, cross-origin isolated so that shared memory works. */
+export async function serve(
+  find: (path: string) => string | Uint8Array | undefined,
+  port = 0,
+): Promise<{ url: string; close(): void }> {
   const server = createServer((request, response) => {
     const path = normalize(decodeURIComponent(new URL(request.url!, 'http://localhost').pathname));
+    const content = path.includes('..') ? undefined : find(path);
+    if (content === undefined) return void response.writeHead(404).end(`no ${path}`);
+    response.writeHead(200, {
+      'content-type': TYPES[extname(path) || '.html'] ?? 'text/plain',
+      'cross-origin-opener-policy': 'same-origin',
+      'cross-origin-embedder-policy': 'require-corp',
+    });
+    response.end(content);
+  });
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, close: () => server.close() };
+}
+
+/** build/page and bench/data. */
+export const servePage = (root: string, port = 0): Promise<{ url: string; close(): void }> =>
+  serve((path) => {
     const file =
       path === '/'
         ? join(root, 'bench/page/page.html')
         : path.startsWith('/data/')
           ? join(root, 'bench', path)
           : join(root, 'build/page', path);
-    if (!existsSync(file) || path.includes('..')) return void response.writeHead(404).end(`no ${path}`);
-    response.writeHead(200, {
-      'content-type': TYPES[extname(file)] ?? 'text/plain',
-      'cross-origin-opener-policy': 'same-origin',
-      'cross-origin-embedder-policy': 'require-corp',
-    });
-    response.end(readFileSync(file));
-  });
-  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, close: () => server.close() };
-}
+    return existsSync(file) ? readFileSync(file) : undefined;
+  }, port);
 
 const FLAGS = [
   '--no-sandbox',

@@ -1,7 +1,7 @@
 /** jax-js on its WebAssembly backend. It has no profiler: `kernel` is the jitted call on arrays that are there, until they are ready; `call` starts and ends with typed arrays. */
 import type { Arrays } from '../../test/lib/spec.js';
 import { type Contender, load, type Peer, reason } from './contender.js';
-import { hadamardMatrix, scoreMask, type Work } from './works.js';
+import { denseWeights, hadamardMatrix, scoreMask, type Work } from './works.js';
 
 interface Way {
   how: string;
@@ -20,7 +20,18 @@ function packed(codes: ArrayLike<number>): Uint32Array {
   return out;
 }
 
+const gemv = (jax: any, o: any, inputs: any): Way => ({
+  how: 'matmul by dense f32 weights, dequantised beforehand',
+  fresh: { x: [inputs.x, [1, o.k]] },
+  resident: { weights: [denseWeights(o, inputs), [o.k, o.n]] },
+  compute: ({ x, weights }) => ({ out: jax.numpy.matmul(x, weights) }),
+  read: ({ out }) => ({ out }),
+});
+
 const WAYS: Record<string, (jax: any, o: any, inputs: any) => Way> = {
+  gemm_quantized_f32: gemv,
+  gemm_quantized_i16: gemv,
+  gemm_quantized_i8: gemv,
   dequantize_f32: (jax, { rows, n, groupSize }, { codes, scales, minima }) => ({
     how: 'astype, mul, add; one int32 per code',
     fresh: {

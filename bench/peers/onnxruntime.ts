@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { Arrays } from '../../test/lib/spec.js';
 import { type Contender, load, type Peer, reason } from './contender.js';
 import { DTYPE, type Dtype, type Graph, type Node, onnxModel } from './onnx.js';
-import { hadamardMatrix, scoreMask, type Work } from './works.js';
+import { denseWeights, hadamardMatrix, scoreMask, type Work } from './works.js';
 
 type Feed = { type: Dtype; dims: readonly number[]; data: ArrayBufferView };
 
@@ -93,7 +93,54 @@ function sparse({ heads, keys, headDim, blocks }: any, q: Feed, k: Feed, v: Feed
   };
 }
 
+/** One row times 4-bit weights. `levels`: MatMulNBits's accuracy_level, 4 rounds activations to 8 bits. */
+const gemv =
+  (...levels: number[]) =>
+  (o: any, inputs: any): Way[] => {
+    const { n, k, bits, groupSize } = o;
+    const blocks = k / groupSize;
+    const feeds = { x: f32([1, k], inputs.x) };
+    const outputs = { out: 'float32' } as const;
+    const read = ({ out }: Record<string, any>) => ({ out });
+    const uint8 = (dims: number[], data: Uint8Array): Feed => ({ type: 'uint8', dims, data });
+    return [
+      ...levels.map((level) => ({
+        how: `MatMulNBits, block_size ${groupSize}, integral zero points, accuracy_level ${level}`,
+        nodes: [
+          node(
+            'MatMulNBits',
+            'x codes scales zero',
+            'out',
+            { K: k, N: n, bits, block_size: groupSize, accuracy_level: level },
+            contrib,
+          ),
+        ],
+        feeds,
+        constants: {
+          codes: uint8([n, blocks, (groupSize * bits) / 8], bytesOf(inputs.codes)),
+          scales: f32([n * blocks], inputs.scales),
+          zero: uint8([(n * blocks) / 2], nibbles(inputs.zeroPoints)),
+        },
+        outputs,
+        read,
+      })),
+      {
+        how: 'MatMul by dense f32 weights, dequantised beforehand',
+        nodes: [node('MatMul', 'x weights', 'out')],
+        feeds,
+        constants: { weights: f32([k, n], denseWeights(o, inputs)) },
+        outputs,
+        read,
+      },
+    ];
+  };
+
 const WAYS: Record<string, (o: any, inputs: any) => Way[]> = {
+  // Eight bits are another result where activations keep more.
+  gemm_quantized_f32: gemv(0),
+  gemm_quantized_i16: gemv(0),
+  gemm_quantized_i8: gemv(0, 4),
+
   dequantize_f32: ({ rows, n, groupSize }, { codes, scales, zeroPoints }) => [
     {
       how: 'DequantizeLinear, uint4, block_size 32, integral zero points',

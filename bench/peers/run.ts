@@ -12,6 +12,7 @@ import type { Prepared } from './child.js';
 import { known, specOf } from './lanewise.js';
 import { peers } from './peers.js';
 import { skewed } from './skew.js';
+import { besideWllama } from './wllama.js';
 import { type Work, works } from './works.js';
 
 const USAGE = `npm run bench:peers [-- options]
@@ -20,6 +21,7 @@ const USAGE = `npm run bench:peers [-- options]
   --threads N           1 or 2 only (both by default)
   --quick               fewer works, fewer turns
   --skew                instead: awkward shapes of ours against friendly ones, time per element
+  --wllama              instead: 4-bit matrix-vector products in a headless browser, beside llama.cpp's
   --json FILE           write the rows there`;
 
 export interface Row {
@@ -50,6 +52,7 @@ const { values } = (() => {
         threads: { type: 'string' },
         quick: { type: 'boolean', default: false },
         skew: { type: 'boolean', default: false },
+        wllama: { type: 'boolean', default: false },
         json: { type: 'string' },
         help: { type: 'boolean', default: false },
       },
@@ -215,9 +218,10 @@ const digits = (x: number | null) =>
 
 /** Whether each way of each yardstick keeps the distance asked for. */
 function verdicts(work: Work, rows: Row[]): string[] {
-  return work.targets.flatMap(({ who, ratio }) => {
+  return work.targets.flatMap(({ who, how = '', ratio }) => {
     const theirs = rows
-      .filter((row) => row.who === who && row.threads === 1 && row.ratio !== null && !row.partial)
+      .filter((row) => row.who === who && row.how.startsWith(how))
+      .filter((row) => row.threads === 1 && row.ratio !== null && !row.partial)
       .sort((a, b) => a.ratio! - b.ratio!);
     return theirs.map(
       (row) =>
@@ -229,8 +233,9 @@ function verdicts(work: Work, rows: Row[]): string[] {
 const machine = `${cpus()[0]!.model.trim()}, ${cpus().length} cores`;
 console.log(`lanewise (${bestLevel()}) and its peers on Node ${process.version}, ${machine}`);
 
-if (values.skew) {
-  const { rows, text } = await skewed(values.quick);
+const instead = values.skew ? skewed : values.wllama ? besideWllama : undefined;
+if (instead) {
+  const { rows, text } = await instead(values.quick);
   console.log(text);
   if (values.json)
     writeFileSync(

@@ -1,7 +1,7 @@
 /** TensorFlow.js on its WebAssembly backend (XNNPACK). Tensors stay where they are for `kernel`; `call` starts and ends with typed arrays. */
 import type { Arrays } from '../../test/lib/spec.js';
 import { type Contender, load, type Peer, reason } from './contender.js';
-import { hadamardMatrix, scoreMask, type Work } from './works.js';
+import { denseWeights, hadamardMatrix, scoreMask, type Work } from './works.js';
 
 interface Way {
   how: string;
@@ -29,7 +29,18 @@ const attention = (tf: any, { q, k, v, mask }: Record<string, any>, scale: numbe
   return { output: tf.matMul(tf.softmax(mask ? tf.add(scores, mask) : scores), v) };
 };
 
+const gemv = (tf: any, o: any, inputs: any): Way => ({
+  how: 'matMul by dense f32 weights, dequantised beforehand',
+  fresh: { x: [inputs.x, [1, o.k]] },
+  resident: { weights: [denseWeights(o, inputs), [o.k, o.n]] },
+  compute: ({ x, weights }) => ({ out: tf.matMul(x, weights) }),
+  read: ({ out }) => ({ out }),
+});
+
 const WAYS: Record<string, (tf: any, o: any, inputs: any) => Way> = {
+  gemm_quantized_f32: gemv,
+  gemm_quantized_i16: gemv,
+  gemm_quantized_i8: gemv,
   dequantize_f32: (tf, { rows, n, groupSize }, { codes, scales, minima }) => ({
     how: 'cast, mul, add; one int32 per code (it has no 4-bit type)',
     fresh: {

@@ -1,6 +1,8 @@
 /** The works of the comparison: shapes, inputs, and which of lanewise's arrays a peer must reproduce. */
 import { random } from '../../test/lib/random.js';
 import type { Arrays } from '../../test/lib/spec.js';
+import type { Activations, GemmFormat } from '../../ts/contract/gemm.js';
+import { pack, type Quantized } from '../../ts/reference/gemm.js';
 
 export interface Work {
   name: string;
@@ -11,8 +13,8 @@ export interface Work {
   inputs(): Arrays;
   /** The output that every contender must agree on: exactly up to ties and one code in a thousand, or to this share of the largest value. */
   compare: { array: string; as: 'codes' | 'values' | 'selection'; within: number };
-  /** Whose best time must be how many times ours. */
-  targets: { who: string; ratio: number }[];
+  /** Whose best time must be how many times ours; `how`: only in ways that begin with it. */
+  targets: { who: string; how?: string; ratio: number }[];
   /** Kept in `--quick`. */
   quick?: true;
 }
@@ -48,6 +50,29 @@ export function quantizedInputs({
   const minima = scales.map((scale, i) => -zeroPoints[i]! * scale);
   return { codes, scales, minima, zeroPoints };
 }
+
+export const gemv = { m: 1, n: 4096, k: 4096, bits: 4, groupSize: 32, scheme: 'affine' } as const;
+
+/** A row of activations, and weights as `quantizedInputs` makes them, packed for us too. */
+export function gemvInputs({ n, k, bits, groupSize, scheme }: GemmFormat): Arrays {
+  const { minima, ...weights } = quantizedInputs({ rows: n, n: k, groupSize });
+  const stored = (scheme === 'affine' ? { ...weights, minima } : weights) as unknown as Quantized;
+  return { ...stored, x: normals(k, 11), packed: pack(stored, { n, k, bits, groupSize, scheme }) };
+}
+
+/**
+ * One token through a layer. An error's root mean square (docs/gemm.md) is relative to that of the results, whose largest is
+ * more than three times it: ten of them are over thirty sigma, and a wrong layout is off by more than the largest.
+ */
+const gemvWork = (activations: Activations, error: number, targets: Work['targets']): Work => ({
+  name: `gemv-${activations}`,
+  title: `one row times 4-bit weights, groups of 32, affine, 4096 x 4096, activations ${activations}`,
+  kernel: `gemm_quantized_${activations}`,
+  options: gemv,
+  inputs: () => gemvInputs(gemv),
+  compare: { array: 'out', as: 'values', within: 10 * error },
+  targets,
+});
 
 const causal = { heads: 8, kvHeads: 8, queries: 1024, keys: 1024, headDim: 64, causal: true };
 const decode = { heads: 32, kvHeads: 8, keys: 8192, headDim: 128 };
@@ -170,6 +195,10 @@ export const works: Work[] = [
     targets: [{ who: 'tfjs wasm (kernel)', ratio: 1.3 }],
     quick: true,
   },
+  // More targets are in wllama.ts: llama.cpp's product runs in a browser only.
+  gemvWork('f32', 5e-7, [{ who: 'onnxruntime-web (kernel)', how: 'MatMul by', ratio: 1.5 }]),
+  gemvWork('i16', 2e-5, []),
+  gemvWork('i8', 5e-3, []),
   {
     name: 'decode',
     title: 'decode attention, 32 heads on 8, headDim 128, 8192 keys',
@@ -200,6 +229,21 @@ export const works: Work[] = [
     targets: [{ who: 'lanewise dense', ratio: 1 / 0.3 }],
   },
 ];
+
+/** Weights as floats, inputs first `[k, n]`: what a library without 4-bit weights multiplies by. */
+export function denseWeights(
+  { n, k, groupSize }: { n: number; k: number; groupSize: number },
+  { codes, scales, minima }: Record<string, any>,
+): Float32Array {
+  const weights = new Float32Array(k * n);
+  for (let j = 0; j < n; j++)
+    for (let l = 0; l < k; l++) {
+      const at = j * k + l;
+      const group = Math.floor(at / groupSize);
+      weights[l * n + j] = ((codes[at >> 3] >>> (4 * (at & 7))) & 15) * scales[group] + minima[group];
+    }
+  return weights;
+}
 
 /** Which keys a query sees: 0 or -infinity, added to scores `[queries, keys]`. */
 export function scoreMask({
