@@ -1,5 +1,6 @@
 /**
- * Generic in what activations are (T: f32 FLOATS, i16 PAIRS, i8 BYTES) and in the width of codes (W: u16 four bits, u8 eight).
+ * Generic in what activations are (T: f32 FLOATS, i16 PAIRS, i8 BYTES, u8 the same with sums of 16 bits) and in the width of
+ * codes (W: u16 four bits, u8 eight).
  *
  * Products of prepared activations (lib/gemm-activations.ts) with one panel of packed weights: eight rows of the weights
  * by one, two or four rows of activations. The lanes of a vector are four rows of the panel, so nothing is reduced across
@@ -8,6 +9,7 @@
  * Codes of a panel, four inputs at a time: 4 bits, 16 bytes: byte 4·r + i has input i of row r in its low bits and of row
  * r + 4 in its high bits. 8 bits, twice 16 bytes: byte 4·r + i has input i of row r, then of row r + 4.
  */
+import { dot, dotPairs } from './dot';
 import { headerBytes } from './gemm-activations';
 import { madd_f32x4 } from './exp';
 import { held_i32x4 } from './held';
@@ -23,7 +25,7 @@ function number<T>(codes: v128): v128 {
 @inline
 function addProduct<T>(c: v128, a: v128, to: v128): v128 {
   if (isFloat<T>()) return madd_f32x4(c, a, to);
-  if (ASC_FEATURE_RELAXED_SIMD && sizeof<T>() == 1) return i32x4.relaxed_dot_i8x16_i7x16_add_s(a, c, to);
+  if (ASC_FEATURE_RELAXED_SIMD && sizeof<T>() == 1) return isSigned<T>() ? dot(a, c, to) : dotPairs(a, c, to);
   return i32x4.add(i32x4.dot_i16x8_s(a, c), to);
 }
 
@@ -32,6 +34,16 @@ function addProduct<T>(c: v128, a: v128, to: v128): v128 {
 @inline
 function madd<T>(codes: v128, mask: v128, a: v128, to: v128): v128 {
   return addProduct<T>(number<T>(v128.and(codes, mask)), a, to);
+}
+
+/** Bytes of codes whose products, two of at most 127 · 15 in each of eight, 16 bits hold the sum of: 32 inputs. */
+const SPAN: usize = 128;
+
+/** Full sums of 16 bits join `to`. */
+// @ts-ignore: decorator
+@inline
+function flush(sums: v128, ones: v128, to: v128): v128 {
+  return i32x4.add(to, i32x4.dot_i16x8_s(sums, ones));
 }
 
 /** Where the sum that holds upper halves starts: at 17 (16) times what they start from, see `upper`. */
@@ -69,7 +81,7 @@ function scaled<T>(sums: v128, scales: v128, to: v128): v128 {
 export function one<T, W>(a: usize, w: usize, k: u32, block: u32, affine: u32, out: usize): void {
   const mask0 = held_i32x4(sizeof<W>() == 1 ? (isFloat<T>() ? 0xff : 0x00ff00ff) : isFloat<T>() ? 0xf : sizeof<T>() == 1 ? 0x0f0f0f0f : 0x000f000f);
   const mask1 = held_i32x4(sizeof<W>() == 1 ? 0xff00 : isFloat<T>() ? 0xf0 : 0x00ff00ff);
-  const mask2 = held_i32x4(0xf00), mask3 = held_i32x4(0xf000);
+  const mask2 = held_i32x4(0xf00), mask3 = held_i32x4(0xf000), ones = held_i32x4(0x0001_0001);
   let outA = f32x4.splat(0), outB = outA;
   do {
     const count = min(block, k);
@@ -111,6 +123,24 @@ export function one<T, W>(a: usize, w: usize, k: u32, block: u32, affine: u32, o
       a0 = f32x4.add(f32x4.add(a0, a1), f32x4.add(a2, a3));
       b0 = f32x4.add(f32x4.add(b0, b1), f32x4.add(b2, b3));
       if (sizeof<W>() != 1) b0 = upper<T>(a0, b0);
+    } else if (sizeof<T>() == 1 && !isSigned<T>()) {
+      do {
+        a1 = i32x4.splat(0); b1 = a1;
+        const last = w + SPAN;
+        do {
+          let v = v128.load(w);
+          let s = v128.load32_splat(a);
+          a1 = madd<T>(v, mask0, s, a1); b1 = madd<T>(i16x8.shr_u(v, 4), mask0, s, b1);
+          v = v128.load(w, 16); s = v128.load32_splat(a, 4);
+          a1 = madd<T>(v, mask0, s, a1); b1 = madd<T>(i16x8.shr_u(v, 4), mask0, s, b1);
+          v = v128.load(w, 32); s = v128.load32_splat(a, 8);
+          a1 = madd<T>(v, mask0, s, a1); b1 = madd<T>(i16x8.shr_u(v, 4), mask0, s, b1);
+          v = v128.load(w, 48); s = v128.load32_splat(a, 12);
+          a1 = madd<T>(v, mask0, s, a1); b1 = madd<T>(i16x8.shr_u(v, 4), mask0, s, b1);
+          w += 64; a += 16;
+        } while (w < last);
+        a0 = flush(a1, ones, a0); b0 = flush(b1, ones, b0);
+      } while (w < end);
     } else if (sizeof<T>() == 1) {
       do {
         let v = v128.load(w);
@@ -193,7 +223,8 @@ function settle<T, R>(a: v128, b: v128, scalesA: v128, scalesB: v128, minima: us
 @inline
 export function several<T, W, R>(a: usize, w: usize, k: u32, block: u32, affine: u32, out: usize): void {
   const mask0 = held_i32x4(sizeof<W>() == 1 ? (isFloat<T>() ? 0xff : 0x00ff00ff) : isFloat<T>() ? 0xf : sizeof<T>() == 1 ? 0x0f0f0f0f : 0x000f000f);
-  const mask1 = held_i32x4(isFloat<T>() ? 0xf0 : 0x00ff00ff);
+  const mask1 = held_i32x4(isFloat<T>() ? 0xf0 : 0x00ff00ff), ones = held_i32x4(0x0001_0001);
+  const narrow = sizeof<T>() == 1 && !isSigned<T>();
   for (let i: usize = 0; i < sizeof<R>() << 5; i += 16) v128.store(out + i, i32x4.splat(0));
   do {
     const count = min(block, k);
@@ -213,33 +244,51 @@ export function several<T, W, R>(a: usize, w: usize, k: u32, block: u32, affine:
         b2 = widened<T>(a2); b3 = widened<T>(a3);
       }
     }
+    // Sums of a span, and what they join when it is full.
+    let sum0 = a0, sum1 = a1, sum2 = a2, sum3 = a3, sum4 = a0, sum5 = a1, sum6 = a2, sum7 = a3;
     do {
-      let v = v128.load(w), u = v;
-      if (sizeof<W>() == 1) {
-        u = v128.load(w, 16);
-        w += 16;
+      let last = end;
+      if (narrow) {
+        last = w + SPAN;
+        a0 = i32x4.splat(0); a1 = a0; a2 = a0; a3 = a0; b0 = a0; b1 = a0; b2 = a0; b3 = a0;
       }
-      w += 16;
-      let steps: u32 = isFloat<T>() ? 4 : 2;
       do {
-        const c = number<T>(v128.and(v, mask0));
-        const d = number<T>(sizeof<W>() == 1 ? v128.and(u, mask0) : sizeof<T>() == 1 ? v128.and(i16x8.shr_u(v, 4), mask0) : v128.and(v, mask1));
-        let s = v128.load32_splat(a);
-        a0 = addProduct<T>(c, s, a0); b0 = addProduct<T>(d, s, b0);
-        s = v128.load32_splat(a, 4);
-        a1 = addProduct<T>(c, s, a1); b1 = addProduct<T>(d, s, b1);
-        if (sizeof<R>() == 4) {
-          s = v128.load32_splat(a, 8);
-          a2 = addProduct<T>(c, s, a2); b2 = addProduct<T>(d, s, b2);
-          s = v128.load32_splat(a, 12);
-          a3 = addProduct<T>(c, s, a3); b3 = addProduct<T>(d, s, b3);
+        let v = v128.load(w), u = v;
+        if (sizeof<W>() == 1) {
+          u = v128.load(w, 16);
+          w += 16;
         }
-        a += sizeof<R>() << 2;
-        if (sizeof<T>() == 1) break;
-        v = isFloat<T>() ? i32x4.shr_u(v, 8) : i16x8.shr_u(v, 8);
-        if (sizeof<W>() == 1) u = isFloat<T>() ? i32x4.shr_u(u, 8) : i16x8.shr_u(u, 8);
-      } while (--steps);
-    } while (w < end);
+        w += 16;
+        let steps: u32 = isFloat<T>() ? 4 : 2;
+        do {
+          const c = number<T>(v128.and(v, mask0));
+          const d = number<T>(sizeof<W>() == 1 ? v128.and(u, mask0) : sizeof<T>() == 1 ? v128.and(i16x8.shr_u(v, 4), mask0) : v128.and(v, mask1));
+          let s = v128.load32_splat(a);
+          a0 = addProduct<T>(c, s, a0); b0 = addProduct<T>(d, s, b0);
+          s = v128.load32_splat(a, 4);
+          a1 = addProduct<T>(c, s, a1); b1 = addProduct<T>(d, s, b1);
+          if (sizeof<R>() == 4) {
+            s = v128.load32_splat(a, 8);
+            a2 = addProduct<T>(c, s, a2); b2 = addProduct<T>(d, s, b2);
+            s = v128.load32_splat(a, 12);
+            a3 = addProduct<T>(c, s, a3); b3 = addProduct<T>(d, s, b3);
+          }
+          a += sizeof<R>() << 2;
+          if (sizeof<T>() == 1) break;
+          v = isFloat<T>() ? i32x4.shr_u(v, 8) : i16x8.shr_u(v, 8);
+          if (sizeof<W>() == 1) u = isFloat<T>() ? i32x4.shr_u(u, 8) : i16x8.shr_u(u, 8);
+        } while (--steps);
+      } while (w < last);
+      if (narrow) {
+        sum0 = flush(a0, ones, sum0); sum1 = flush(a1, ones, sum1); sum4 = flush(b0, ones, sum4); sum5 = flush(b1, ones, sum5);
+        if (sizeof<R>() == 4) {
+          sum2 = flush(a2, ones, sum2); sum3 = flush(a3, ones, sum3); sum6 = flush(b2, ones, sum6); sum7 = flush(b3, ones, sum7);
+        }
+      }
+    } while (narrow && w < end);
+    if (narrow) {
+      a0 = sum0; a1 = sum1; a2 = sum2; a3 = sum3; b0 = sum4; b1 = sum5; b2 = sum6; b3 = sum7;
+    }
     if (sizeof<W>() != 1 && sizeof<T>() != 1) {
       b0 = upper<T>(a0, b0); b1 = upper<T>(a1, b1);
       if (sizeof<R>() == 4) {

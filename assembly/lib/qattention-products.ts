@@ -5,6 +5,7 @@
  * Row lanes: `f32x4` and `i32x4` at an address without further word hold one number for each of the four rows.
  */
 
+import { dot, dotPairs } from './dot';
 import { madd_f32x4 } from './exp';
 import { MAGIC, MAGIC_BITS } from './quantize';
 import { held_f32x4, held_i32x4 } from './held';
@@ -229,26 +230,11 @@ export function scores<T>(
   } while (left > 0);
 }
 
-// @ts-ignore: decorator
-@inline
-function dot(signed: v128, codes: v128, sum: v128): v128 {
-  return i32x4.relaxed_dot_i8x16_i7x16_add_s(signed, codes, sum);
-}
-
-/**
- * Does the host have an instruction for `dot`? It shows where codes have bit 7: without one, sums of two products saturate
- * at 16 bits. Such hosts take five instructions for it, and two for sums of 16 bits, which are as exact while they are few.
- */
-export function dotsSaturate(): bool {
-  const sums = dot(held_i32x4(0x7f7f7f7f), held_i32x4(-1), held_i32x4(0));
-  return i32x4.extract_lane(sums, 0) == 65534;
-}
-
 /** `dot` with sums of T: i32, or i16 (of two products each) for a `span` of additions at most. */
 // @ts-ignore: decorator
 @inline
 function dotOf<T>(signed: v128, codes: v128, sum: v128): v128 {
-  return sizeof<T>() == 4 ? dot(signed, codes, sum) : i16x8.add(sum, i16x8.relaxed_dot_i8x16_i7x16_s(signed, codes));
+  return sizeof<T>() == 4 ? dot(signed, codes, sum) : dotPairs(signed, codes, sum);
 }
 
 /** Sums of i16 of one plane join eight sums of i32 at `to`. */

@@ -8,10 +8,11 @@
  */
 
 import { attend, begin, finish, rescaleBlocks, weigh } from './attention';
+import { dotsSaturate } from './dot';
 import { widen } from './half';
 import { apartOf, expandColumns, expandRows, fours, foursOfRows, keyFoursOfColumns, keyFoursOfRows } from './qattention-expand';
 import {
-  W_GROUP, W_OFFSET, addValues, addValuesBytes, dotsSaturate, orderQueries, roundFours, roundPairs, roundQueries, scaleScales, scaleWeights, scores, scoresFours,
+  W_GROUP, W_OFFSET, addValues, addValuesBytes, orderQueries, roundFours, roundPairs, roundQueries, scaleScales, scaleWeights, scores, scoresFours,
   weighOffsets,
 } from './qattention-products';
 
