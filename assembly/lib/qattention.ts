@@ -179,13 +179,16 @@ export function fill(
       store<u8>(side.table + i, value & 127, 16);
     }
   }
-  side.bytes = ASC_FEATURE_RELAXED_SIMD && bits < 8 ? 1 : 0;
-  side.apart = side.bytes && !column ? apartOf(n, bits) : 1;
+  side.bytes = 0;
   side.span = 0;
-  if (ASC_FEATURE_RELAXED_SIMD) {
-    // The largest byte that stands for a code, times 2·128. A codebook's are too large for more than one.
-    if (side.bytes && scheme != CODEBOOK && dotsSaturate()) side.span = 127 / (scheme == MXFP4 ? 24 : (1 << bits) - 1);
+  if (ASC_FEATURE_RELAXED_SIMD && bits < 8) {
+    const saturates = dotsSaturate();
+    // A codebook's bytes are too large for sums of 16 bits: pairs of i16 take less then.
+    side.bytes = saturates && scheme == CODEBOOK ? 0 : 1;
+    // The largest byte that stands for a code, times 2·128.
+    if (saturates) side.span = 127 / (scheme == MXFP4 ? 24 : (1 << bits) - 1);
   }
+  side.apart = side.bytes && !column ? apartOf(n, bits) : 1;
   side.stored = bits == 8 && !column ? 1 : 0;
   if (side.stored && symmetric) side.half = 0;
 }
