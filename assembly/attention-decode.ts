@@ -1,4 +1,4 @@
-import { PASS_ROWS, TILES_AT, attend, begin, factorOf, finish } from './lib/attention';
+import { PASS_ROWS, TILES_AT, attendStreamed, begin, factorOf, finish } from './lib/attention';
 import { bytesOf } from './lib/attention-products';
 
 /**
@@ -14,13 +14,14 @@ import { bytesOf } from './lib/attention-products';
  *
  * NaN, infinity and the caller's guarantees as in attention_blocksparse_f32; `to` beyond keys counts as keys.
  *
- * Method: the heads that share keys share their reading, four (in registers) or eight (in the lanes) at a time; two keys
- * at a time, four where a key has one head; memory touched ahead where rows are long (lib/attention.ts).
+ * Method: the heads that share keys share their reading, four (in registers) or eight (in the lanes) at a time. Two keys
+ * at a time, four where a key has one head: not neighbours, but each the next of its half or quarter of 512 keys, so that
+ * memory is read in a few long streams, which hardware prefetchers follow (lib/attention.ts).
  *
- * Not done, with what it gained (Zen 4 or 3, 32 heads on 8, headDim 128, 8192 keys from DRAM): four heads in the lanes,
- * keys splat (-15 %, -25 % from the cache); eight or four keys per step (-15 to -50 %: prefetchers lose the streams);
- * one key per step (-5 %, -25 % from the cache); no touching (-65 %); bursts of 1 and 4 KiB (-20 %); eight heads as two
- * times four (-4 %, and causal attention -25 %).
+ * Not done (Zen 3, 32 heads on 8, headDim 128, 8192 keys from DRAM, against 5.7 ms; reading as many bytes takes native code
+ * 5.4 to 6.5): neighbouring keys, 12.2 ms, and with memory touched ahead of them, 10.5; chunks of 64 keys, 7.2, of 128, 6.5,
+ * of 256, 5.9, of 1024, the same. What it gained (Zen 4 or 3): four heads in the lanes, keys splat (-15 %, -25 % from the
+ * cache); one key per step (-25 % from the cache); eight heads as two times four (-4 %, and causal attention -25 %).
  */
 export function attention_decode_f32(
   q: usize, k: usize, v: usize, heads: u32, kvHeads: u32, keys: u32, headDim: u32, valueDim: u32,
@@ -44,7 +45,7 @@ export function decode<T>(
     for (let row: u32 = 0; row < group; row += PASS_ROWS) {
       const end = min(row + PASS_ROWS, group);
       begin<T>(q, 1, keys, headDim, valueDim, factor, 0, 0, head, group, 0, row, end, tiles);
-      attend<T>(k, v, keys, headDim, valueDim, softcap, end - row, from, min(to, keys), tiles, scratch);
+      attendStreamed<T>(k, v, headDim, valueDim, softcap, end - row, from, min(to, keys), tiles, scratch);
       finish<T>(output, lse, 1, headDim, valueDim, head, group, 0, row, end, tiles);
     }
   }

@@ -1,4 +1,4 @@
-import { PASS_ROWS, TILES_AT, attend, begin, endKey, factorOf, finish, firstKey } from './lib/attention';
+import { CHUNK_KEYS, PASS_ROWS, TILES_AT, attend, begin, endKey, factorOf, finish, firstKey } from './lib/attention';
 import { bytesOf } from './lib/attention-products';
 
 /**
@@ -76,7 +76,7 @@ export function blocksparse<T>(
         const first = query + row / group + keys - queries, last = query + (end - 1) / group + keys - queries;
         const lo = firstKey(first, window), hi = endKey(last, keys, causal, window);
         begin<T>(q, queries, keys, headDim, valueDim, factor, causal, window, head, group, query, row, end, tiles);
-        if (dense) attend<T>(kHead, vHead, keys, headDim, valueDim, softcap, end - row, lo, hi, tiles, scratch);
+        if (dense) attend<T>(kHead, vHead, headDim, valueDim, softcap, end - row, lo, hi, CHUNK_KEYS, tiles, scratch);
         else {
           const stop = min(load<u32>(list, 4), indicesLength);
           for (let at = load<u32>(list); at < stop; at++) {
@@ -84,7 +84,7 @@ export function blocksparse<T>(
             if (block < keyBlocks) {
               const key = block * blockKeys;
               const from = max(<i32>key, lo), to = min(<i32>min(key + blockKeys, keys), hi);
-              attend<T>(kHead, vHead, keys, headDim, valueDim, softcap, end - row, from, to, tiles, scratch);
+              attend<T>(kHead, vHead, headDim, valueDim, softcap, end - row, from, to, CHUNK_KEYS, tiles, scratch);
             } else if (!fault) fault = at + 1;
           }
         }

@@ -1,21 +1,14 @@
 /**
  * The two products of attention on one tile (lib/attention.ts) of 8 rows (wide) or 4 (narrow): q·k of a few keys, and
- * the weighted sum of their values, f32 or halves (T). Rows of k and v may have any length and alignment. Only the `count` rows are read,
- * and, to bring them near, those up to `limit`.
+ * the weighted sum of their values, f32 or halves (T). Rows of k and v may have any length and alignment.
+ *
+ * Two or four keys are worked off at once, each the next of its half or quarter of the rows: hardware prefetchers follow
+ * streams far apart, rows side by side they do not.
  */
 
 import { madd_f32x4 } from './exp';
 import { load4, widen_f32x4 } from './half';
 import { maxAcross_f32x4, sums_f32x4 } from './reduce';
-
-/**
- * How far ahead of the arithmetic memory is touched, where keys (values) have at least TOUCHED bytes: hardware
- * prefetchers follow two or four rows at once only while they are short. Without it, decoding with headDim 128 from
- * DRAM takes three times as long; with it, headDim 64 would take a third longer.
- */
-export const TOUCHED: u32 = 448;
-const AHEAD: usize = 512;
-const BURST: usize = 2048;
 
 /** Bytes of so many keys' or values' elements. */
 // @ts-ignore: decorator
@@ -37,34 +30,17 @@ export function roundUp4(n: u32): u32 {
   return (n + 3) & ~3;
 }
 
-/**
- * Reads a byte of every cache line that the arithmetic comes to next, in bursts: [ahead, at + AHEAD) and at least BURST
- * bytes, not past `limit`. Answers with the new `ahead`.
- */
-// @ts-ignore: decorator
-@inline
-function touch(at: usize, ahead: usize, limit: usize): usize {
-  if (ahead >= at + AHEAD) return ahead;
-  const next = max(at + AHEAD, ahead + BURST);
-  const end = min(next, limit);
-  while (ahead < end) {
-    load<u8>(ahead);
-    ahead += 64;
-  }
-  return next;
-}
-
 /** p = q·k of `count` keys for 8 rows, and their maximum by row to `top`: tiles of 4 keys × 2 vectors in registers. */
-export function scoresWide<T>(q: usize, k: usize, limit: usize, headDim: u32, count: u32, p: usize, top: usize): void {
-  const stride: usize = bytesOf<T>(headDim);
+export function scoresWide<T>(q: usize, k: usize, headDim: u32, count: u32, p: usize, top: usize): void {
+  const stride = bytesOf<T>(headDim);
   const end = q + (headDim << 5);
-  let left: i32 = count;
-  let ahead = k + AHEAD;
+  const parts = count + 3 >> 2;
+  const far = parts * stride, pFar: usize = parts << 5;
+  const last = k + (count - 1) * stride;
+  let left = parts;
   let topA = f32x4.splat(-Infinity), topB = topA;
   do {
-    ahead = touch(k + (stride << 2), ahead, limit);
-    let k0 = k, k1 = k0 + (left > 1 ? stride : <usize>0);
-    let k2 = k1 + (left > 2 ? stride : <usize>0), k3 = k2 + (left > 3 ? stride : <usize>0);
+    let k0 = k, k1 = min(k + far, last), k2 = min(k + 2 * far, last), k3 = min(k + 3 * far, last);
     let a0 = f32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
     let x = q;
     do {
@@ -82,28 +58,34 @@ export function scoresWide<T>(q: usize, k: usize, limit: usize, headDim: u32, co
     } while (x < end);
     topA = f32x4.pmax(f32x4.pmax(f32x4.pmax(topA, a0), f32x4.pmax(a1, a2)), a3);
     topB = f32x4.pmax(f32x4.pmax(f32x4.pmax(topB, b0), f32x4.pmax(b1, b2)), b3);
-    v128.store(p, a0); v128.store(p, b0, 16); v128.store(p, a1, 32); v128.store(p, b1, 48);
-    v128.store(p, a2, 64); v128.store(p, b2, 80); v128.store(p, a3, 96); v128.store(p, b3, 112);
-    p += 128;
-    k += stride << 2;
-    left -= 4;
-  } while (left > 0);
+    let y = p;
+    v128.store(y, a0); v128.store(y, b0, 16);
+    y += pFar;
+    v128.store(y, a1); v128.store(y, b1, 16);
+    y += pFar;
+    v128.store(y, a2); v128.store(y, b2, 16);
+    y += pFar;
+    v128.store(y, a3); v128.store(y, b3, 16);
+    p += 32;
+    k += stride;
+  } while (--left);
   v128.store(top, topA);
   v128.store(top, topB, 16);
 }
 
-/** The same for 4 rows, two keys at a time, each in the order it lies in memory: 4 rows × 2 keys × 4 dimensions. */
-export function scoresNarrow<T>(q: usize, k: usize, limit: usize, headDim: u32, count: u32, p: usize, top: usize): void {
-  const stride: usize = bytesOf<T>(headDim);
+/** The same for 4 rows: 4 rows × 2 keys × 4 dimensions. */
+export function scoresNarrow<T>(q: usize, k: usize, headDim: u32, count: u32, p: usize, top: usize): void {
+  const stride = bytesOf<T>(headDim);
   const main = q + ((headDim & ~3) << 4);
   const end = q + (roundUp4(headDim) << 4);
   const back: u32 = bytesOf<T>(-headDim & 3);
-  let left: i32 = count;
-  let ahead = k + AHEAD;
+  const parts = count + 1 >> 1;
+  const far = parts * stride, pFar: usize = parts << 4;
+  const last = k + (count - 1) * stride;
+  let left = parts;
   let topA = f32x4.splat(-Infinity);
   do {
-    ahead = touch(k + (stride << 1), ahead, limit);
-    let k0 = k, k1 = k0 + (left > 1 ? stride : <usize>0);
+    let k0 = k, k1 = min(k + far, last);
     let a0 = f32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
     let x = q;
     let stop = main;
@@ -127,29 +109,29 @@ export function scoresNarrow<T>(q: usize, k: usize, limit: usize, headDim: u32, 
     a0 = sums_f32x4(a0, a1, a2, a3);
     b0 = sums_f32x4(b0, b1, b2, b3);
     topA = f32x4.pmax(f32x4.pmax(topA, a0), b0);
-    v128.store(p, a0); v128.store(p, b0, 16);
-    p += 32;
-    k += stride << 1;
-    left -= 2;
-  } while (left > 0);
+    v128.store(p, a0); v128.store(p + pFar, b0);
+    p += 16;
+    k += stride;
+  } while (--left);
   v128.store(top, topA);
 }
 
-/** o += p·v for 8 rows, four keys at a time in memory order: for values that no other tile of the pass uses. */
-export function addWide<T>(p: usize, v: usize, limit: usize, valueDim: u32, count: u32, o: usize): void {
-  const stride: usize = bytesOf<T>(valueDim);
+/** o += p·v for 8 rows, four keys at a time: for values that no other tile of the pass uses. */
+export function addWide<T>(p: usize, v: usize, valueDim: u32, count: u32, o: usize): void {
+  const stride = bytesOf<T>(valueDim);
   const slots = valueDim < 4 ? valueDim : roundUp4(valueDim);
   const back: u32 = bytesOf<T>(slots - valueDim);
   const main = back ? o + ((valueDim & ~3) << 5) : o + (slots << 5);
   const end = o + (slots << 5);
-  let left: i32 = count;
-  let ahead = v + AHEAD;
+  const parts = count + 3 >> 2;
+  const far = parts * stride, pFar: usize = parts << 5;
+  const last = v + (count - 1) * stride;
+  let left = parts;
   do {
-    ahead = touch(v + (stride << 2), ahead, limit);
-    let v0 = v, v1 = v0 + (left > 1 ? stride : <usize>0);
-    let v2 = v1 + (left > 2 ? stride : <usize>0), v3 = v2 + (left > 3 ? stride : <usize>0);
-    const a0 = v128.load(p), b0 = v128.load(p, 16), a1 = v128.load(p, 32), b1 = v128.load(p, 48);
-    const a2 = v128.load(p, 64), b2 = v128.load(p, 80), a3 = v128.load(p, 96), b3 = v128.load(p, 112);
+    let v0 = v, v1 = min(v + far, last), v2 = min(v + 2 * far, last), v3 = min(v + 3 * far, last);
+    const p1 = p + pFar, p2 = p1 + pFar, p3 = p2 + pFar;
+    const a0 = v128.load(p), b0 = v128.load(p, 16), a1 = v128.load(p1), b1 = v128.load(p1, 16);
+    const a2 = v128.load(p2), b2 = v128.load(p2, 16), a3 = v128.load(p3), b3 = v128.load(p3, 16);
     let x = o;
     let stop = main;
     do {
@@ -170,17 +152,16 @@ export function addWide<T>(p: usize, v: usize, limit: usize, valueDim: u32, coun
       v0 -= back; v1 -= back; v2 -= back; v3 -= back;
       stop = end;
     } while (x < end);
-    p += 128;
-    v += stride << 2;
-    left -= 4;
-  } while (left > 0);
+    p += 32;
+    v += stride;
+  } while (--left);
 }
 
 /**
- * o += p·v for 8 rows and four values at a time, the sums in registers: for values in the cache (same bits as addWide).
+ * o += p·v for 8 rows and four values at a time, the sums in registers: for values in the cache.
  */
 export function addWideCached<T>(p: usize, v: usize, valueDim: u32, count: u32, o: usize): void {
-  const stride: usize = bytesOf<T>(valueDim);
+  const stride = bytesOf<T>(valueDim);
   const end = p + (count << 5);
   for (let c: u32 = 0; c < valueDim; c += 4) {
     let y = v + bytesOf<T>(min(c, valueDim - 4));
@@ -206,19 +187,21 @@ export function addWideCached<T>(p: usize, v: usize, valueDim: u32, count: u32, 
   }
 }
 
-/** o += p·v for 4 rows, two keys at a time in memory order. */
-export function addNarrow<T>(p: usize, v: usize, limit: usize, valueDim: u32, count: u32, o: usize): void {
-  const stride: usize = bytesOf<T>(valueDim);
+/** o += p·v for 4 rows, two keys at a time. */
+export function addNarrow<T>(p: usize, v: usize, valueDim: u32, count: u32, o: usize): void {
+  const stride = bytesOf<T>(valueDim);
   const main = o + ((valueDim & ~3) << 4);
   const end = o + (roundUp4(valueDim) << 4);
   const back: u32 = bytesOf<T>(-valueDim & 3);
-  let left: i32 = count;
-  let ahead = v + AHEAD;
+  const parts = count + 1 >> 1;
+  const far = parts * stride, pFar: usize = parts << 4;
+  const last = v + (count - 1) * stride;
+  let left = parts;
   do {
-    ahead = touch(v + (stride << 1), ahead, limit);
-    let v0 = v, v1 = v0 + (left > 1 ? stride : <usize>0);
+    let v0 = v, v1 = min(v + far, last);
+    const y = p + pFar;
     const a0 = v128.load32_splat(p), a1 = v128.load32_splat(p, 4), a2 = v128.load32_splat(p, 8), a3 = v128.load32_splat(p, 12);
-    const b0 = v128.load32_splat(p, 16), b1 = v128.load32_splat(p, 20), b2 = v128.load32_splat(p, 24), b3 = v128.load32_splat(p, 28);
+    const b0 = v128.load32_splat(y), b1 = v128.load32_splat(y, 4), b2 = v128.load32_splat(y, 8), b3 = v128.load32_splat(y, 12);
     let x = o;
     let stop = main;
     do {
@@ -234,25 +217,24 @@ export function addNarrow<T>(p: usize, v: usize, limit: usize, valueDim: u32, co
       v0 -= back; v1 -= back;
       stop = end;
     } while (x < end);
-    p += 32;
-    v += stride << 1;
-    left -= 2;
-  } while (left > 0);
+    p += 16;
+    v += stride;
+  } while (--left);
 }
 
 /** scoresNarrow for one row, four keys at a time; the other lanes' scores are the same. */
-export function scoresOne<T>(q: usize, k: usize, limit: usize, headDim: u32, count: u32, p: usize, top: usize): void {
-  const stride: usize = bytesOf<T>(headDim);
+export function scoresOne<T>(q: usize, k: usize, headDim: u32, count: u32, p: usize, top: usize): void {
+  const stride = bytesOf<T>(headDim);
   const main = q + ((headDim & ~3) << 4);
   const end = q + (roundUp4(headDim) << 4);
   const back: u32 = bytesOf<T>(-headDim & 3);
-  let left: i32 = count;
-  let ahead = k + AHEAD;
+  const parts = count + 3 >> 2;
+  const far = parts * stride, pFar: usize = parts << 4;
+  const last = k + (count - 1) * stride;
+  let left = parts;
   let highest = f32x4.splat(-Infinity);
   do {
-    ahead = touch(k + (stride << 2), ahead, limit);
-    let k0 = k, k1 = k0 + (left > 1 ? stride : <usize>0);
-    let k2 = k1 + (left > 2 ? stride : <usize>0), k3 = k2 + (left > 3 ? stride : <usize>0);
+    let k0 = k, k1 = min(k + far, last), k2 = min(k + 2 * far, last), k3 = min(k + 3 * far, last);
     let a = f32x4.splat(0), b = a, c = a, d = a;
     let x = q;
     let stop = main;
@@ -271,28 +253,29 @@ export function scoresOne<T>(q: usize, k: usize, limit: usize, headDim: u32, cou
     } while (x < end);
     const s = sums_f32x4(a, b, c, d);
     highest = f32x4.pmax(highest, s);
-    v128.store(p, v128.shuffle<f32>(s, s, 0, 0, 0, 0)); v128.store(p, v128.shuffle<f32>(s, s, 1, 1, 1, 1), 16);
-    v128.store(p, v128.shuffle<f32>(s, s, 2, 2, 2, 2), 32); v128.store(p, v128.shuffle<f32>(s, s, 3, 3, 3, 3), 48);
-    p += 64;
-    k += stride << 2;
-    left -= 4;
-  } while (left > 0);
+    const p1 = p + pFar, p2 = p1 + pFar, p3 = p2 + pFar;
+    v128.store(p, v128.shuffle<f32>(s, s, 0, 0, 0, 0)); v128.store(p1, v128.shuffle<f32>(s, s, 1, 1, 1, 1));
+    v128.store(p2, v128.shuffle<f32>(s, s, 2, 2, 2, 2)); v128.store(p3, v128.shuffle<f32>(s, s, 3, 3, 3, 3));
+    p += 16;
+    k += stride;
+  } while (--left);
   v128.store(top, maxAcross_f32x4(highest));
 }
 
 /** addNarrow for one row, four keys at a time. */
-export function addOne<T>(p: usize, v: usize, limit: usize, valueDim: u32, count: u32, o: usize): void {
-  const stride: usize = bytesOf<T>(valueDim);
+export function addOne<T>(p: usize, v: usize, valueDim: u32, count: u32, o: usize): void {
+  const stride = bytesOf<T>(valueDim);
   const main = o + ((valueDim & ~3) << 4);
   const end = o + (roundUp4(valueDim) << 4);
   const back: u32 = bytesOf<T>(-valueDim & 3);
-  let left: i32 = count;
-  let ahead = v + AHEAD;
+  const parts = count + 3 >> 2;
+  const far = parts * stride, pFar: usize = parts << 4;
+  const last = v + (count - 1) * stride;
+  let left = parts;
   do {
-    ahead = touch(v + (stride << 2), ahead, limit);
-    let v0 = v, v1 = v0 + (left > 1 ? stride : <usize>0);
-    let v2 = v1 + (left > 2 ? stride : <usize>0), v3 = v2 + (left > 3 ? stride : <usize>0);
-    const a = v128.load(p), b = v128.load(p, 16), c = v128.load(p, 32), d = v128.load(p, 48);
+    let v0 = v, v1 = min(v + far, last), v2 = min(v + 2 * far, last), v3 = min(v + 3 * far, last);
+    const p1 = p + pFar, p2 = p1 + pFar, p3 = p2 + pFar;
+    const a = v128.load(p), b = v128.load(p1), c = v128.load(p2), d = v128.load(p3);
     let x = o;
     let stop = main;
     do {
@@ -304,8 +287,7 @@ export function addOne<T>(p: usize, v: usize, limit: usize, valueDim: u32, count
       v0 -= back; v1 -= back; v2 -= back; v3 -= back;
       stop = end;
     } while (x < end);
-    p += 64;
-    v += stride << 2;
-    left -= 4;
-  } while (left > 0);
+    p += 16;
+    v += stride;
+  } while (--left);
 }

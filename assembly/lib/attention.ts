@@ -5,7 +5,7 @@
  *
  * A tile lives in scratch, 4·V rows to a slot (V vectors): first key visible to each row, one past the last (i32), the
  * running maximum m (in log2 units) and sum l, then the queries and the unnormalised outputs. A row's keys ascend with
- * its number. Scores pass through `p`, [CHUNK_KEYS][4·V].
+ * its number. Scores pass through `p`, [keys of a chunk][4·V].
  *
  * Wide tiles (V = 2) hold queries and outputs by dimension, [dim][8 rows]; narrow ones (V = 1) in blocks of four
  * dimensions, [dim / 4][4 rows][4], as keys are read: nothing is splat, and a score is summed across lanes once.
@@ -17,12 +17,14 @@
 import {
   EXP2_C1, EXP2_C2, EXP2_C3, EXP2_C4, EXP2_C5, EXP2_C6, EXP2_LOWEST, EXP2_MAGIC, LN2, LOG2E, TANH_LIMIT, TANH_SCALE, exp2_f32x4, ln_f64, tanh_f32x4,
 } from './exp';
-import { TOUCHED, addNarrow, addOne, addWide, addWideCached, bytesOf, roundUp4, scoresNarrow, scoresOne, scoresWide } from './attention-products';
+import { addNarrow, addOne, addWide, addWideCached, bytesOf, roundUp4, scoresNarrow, scoresOne, scoresWide } from './attention-products';
 import { load1, store1 } from './half';
 import { held_f32x4 } from './held';
 
 /** Keys scored at a time: their K and V stay in the first-level cache while all tiles of a pass use them. */
 export const CHUNK_KEYS: u32 = 64;
+/** The same where a pass is one tile, which uses them once: long streams. */
+const STREAMED_KEYS: u32 = 512;
 /** Rows kept in scratch at a time. */
 export const PASS_ROWS: u32 = 64;
 
@@ -186,17 +188,34 @@ export function begin<T>(
   }
 }
 
-/** The tiles of a pass attend to keys [first, end) of one kv head. */
+/** Bytes of a tile of eight rows. */
+// @ts-ignore: decorator
+@inline
+function wideBytes(headDim: u32, valueDim: u32): usize {
+  return (4 + roundUp4(headDim) + roundUp4(valueDim)) << 5;
+}
+
+/** A pass of one tile leaves room for scores of STREAMED_KEYS behind it, if only dimensions are not few. */
+// @ts-ignore: decorator
+@inline
+export function attendStreamed<T>(
+  k: usize, v: usize, headDim: u32, valueDim: u32, cap: f32, rows: u32, first: u32, end: u32, tiles: usize, p: usize,
+): void {
+  const tile = wideBytes(headDim, valueDim);
+  const room = (PASS_ROWS / 8 - 1) * tile;
+  if (rows <= 8 && room >= (STREAMED_KEYS + 1) << 5) attend<T>(k, v, headDim, valueDim, cap, rows, first, end, STREAMED_KEYS, tiles, tiles + tile);
+  else attend<T>(k, v, headDim, valueDim, cap, rows, first, end, CHUNK_KEYS, tiles, p);
+}
+
+/** The tiles of a pass attend to keys [first, end) of one kv head, `chunk` at a time. */
 export function attend<T>(
-  k: usize, v: usize, keys: u32, headDim: u32, valueDim: u32, cap: f32, rows: u32, first: u32, end: u32, tiles: usize, p: usize,
+  k: usize, v: usize, headDim: u32, valueDim: u32, cap: f32, rows: u32, first: u32, end: u32, chunk: u32, tiles: usize, p: usize,
 ): void {
   const kBytes = bytesOf<T>(headDim), vBytes = bytesOf<T>(valueDim);
-  const kEnd = kBytes < TOUCHED ? <usize>0 : k + keys * kBytes;
-  const vEnd = vBytes < TOUCHED ? <usize>0 : v + keys * vBytes;
   const outputSlots = valueDim < 4 ? valueDim : roundUp4(valueDim);
-  const top = p + (CHUNK_KEYS << 5);
-  for (; first < end; first += CHUNK_KEYS) {
-    const chunkEnd = min(first + CHUNK_KEYS, end);
+  const top = p + (chunk << 5);
+  for (; first < end; first += chunk) {
+    const chunkEnd = min(first + chunk, end);
     let tile = tiles;
     for (let left: i32 = rows; left > 0; ) {
       const wide: bool = !narrow(left, headDim, valueDim);
@@ -214,17 +233,17 @@ export function attend<T>(
         const kAt = k + from * kBytes;
         const vAt = v + from * vBytes;
         if (wide) {
-          scoresWide<T>(queriesAt, kAt, tile == tiles ? kEnd : <usize>0, headDim, count, p, top);
+          scoresWide<T>(queriesAt, kAt, headDim, count, p, top);
           for (let half: usize = 0; half < 32; half += 16)
             if (weigh(p + half, count, 32, tile + half, top + half, from, masked, cap)) rescale(outputsAt + half, outputSlots, top + half);
-          if (rows <= 8 || valueDim < 4) addWide<T>(p, vAt, vEnd, valueDim, count, outputsAt);
+          if (rows <= 8 || valueDim < 4) addWide<T>(p, vAt, valueDim, count, outputsAt);
           else addWideCached<T>(p, vAt, valueDim, count, outputsAt);
         } else {
-          if (left == 1) scoresOne<T>(queriesAt, kAt, kEnd, headDim, count, p, top);
-          else scoresNarrow<T>(queriesAt, kAt, kEnd, headDim, count, p, top);
+          if (left == 1) scoresOne<T>(queriesAt, kAt, headDim, count, p, top);
+          else scoresNarrow<T>(queriesAt, kAt, headDim, count, p, top);
           if (weigh(p, count, 16, tile, top, from, masked, cap)) rescaleBlocks(outputsAt, outputSlots, top);
-          if (left == 1) addOne<T>(p, vAt, vEnd, valueDim, count, outputsAt);
-          else addNarrow<T>(p, vAt, vEnd, valueDim, count, outputsAt);
+          if (left == 1) addOne<T>(p, vAt, valueDim, count, outputsAt);
+          else addNarrow<T>(p, vAt, valueDim, count, outputsAt);
         }
       }
       tile = outputsAt + roundUp4(valueDim) * stride;

@@ -7,7 +7,7 @@
  * on where stored ones end. Behind each tile lies what is ours: queries rounded to 16 bits, and the weights.
  */
 
-import { attend, begin, finish, rescaleBlocks, weigh } from './attention';
+import { CHUNK_KEYS, attend, begin, finish, rescaleBlocks, weigh } from './attention';
 import { dotsSaturate } from './dot';
 import { widen } from './half';
 import { apartOf, expandColumns, expandRows, fours, foursOfRows, keyFoursOfColumns, keyFoursOfRows } from './qattention-expand';
@@ -244,7 +244,7 @@ export function endPass(
 ): void {
   for (let tile = tilesAt(scratch, headDim, valueDim); row < end; row += TILE_ROWS) {
     const to = min(row + TILE_ROWS, end);
-    attend<f32>(kRecent, vRecent, keys, headDim, valueDim, cap, to - row, stored, keys, tile, scratch + RECENT);
+    attend<f32>(kRecent, vRecent, headDim, valueDim, cap, to - row, stored, keys, CHUNK_KEYS, tile, scratch + RECENT);
     finish<f32>(output, lse, queries, headDim, valueDim, head, group, query, row, to, tile);
     tile += tileBytes(headDim, valueDim);
   }
