@@ -259,7 +259,10 @@ function flush(a0: v128, a1: v128, a2: v128, a3: v128, b0: v128, b1: v128, b2: v
  */
 function sumProducts<T>(x: usize, count: u32, second: u32, codes: usize, step: u32, beside: u32, span: u32, to: usize): void {
   let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
-  if (sizeof<T>() == 2) memory.fill(to, 0, 128);
+  if (sizeof<T>() == 2) {
+    // memory.fill is a call into the host, as long as a dozen products.
+    for (let sums = to; sums < to + 128; sums += 16) v128.store(sums, a0);
+  }
   for (let plane: u32 = 0; plane < 2; plane++) {
     let at = x, from = codes;
     const end = x + (count << 4);
