@@ -18,7 +18,7 @@ import {
   EXP2_C1, EXP2_C2, EXP2_C3, EXP2_C4, EXP2_C5, EXP2_C6, EXP2_LOWEST, EXP2_MAGIC, LN2, LOG2E, TANH_LIMIT, TANH_SCALE, exp2_f32x4, ln_f64, tanh_f32x4,
 } from './exp';
 import { addNarrow, addOne, addWide, addWideCached, bytesOf, roundUp4, scoresNarrow, scoresOne, scoresWide } from './attention-products';
-import { load1, store1 } from './half';
+import { load1, store1, widen } from './half';
 import { held_f32x4 } from './held';
 
 /** Keys scored at a time: their K and V stay in the first-level cache while all tiles of a pass use them. */
@@ -203,7 +203,7 @@ export function attendStreamed<T>(
 ): void {
   const tile = wideBytes(headDim, valueDim);
   const room = (PASS_ROWS / 8 - 1) * tile;
-  if (rows <= 8 && room >= (STREAMED_KEYS + 1) << 5) attend<T>(k, v, headDim, valueDim, cap, rows, first, end, STREAMED_KEYS, tiles, tiles + tile);
+  if ((sizeof<T>() == 4 ? rows <= 8 : narrow(rows, headDim, valueDim)) && room >= (STREAMED_KEYS + 1) << 5) attend<T>(k, v, headDim, valueDim, cap, rows, first, end, STREAMED_KEYS, tiles, tiles + tile);
   else attend<T>(k, v, headDim, valueDim, cap, rows, first, end, CHUNK_KEYS, tiles, p);
 }
 
@@ -211,6 +211,10 @@ export function attendStreamed<T>(
 export function attend<T>(
   k: usize, v: usize, headDim: u32, valueDim: u32, cap: f32, rows: u32, first: u32, end: u32, chunk: u32, tiles: usize, p: usize,
 ): void {
+  if (sizeof<T>() == 2 && !narrow(rows, headDim, valueDim)) {
+    attendWidened(k, v, headDim, valueDim, cap, rows, first, end, tiles, p);
+    return;
+  }
   const kBytes = bytesOf<T>(headDim), vBytes = bytesOf<T>(valueDim);
   const outputSlots = valueDim < 4 ? valueDim : roundUp4(valueDim);
   const top = p + (chunk << 5);
@@ -232,7 +236,7 @@ export function attend<T>(
         const masked = from < load<u32>(highest) || to > load<u32>(tile + stride);
         const kAt = k + from * kBytes;
         const vAt = v + from * vBytes;
-        if (wide) {
+        if (sizeof<T>() == 4 && wide) {
           scoresWide<T>(queriesAt, kAt, headDim, count, p, top);
           for (let half: usize = 0; half < 32; half += 16)
             if (weigh(p + half, count, 32, tile + half, top + half, from, masked, cap)) rescale(outputsAt + half, outputSlots, top + half);
@@ -249,6 +253,21 @@ export function attend<T>(
       tile = outputsAt + roundUp4(valueDim) * stride;
       left -= lanes;
     }
+  }
+}
+
+/** Keys and values in halves that several tiles use, or one of eight rows: they become f32 behind the tiles, a chunk at a time. */
+function attendWidened(
+  k: usize, v: usize, headDim: u32, valueDim: u32, cap: f32, rows: u32, first: u32, end: u32, tiles: usize, p: usize,
+): void {
+  const kWide = tiles + PASS_ROWS / 8 * wideBytes(headDim, valueDim), vWide = kWide + CHUNK_KEYS * (headDim << 2);
+  for (; first < end; first += CHUNK_KEYS) {
+    const count = min(CHUNK_KEYS, end - first);
+    widen(k + first * (headDim << 1), count * headDim, kWide);
+    widen(v + first * (valueDim << 1), count * valueDim, vWide);
+    attend<f32>(
+      kWide - first * (headDim << 2), vWide - first * (valueDim << 2), headDim, valueDim, cap, rows, first, first + count, CHUNK_KEYS, tiles, p,
+    );
   }
 }
 

@@ -65,17 +65,27 @@ const MAX_POSITION = 2 ** 30;
 const PASS_ROWS = 64;
 const CHUNK_KEYS = 64;
 
-/** Elements of scratch both CPU kernels need: independent of heads, queries and keys. */
-function scratchLength({ headDim, valueDim }: Params): number {
+/** Elements of scratch both CPU kernels need: independent of heads, queries and keys. Keys in halves are widened there. */
+function scratchLength(dtype: Float, { headDim, valueDim }: Params): number {
   const roundUp4 = (n: number) => Math.ceil(n / 4) * 4;
-  return 8 * (CHUNK_KEYS + 1) + PASS_ROWS * (4 + roundUp4(headDim!) + roundUp4(valueDim!));
+  const widened = dtype === 'f16' ? CHUNK_KEYS * (headDim! + valueDim!) : 0;
+  return 8 * (CHUNK_KEYS + 1) + PASS_ROWS * (4 + roundUp4(headDim!) + roundUp4(valueDim!)) + widened;
+}
+
+function scratchBytes(dtype: Float, { headDim, valueDim = headDim }: { headDim: number; valueDim?: number }): number {
+  integer(SPARSE, 'headDim', headDim, 1, MAX_DIM);
+  integer(SPARSE, 'valueDim', valueDim, 1, MAX_DIM);
+  return 4 * scratchLength(dtype, { headDim, valueDim });
 }
 
 /** Bytes of scratch that `attention_blocksparse_f32` and `attention_decode_f32` need in the pointer layer. */
-export function attentionScratchBytes({ headDim, valueDim = headDim }: { headDim: number; valueDim?: number }): number {
-  integer(SPARSE, 'headDim', headDim, 1, MAX_DIM);
-  integer(SPARSE, 'valueDim', valueDim, 1, MAX_DIM);
-  return 4 * scratchLength({ headDim, valueDim });
+export function attentionScratchBytes(dims: { headDim: number; valueDim?: number }): number {
+  return scratchBytes('f32', dims);
+}
+
+/** The same of `attention_blocksparse_f16` and `attention_decode_f16`. */
+export function attentionHalfScratchBytes(dims: { headDim: number; valueDim?: number }): number {
+  return scratchBytes('f16', dims);
 }
 
 /** The numbers of HeadOptions. */
@@ -190,7 +200,7 @@ function blocksparseOf(dtype: Float): Contract<AttentionBlocksparseOptions> {
         ...mask,
         output: elements(kernel, 'output', heads!, queries!, valueDim!),
         lse: elements(kernel, 'lse', heads!, queries!),
-        scratch: scratchLength(params),
+        scratch: scratchLength(dtype, params),
         status: 1,
       };
     },
@@ -228,7 +238,7 @@ function decodeOf(dtype: Float): Contract<AttentionDecodeOptions> {
         v: elements(kernel, 'v', kvHeads!, keys!, valueDim!),
         output: elements(kernel, 'output', heads!, valueDim!),
         lse: heads!,
-        scratch: scratchLength(params),
+        scratch: scratchLength(dtype, params),
       };
     },
   };

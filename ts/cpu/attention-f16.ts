@@ -3,13 +3,13 @@ import {
   type AttentionDecodeOptions,
   attention_blocksparse_f16,
   attention_decode_f16,
-  attentionScratchBytes,
+  attentionHalfScratchBytes,
 } from '../contract/attention.js';
 import * as code from '../generated/cpu/attention-f16.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
 export type { AttentionBlocksparseOptions, AttentionDecodeOptions, Blocks } from '../contract/attention.js';
-export { attentionScratchBytes };
+export { attentionHalfScratchBytes as attentionScratchBytes };
 export type AttentionHalfKernels = Instance<code.Kernels>;
 
 /** Arrays of halves, as their bits: shapes as in `lanewise/cpu/attention.js`. */
@@ -34,7 +34,7 @@ export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOpti
 /** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
 export const preload = attentionFamily.preload;
 
-/** Attention under a block mask, a causal mask and a window; dense without any. Halves become f32 in registers. */
+/** Attention under a block mask, a causal mask and a window; dense without any. Halves become f32 on the way. */
 export function attentionBlocksparse(
   { q, k, v }: AttentionHalfInputs,
   options: AttentionBlocksparseOptions,
