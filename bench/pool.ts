@@ -27,6 +27,12 @@ const AT = {
   q: 0,
   k: 8,
   v: 64,
+  kCodes: 8,
+  kScales: 24,
+  kMinima: 32,
+  vCodes: 64,
+  vScales: 96,
+  vMinima: 104,
   codes: 256,
   scales: 270,
   minima: 280,
@@ -92,6 +98,7 @@ const heads = (heads: number, kvHeads: number, keys: number, dim: number) => ({
   scale: dim ** -0.5,
 });
 const causal = (count: number, length: number) => ({ ...heads(count, count, length, 64), queries: length, causal: 1 });
+const stored = { kBits: 4, kAxis: 1, kGroupSize: 128, vBits: 4, vGroupSize: 128, kRecent: 0, vRecent: 0 };
 const far = { out: 320 * megabyte };
 const format = { rows: 4096, n: 4096, bits: 4, groupSize: 32 };
 
@@ -126,6 +133,10 @@ const work: [string, [() => void, () => void]][] = [
   ['top-64 of 128 x 32768', calls('topk_f32', { rows: 128, n: 32768, k: 64 })],
   ['softmax 1024 x 4096', calls('softmax_f32', { rows: 1024, n: 4096, scale: 1, ...far })],
   ['decode 32/8 heads, 8192 x 128', calls('attention_decode_f32', heads(32, 8, 8192, 128))],
+  [
+    'the same, keys and values in 4 bit',
+    calls('attention_decode_quantized_f32', { ...heads(32, 8, 8192, 128), capacity: 8192, ...stored }),
+  ],
   ['decode 32/8 heads, 512 x 128', calls('attention_decode_f32', heads(32, 8, 512, 128))],
   ['causal 8 heads x 1024 x 64', calls('attention_blocksparse_f32', causal(8, 1024))],
   ['causal 1 head x 2048 x 64', calls('attention_blocksparse_f32', causal(1, 2048))],
