@@ -15,13 +15,14 @@ import { bytesOf } from './lib/attention-products';
  * NaN, infinity and the caller's guarantees as in attention_blocksparse_f32; `to` beyond keys counts as keys.
  *
  * Method: the heads that share keys share their reading, four (in registers) or eight (in the lanes) at a time. Two keys
- * at a time, four where a key has one head: not neighbours, but each the next of its half or quarter of 512 keys, so that
- * memory is read in a few long streams, which hardware prefetchers follow (lib/attention.ts).
+ * at a time, four where a key has one head: not neighbours, but each the next of its quarter of 512 keys, so that memory is
+ * read in four long streams, which hardware prefetchers follow (lib/attention-products.ts).
  *
- * Not done (Zen 3, 32 heads on 8, headDim 128, 8192 keys from DRAM, against 5.7 ms; reading as many bytes takes native code
- * 5.4 to 6.5): neighbouring keys, 12.2 ms, and with memory touched ahead of them, 10.5; chunks of 64 keys, 7.2, of 128, 6.5,
- * of 256, 5.9, of 1024, the same. What it gained (Zen 4 or 3): four heads in the lanes, keys splat (-15 %, -25 % from the
- * cache); one key per step (-25 % from the cache); eight heads as two times four (-4 %, and causal attention -25 %).
+ * Not done (Zen 3, 32 heads on 8, headDim 128, 8192 keys from DRAM, against 5.1 ms; the machine reads as many bytes in 6.1 from
+ * one stream, in 4.1 from four): two streams, 5.8 ms; neighbouring keys, 12.2, and with memory touched ahead of them, 10.0;
+ * two streams in chunks of 64 keys, 7.2, of 128, 6.5, of 256, 5.9, of 1024, the same. What it gained (Zen 4 or 3): four heads
+ * in the lanes, keys splat (-15 %, -25 % from the cache); one key per step (-25 % from the cache); eight heads as two times
+ * four (-4 %, and causal attention -25 %).
  */
 export function attention_decode_f32(
   q: usize, k: usize, v: usize, heads: u32, kvHeads: u32, keys: u32, headDim: u32, valueDim: u32,
