@@ -43,6 +43,29 @@ function split(all: Uint8Array, keep: Set<string>): Uint8Array {
   return bytes;
 }
 
+/**
+ * The same module optimised once more, with less inlined than asc does: a hundredth smaller, taken only where it then
+ * compiles synchronously everywhere.
+ */
+function smaller(bytes: Uint8Array): Uint8Array {
+  if (bytes.length <= SYNCHRONOUS_BYTES) return bytes;
+  const module = binaryen.readBinary(bytes);
+  module.setFeatures(binaryen.Features.All);
+  // Binaryen's defaults: asc leaves its own behind.
+  binaryen.setAlwaysInlineMaxSize(2);
+  binaryen.setFlexibleInlineMaxSize(20);
+  binaryen.setOneCallerInlineMaxSize(-1);
+  binaryen.setAllowInliningFunctionsWithLoops(false);
+  binaryen.setLowMemoryUnused(false);
+  binaryen.setFastMath(false);
+  binaryen.setClosedWorld(false);
+  module.optimize();
+  if (!module.validate()) throw new Error('binaryen: a module does not validate after it was optimised again');
+  const less = module.emitBinary();
+  module.dispose();
+  return less.length <= SYNCHRONOUS_BYTES ? less : bytes;
+}
+
 /** A module may live in somebody else's memory: it brings nothing of its own. Throws with the rule it breaks. */
 export function checkModule(name: string, bytes: Uint8Array, kernels: string[]): void {
   const module = binaryen.readBinary(bytes);
@@ -102,7 +125,7 @@ export async function buildWasm(): Promise<ModuleReport[]> {
     if (!names.length) continue;
     const code = {} as Record<Level, string>;
     for (const level of Object.keys(LEVELS) as Level[]) {
-      const bytes = split(all[level], new Set(names));
+      const bytes = smaller(split(all[level], new Set(names)));
       checkModule(`${family} (${level})`, bytes, names);
       writeFileSync(`${root}/dist/wasm/${family}.${level}.wasm`, bytes);
       report.push({ family, level, bytes: bytes.length, synchronous: bytes.length <= SYNCHRONOUS_BYTES });
