@@ -58,7 +58,20 @@ function multiply<T, W>(
       row += tile;
     }
     let w = packed;
-    for (let column: u32 = 0; column < n; column += 8) {
+    let column: u32 = 0;
+    if (rows == 1) {
+      // Four panels at a time, each the next of its quarter.
+      const quarter = n >> 5;
+      const far = quarter * panelBytes;
+      for (; column < quarter << 3; column += 8) {
+        one<T, W>(scratch + RESULT_BYTES, w, far, 4, k, block, scheme ^ 1, scratch);
+        for (let part: u32 = 0; part < 4; part++) copy(scratch + (part << 5), 32, out + ((part * (quarter << 3) + column) << 2));
+        w += panelBytes;
+      }
+      column = quarter << 5;
+      w = packed + 4 * far;
+    }
+    for (; column < n; column += 8) {
       const width: usize = min(8, n - column) << 2;
       let y = out + (column << 2);
       a = scratch + RESULT_BYTES;
@@ -66,7 +79,7 @@ function multiply<T, W>(
         const tile = tileOf<T>(rows - row);
         if (sizeof<T>() != 2 && tile == 4) several<T, W, u32>(a, w, k, block, scheme ^ 1, scratch);
         else if (tile == 2) several<T, W, u16>(a, w, k, block, scheme ^ 1, scratch);
-        else one<T, W>(a, w, k, block, scheme ^ 1, scratch);
+        else one<T, W>(a, w, 0, 1, k, block, scheme ^ 1, scratch);
         a += tile == 1 ? oneBytes : tile * rowsBytes;
         for (let i: u32 = 0; i < tile; i++) {
           copy(scratch + (i << 5), width, y);
@@ -110,7 +123,8 @@ function multiplyPairs(
  * The caller guarantees arrays that do not overlap. Misaligned packed or scratch (not 16 bytes) costs time only.
  *
  * Method: eight rows of W interleaved, so that a vector holds four outputs and nothing is reduced across lanes, and all of
- * W is one stream with its scales (two streams halve DRAM speed); two or four rows of x share what expanding codes costs.
+ * W are streams with their scales; two or four rows of x share what expanding codes costs. For one row four panels far apart are
+ * worked off in turn, block by block: from DRAM 1.1 (f32) to 1.5 times (i8, groups of 128) as fast as one after the other.
  * Masks do not shift: a code that is 16 or 256 times too large meets an activation, or a sum, made that much smaller.
  *
  * Not done (4096 × 4096, 4 bits, groups of 32, m = 1, one Zen 5 core, relaxed): shifting codes down, 1.09 ms instead of
