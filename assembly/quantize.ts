@@ -197,36 +197,22 @@ function foldLast<T>(
   x: usize, stride: u32, rows: u32, length: u32, symmetric: u32, scales: usize, minima: usize, slots: u32,
 ): void {
   const fields = halves_i32x4<T>(WIDEN_FIELDS), up = halves_i32x4<T>(WIDEN_UP), down = halves_i32x4<T>(WIDEN_DOWN);
-  const absolute = held_i32x4(symmetric ? 0x7fffffff : -1);
   const blocks = length >= LONG ? length >> 4 : 0;
   do {
-    let low = v128.and(splat1<T>(x), absolute);
+    let low = splat1<T>(x);
     let high = low;
     if (blocks) {
       extremes<T>(x, 1, blocks, blocks, blocks, 0, symmetric, scales, minima);
       high = v128.load32_splat(scales);
-      if (!symmetric) low = v128.load32_splat(minima);
+      low = symmetric ? high : v128.load32_splat(minima);
     }
     for (let i: u32 = length < 4 ? 1 : blocks << 4; i < length; i += length < 4 ? 1 : 4) {
       // The last four values, some of them again; of fewer, each one.
-      const v = v128.and(length < 4 ? splat1<T>(x + sizeof<T>() * i) : load4<T>(x + sizeof<T>() * min(i, length - 4), fields, up, down), absolute);
-      if (symmetric) high = i32x4.max_s(high, v);
-      else {
-        low = f32x4.pmin(low, v);
-        high = f32x4.pmax(high, v);
-      }
+      const v = length < 4 ? splat1<T>(x + sizeof<T>() * i) : load4<T>(x + sizeof<T>() * min(i, length - 4), fields, up, down);
+      low = f32x4.pmin(low, v);
+      high = f32x4.pmax(high, v);
     }
-    // NaN as a magnitude is greater than all.
-    const high2 = v128.shuffle<i32>(high, high, 2, 3, 0, 1);
-    high = symmetric ? i32x4.max_s(high, high2) : f32x4.pmax(high, high2);
-    const high1 = v128.shuffle<i32>(high, high, 1, 0, 3, 2);
-    high = symmetric ? i32x4.max_s(high, high1) : f32x4.pmax(high, high1);
-    v128.store_lane<f32>(scales, high, 0);
-    if (!symmetric) {
-      low = f32x4.pmin(low, v128.shuffle<i32>(low, low, 2, 3, 0, 1));
-      low = f32x4.pmin(low, v128.shuffle<i32>(low, low, 1, 0, 3, 2));
-      v128.store_lane<f32>(minima, low, 0);
-    }
+    storeExtremes(low, high, symmetric, scales, minima);
     x += stride;
     scales += slots;
     minima += slots;
