@@ -171,9 +171,8 @@ export function cpuImplementation(
       reserve(bytes);
       const mine = memory;
       const [family, { parameters }] = cpuFamilyOf(contract.kernel)!;
-      const instance = { ...(cpu as unknown as Record<string, CpuFamily>), ...families }[family]!.instantiate(mine, {
-        level,
-      });
+      const published = cpu as unknown as Record<string, CpuFamily>;
+      const instance = (families[family] ?? published[family])!.instantiate(mine, { level });
       const image = new ArrayBuffer(bytes);
       fill(image, places, inputs);
       new Uint8Array(mine.buffer, 0, bytes).set(new Uint8Array(image));

@@ -56,7 +56,6 @@ export interface AttentionDecodeOptions extends HeadOptions {
   to?: number;
 }
 
-const SPARSE = 'attention_blocksparse_f32';
 const MAX_DIM = 256;
 /** Positions are signed 32-bit numbers in the kernels, and are added to each other. */
 const MAX_POSITION = 2 ** 30;
@@ -72,19 +71,26 @@ function scratchLength(dtype: Float, { headDim, valueDim }: Params): number {
   return 8 * (CHUNK_KEYS + 1) + PASS_ROWS * (4 + roundUp4(headDim!) + roundUp4(valueDim!)) + widened;
 }
 
-function scratchBytes(dtype: Float, { headDim, valueDim = headDim }: { headDim: number; valueDim?: number }): number {
-  integer(SPARSE, 'headDim', headDim, 1, MAX_DIM);
-  integer(SPARSE, 'valueDim', valueDim, 1, MAX_DIM);
+interface HeadDims {
+  headDim: number;
+  /** Default: headDim. */
+  valueDim?: number;
+}
+
+function scratchBytes(dtype: Float, { headDim, valueDim = headDim }: HeadDims): number {
+  const kernel = `attention_blocksparse_${dtype}`;
+  integer(kernel, 'headDim', headDim, 1, MAX_DIM);
+  integer(kernel, 'valueDim', valueDim, 1, MAX_DIM);
   return 4 * scratchLength(dtype, { headDim, valueDim });
 }
 
 /** Bytes of scratch that `attention_blocksparse_f32` and `attention_decode_f32` need in the pointer layer. */
-export function attentionScratchBytes(dims: { headDim: number; valueDim?: number }): number {
+export function attentionScratchBytes(dims: HeadDims): number {
   return scratchBytes('f32', dims);
 }
 
 /** The same of `attention_blocksparse_f16` and `attention_decode_f16`. */
-export function attentionHalfScratchBytes(dims: { headDim: number; valueDim?: number }): number {
+export function attentionHalfScratchBytes(dims: HeadDims): number {
   return scratchBytes('f16', dims);
 }
 
