@@ -25,6 +25,9 @@ function copy(from: usize, bytes: usize, to: usize): void {
   }
 }
 
+/** Inputs of one panel before the other's turn: 1 to 3 KB. */
+const TURN: u32 = 256;
+
 /** Rows worked off together when so many are left. With pairs, four are no faster than two. */
 // @ts-ignore: decorator
 @inline
@@ -41,7 +44,7 @@ function multiply<T, W>(
 ): void {
   const bits: u32 = sizeof<W>() == 1 ? 8 : 4;
   const block = groupSize == 0 || groupSize >= k ? WHOLE : groupSize;
-  const half: i32 = scheme ? 1 << (bits - 1) : 0;
+  const offset: i32 = scheme ? 1 << (bits - 1) : 0;
   const blocks = (k + block - 1) / block;
   const panelBytes: usize = blocks * (scheme ? 32 : 64) + ((k + 31) & ~31) * bits;
   const oneBytes = rowBytes(kind, 1, k, block);
@@ -53,23 +56,24 @@ function multiply<T, W>(
     for (let row: u32 = 0; row < rows; ) {
       const tile = tileOf<T>(rows - row);
       for (let i: u32 = 0; i < tile; i++)
-        prepare(x + ((row + i) * k << 2), k, block, kind, tile, highest, half, a + (i << 2));
+        prepare(x + ((row + i) * k << 2), k, block, kind, tile, highest, offset, a + (i << 2));
       a += tile == 1 ? oneBytes : tile * rowsBytes;
       row += tile;
     }
     let w = packed;
     let column: u32 = 0;
     if (rows == 1) {
-      // Four panels at a time, each the next of its quarter.
-      const quarter = n >> 5;
-      const far = quarter * panelBytes;
-      for (; column < quarter << 3; column += 8) {
-        one<T, W>(scratch + RESULT_BYTES, w, far, 4, k, block, scheme ^ 1, scratch);
-        for (let part: u32 = 0; part < 4; part++) copy(scratch + (part << 5), 32, out + ((part * (quarter << 3) + column) << 2));
+      // Two panels at a time, each the next of its half.
+      const half = n >> 4 << 3;
+      const far = (half >> 3) * panelBytes, turn = TURN / block * block;
+      for (; column < half; column += 8) {
+        one<T, W>(scratch + RESULT_BYTES, w, far, 2, k, block, turn, scheme ^ 1, scratch);
+        copy(scratch, 32, out + (column << 2));
+        copy(scratch + 32, 32, out + ((half + column) << 2));
         w += panelBytes;
       }
-      column = quarter << 5;
-      w = packed + 4 * far;
+      column = 2 * half;
+      w = packed + 2 * far;
     }
     for (; column < n; column += 8) {
       const width: usize = min(8, n - column) << 2;
@@ -79,7 +83,7 @@ function multiply<T, W>(
         const tile = tileOf<T>(rows - row);
         if (sizeof<T>() != 2 && tile == 4) several<T, W, u32>(a, w, k, block, scheme ^ 1, scratch);
         else if (tile == 2) several<T, W, u16>(a, w, k, block, scheme ^ 1, scratch);
-        else one<T, W>(a, w, 0, 1, k, block, scheme ^ 1, scratch);
+        else one<T, W>(a, w, 0, 1, k, block, k, scheme ^ 1, scratch);
         a += tile == 1 ? oneBytes : tile * rowsBytes;
         for (let i: u32 = 0; i < tile; i++) {
           copy(scratch + (i << 5), width, y);

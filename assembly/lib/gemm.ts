@@ -76,137 +76,145 @@ function scaled<T>(sums: v128, scales: v128, to: v128): v128 {
 }
 
 /**
- * Panels by one row, `parts` of them `far` bytes apart, block by block in turn: from four streams memory comes twice as fast as from
- * one. Eight results of each to `out`.
+ * Panels by one row, `parts` of them `far` bytes apart, `turn` inputs (some blocks) of each in turn: two streams come from memory
+ * up to twice as fast as one. Eight results of each to `out`.
  */
-export function one<T, W>(a: usize, panel: usize, far: usize, parts: u32, k: u32, block: u32, affine: u32, out: usize): void {
+export function one<T, W>(a: usize, panel: usize, far: usize, parts: u32, k: u32, block: u32, turn: u32, affine: u32, out: usize): void {
   const mask0 = held_i32x4(sizeof<W>() == 1 ? (isFloat<T>() ? 0xff : 0x00ff00ff) : isFloat<T>() ? 0xf : sizeof<T>() == 1 ? 0x0f0f0f0f : 0x000f000f);
   const mask1 = held_i32x4(sizeof<W>() == 1 ? 0xff00 : isFloat<T>() ? 0xf0 : 0x00ff00ff);
   const mask2 = held_i32x4(0xf00), mask3 = held_i32x4(0xf000), ones = held_i32x4(0x0001_0001);
+  const headBytes = affine ? 64 : 32;
   for (let i: usize = 0; i < parts << 5; i += 16) v128.store(out + i, i32x4.splat(0));
   do {
-    const count = min(block, k);
-    const blockBytes = (affine ? 64 : 32) + ((count + 31) & ~31) * (sizeof<W>() == 1 ? 8 : 4);
-    const given = a;
-    let header = panel, to = out;
+    const begun = a, from = k;
+    let at = panel, w = at, to = out;
     let left = parts;
     do {
-      const end = header + blockBytes;
-      let w = header + (affine ? 64 : 32);
-      a = given + headerBytes(1);
-      let a0 = v128.load32_splat(given, 8), b0 = a0;
-      let a1 = f32x4.splat(0), a2 = a1, a3 = a1, b1 = a1, b2 = a1, b3 = a1;
-      if (isFloat<T>()) {
-        if (sizeof<W>() != 1) b0 = widened<T>(b0);
-        do {
-          let v = v128.load(w);
-          let s = v128.load32_splat(a);
-          if (sizeof<W>() != 1) {
-            a0 = madd<T>(v, mask0, s, a0); b0 = madd<T>(v, mask1, s, b0);
-            s = v128.load32_splat(a, 4);
-            a1 = madd<T>(v, mask2, s, a1); b1 = madd<T>(v, mask3, s, b1);
-            v = i32x4.shr_u(v, 16);
-            s = v128.load32_splat(a, 8);
-            a2 = madd<T>(v, mask0, s, a2); b2 = madd<T>(v, mask1, s, b2);
-            s = v128.load32_splat(a, 12);
-            a3 = madd<T>(v, mask2, s, a3); b3 = madd<T>(v, mask3, s, b3);
-            w += 16;
-          } else {
-            let u = v128.load(w, 16);
-            a0 = madd<T>(v, mask0, s, a0); b0 = madd<T>(u, mask0, s, b0);
-            s = v128.load32_splat(a, 4);
-            a1 = madd<T>(v, mask1, s, a1); b1 = madd<T>(u, mask1, s, b1);
-            v = i32x4.shr_u(v, 16); u = i32x4.shr_u(u, 16);
-            s = v128.load32_splat(a, 8);
-            a2 = madd<T>(v, mask0, s, a2); b2 = madd<T>(u, mask0, s, b2);
-            s = v128.load32_splat(a, 12);
-            a3 = madd<T>(v, mask1, s, a3); b3 = madd<T>(u, mask1, s, b3);
-            w += 32;
-          }
-          a += 16;
-        } while (w < end);
-        a0 = f32x4.add(f32x4.add(a0, a1), f32x4.add(a2, a3));
-        b0 = f32x4.add(f32x4.add(b0, b1), f32x4.add(b2, b3));
-        if (sizeof<W>() != 1) b0 = upper<T>(a0, b0);
-      } else if (sizeof<T>() == 1 && !isSigned<T>()) {
-        do {
-          a1 = i32x4.splat(0); b1 = a1;
-          const last = w + SPAN;
+      w = at;
+      let outA = v128.load(to), outB = v128.load(to, 16);
+      a = begun;
+      k = from;
+      const until = from > turn ? from - turn : 0;
+      do {
+        const count = min(block, k - until);
+        const header = w, given = a;
+        w += headBytes;
+        const end = w + ((count + 31) & ~31) * (sizeof<W>() == 1 ? 8 : 4);
+        a += headerBytes(1);
+        let a0 = v128.load32_splat(given, 8), b0 = a0;
+        let a1 = f32x4.splat(0), a2 = a1, a3 = a1, b1 = a1, b2 = a1, b3 = a1;
+        if (isFloat<T>()) {
+          if (sizeof<W>() != 1) b0 = widened<T>(b0);
           do {
             let v = v128.load(w);
             let s = v128.load32_splat(a);
-            a1 = madd<T>(v, mask0, s, a1); b1 = madd<T>(i16x8.shr_u(v, 4), mask0, s, b1);
+            if (sizeof<W>() != 1) {
+              a0 = madd<T>(v, mask0, s, a0); b0 = madd<T>(v, mask1, s, b0);
+              s = v128.load32_splat(a, 4);
+              a1 = madd<T>(v, mask2, s, a1); b1 = madd<T>(v, mask3, s, b1);
+              v = i32x4.shr_u(v, 16);
+              s = v128.load32_splat(a, 8);
+              a2 = madd<T>(v, mask0, s, a2); b2 = madd<T>(v, mask1, s, b2);
+              s = v128.load32_splat(a, 12);
+              a3 = madd<T>(v, mask2, s, a3); b3 = madd<T>(v, mask3, s, b3);
+              w += 16;
+            } else {
+              let u = v128.load(w, 16);
+              a0 = madd<T>(v, mask0, s, a0); b0 = madd<T>(u, mask0, s, b0);
+              s = v128.load32_splat(a, 4);
+              a1 = madd<T>(v, mask1, s, a1); b1 = madd<T>(u, mask1, s, b1);
+              v = i32x4.shr_u(v, 16); u = i32x4.shr_u(u, 16);
+              s = v128.load32_splat(a, 8);
+              a2 = madd<T>(v, mask0, s, a2); b2 = madd<T>(u, mask0, s, b2);
+              s = v128.load32_splat(a, 12);
+              a3 = madd<T>(v, mask1, s, a3); b3 = madd<T>(u, mask1, s, b3);
+              w += 32;
+            }
+            a += 16;
+          } while (w < end);
+          a0 = f32x4.add(f32x4.add(a0, a1), f32x4.add(a2, a3));
+          b0 = f32x4.add(f32x4.add(b0, b1), f32x4.add(b2, b3));
+          if (sizeof<W>() != 1) b0 = upper<T>(a0, b0);
+        } else if (sizeof<T>() == 1 && !isSigned<T>()) {
+          do {
+            a1 = i32x4.splat(0); b1 = a1;
+            const last = w + SPAN;
+            do {
+              let v = v128.load(w);
+              let s = v128.load32_splat(a);
+              a1 = madd<T>(v, mask0, s, a1); b1 = madd<T>(i16x8.shr_u(v, 4), mask0, s, b1);
+              v = v128.load(w, 16); s = v128.load32_splat(a, 4);
+              a1 = madd<T>(v, mask0, s, a1); b1 = madd<T>(i16x8.shr_u(v, 4), mask0, s, b1);
+              v = v128.load(w, 32); s = v128.load32_splat(a, 8);
+              a1 = madd<T>(v, mask0, s, a1); b1 = madd<T>(i16x8.shr_u(v, 4), mask0, s, b1);
+              v = v128.load(w, 48); s = v128.load32_splat(a, 12);
+              a1 = madd<T>(v, mask0, s, a1); b1 = madd<T>(i16x8.shr_u(v, 4), mask0, s, b1);
+              w += 64; a += 16;
+            } while (w < last);
+            a0 = flush(a1, ones, a0); b0 = flush(b1, ones, b0);
+          } while (w < end);
+        } else if (sizeof<T>() == 1) {
+          do {
+            let v = v128.load(w);
+            let s = v128.load32_splat(a);
+            a0 = madd<T>(v, mask0, s, a0); b0 = madd<T>(i16x8.shr_u(v, 4), mask0, s, b0);
             v = v128.load(w, 16); s = v128.load32_splat(a, 4);
             a1 = madd<T>(v, mask0, s, a1); b1 = madd<T>(i16x8.shr_u(v, 4), mask0, s, b1);
             v = v128.load(w, 32); s = v128.load32_splat(a, 8);
-            a1 = madd<T>(v, mask0, s, a1); b1 = madd<T>(i16x8.shr_u(v, 4), mask0, s, b1);
+            a2 = madd<T>(v, mask0, s, a2); b2 = madd<T>(i16x8.shr_u(v, 4), mask0, s, b2);
             v = v128.load(w, 48); s = v128.load32_splat(a, 12);
-            a1 = madd<T>(v, mask0, s, a1); b1 = madd<T>(i16x8.shr_u(v, 4), mask0, s, b1);
+            a3 = madd<T>(v, mask0, s, a3); b3 = madd<T>(i16x8.shr_u(v, 4), mask0, s, b3);
             w += 64; a += 16;
-          } while (w < last);
-          a0 = flush(a1, ones, a0); b0 = flush(b1, ones, b0);
-        } while (w < end);
-      } else if (sizeof<T>() == 1) {
-        do {
-          let v = v128.load(w);
-          let s = v128.load32_splat(a);
-          a0 = madd<T>(v, mask0, s, a0); b0 = madd<T>(i16x8.shr_u(v, 4), mask0, s, b0);
-          v = v128.load(w, 16); s = v128.load32_splat(a, 4);
-          a1 = madd<T>(v, mask0, s, a1); b1 = madd<T>(i16x8.shr_u(v, 4), mask0, s, b1);
-          v = v128.load(w, 32); s = v128.load32_splat(a, 8);
-          a2 = madd<T>(v, mask0, s, a2); b2 = madd<T>(i16x8.shr_u(v, 4), mask0, s, b2);
-          v = v128.load(w, 48); s = v128.load32_splat(a, 12);
-          a3 = madd<T>(v, mask0, s, a3); b3 = madd<T>(i16x8.shr_u(v, 4), mask0, s, b3);
-          w += 64; a += 16;
-        } while (w < end);
-        a0 = i32x4.add(i32x4.add(a0, a1), i32x4.add(a2, a3));
-        b0 = i32x4.add(i32x4.add(b0, b1), i32x4.add(b2, b3));
-      } else {
-        if (sizeof<W>() != 1) b0 = widened<T>(b0);
-        do {
-          let v = v128.load(w), u = v128.load(w, 16);
-          let s = v128.load32_splat(a), t = v128.load32_splat(a, 4);
-          if (sizeof<W>() != 1) {
-            a0 = madd<T>(v, mask0, s, a0); b0 = madd<T>(v, mask1, s, b0);
-            v = i16x8.shr_u(v, 8);
-            a1 = madd<T>(v, mask0, t, a1); b1 = i32x4.add(b1, i32x4.dot_i16x8_s(v, t));
-            s = v128.load32_splat(a, 8); t = v128.load32_splat(a, 12);
-            a0 = madd<T>(u, mask0, s, a0); b0 = madd<T>(u, mask1, s, b0);
-            u = i16x8.shr_u(u, 8);
-            a1 = madd<T>(u, mask0, t, a1); b1 = i32x4.add(b1, i32x4.dot_i16x8_s(u, t));
-            w += 32;
-          } else {
-            a0 = madd<T>(v, mask0, s, a0); b0 = madd<T>(u, mask0, s, b0);
-            a1 = i32x4.add(a1, i32x4.dot_i16x8_s(i16x8.shr_u(v, 8), t)); b1 = i32x4.add(b1, i32x4.dot_i16x8_s(i16x8.shr_u(u, 8), t));
-            v = v128.load(w, 32); u = v128.load(w, 48);
-            s = v128.load32_splat(a, 8); t = v128.load32_splat(a, 12);
-            a0 = madd<T>(v, mask0, s, a0); b0 = madd<T>(u, mask0, s, b0);
-            a1 = i32x4.add(a1, i32x4.dot_i16x8_s(i16x8.shr_u(v, 8), t)); b1 = i32x4.add(b1, i32x4.dot_i16x8_s(i16x8.shr_u(u, 8), t));
-            w += 64;
-          }
-          a += 16;
-        } while (w < end);
-        a0 = i32x4.add(a0, a1);
-        b0 = i32x4.add(b0, b1);
-        if (sizeof<W>() != 1) b0 = upper<T>(a0, b0);
-      }
-      let scalesA = v128.load(header), scalesB = v128.load(header, 16);
-      if (!isFloat<T>()) {
-        const scale = v128.load32_splat(given);
-        scalesA = f32x4.mul(scalesA, scale); scalesB = f32x4.mul(scalesB, scale);
-      }
-      let outA = scaled<T>(a0, scalesA, v128.load(to)), outB = scaled<T>(b0, scalesB, v128.load(to, 16));
-      if (affine) {
-        const sum = v128.load32_splat(given, 4);
-        outA = addMinima<T>(v128.load(header, 32), sum, outA); outB = addMinima<T>(v128.load(header, 48), sum, outB);
-      }
+          } while (w < end);
+          a0 = i32x4.add(i32x4.add(a0, a1), i32x4.add(a2, a3));
+          b0 = i32x4.add(i32x4.add(b0, b1), i32x4.add(b2, b3));
+        } else {
+          if (sizeof<W>() != 1) b0 = widened<T>(b0);
+          do {
+            let v = v128.load(w), u = v128.load(w, 16);
+            let s = v128.load32_splat(a), t = v128.load32_splat(a, 4);
+            if (sizeof<W>() != 1) {
+              a0 = madd<T>(v, mask0, s, a0); b0 = madd<T>(v, mask1, s, b0);
+              v = i16x8.shr_u(v, 8);
+              a1 = madd<T>(v, mask0, t, a1); b1 = i32x4.add(b1, i32x4.dot_i16x8_s(v, t));
+              s = v128.load32_splat(a, 8); t = v128.load32_splat(a, 12);
+              a0 = madd<T>(u, mask0, s, a0); b0 = madd<T>(u, mask1, s, b0);
+              u = i16x8.shr_u(u, 8);
+              a1 = madd<T>(u, mask0, t, a1); b1 = i32x4.add(b1, i32x4.dot_i16x8_s(u, t));
+              w += 32;
+            } else {
+              a0 = madd<T>(v, mask0, s, a0); b0 = madd<T>(u, mask0, s, b0);
+              a1 = i32x4.add(a1, i32x4.dot_i16x8_s(i16x8.shr_u(v, 8), t)); b1 = i32x4.add(b1, i32x4.dot_i16x8_s(i16x8.shr_u(u, 8), t));
+              v = v128.load(w, 32); u = v128.load(w, 48);
+              s = v128.load32_splat(a, 8); t = v128.load32_splat(a, 12);
+              a0 = madd<T>(v, mask0, s, a0); b0 = madd<T>(u, mask0, s, b0);
+              a1 = i32x4.add(a1, i32x4.dot_i16x8_s(i16x8.shr_u(v, 8), t)); b1 = i32x4.add(b1, i32x4.dot_i16x8_s(i16x8.shr_u(u, 8), t));
+              w += 64;
+            }
+            a += 16;
+          } while (w < end);
+          a0 = i32x4.add(a0, a1);
+          b0 = i32x4.add(b0, b1);
+          if (sizeof<W>() != 1) b0 = upper<T>(a0, b0);
+        }
+        let scalesA = v128.load(header), scalesB = v128.load(header, 16);
+        if (!isFloat<T>()) {
+          const scale = v128.load32_splat(given);
+          scalesA = f32x4.mul(scalesA, scale); scalesB = f32x4.mul(scalesB, scale);
+        }
+        outA = scaled<T>(a0, scalesA, outA); outB = scaled<T>(b0, scalesB, outB);
+        if (affine) {
+          const sum = v128.load32_splat(given, 4);
+          outA = addMinima<T>(v128.load(header, 32), sum, outA); outB = addMinima<T>(v128.load(header, 48), sum, outB);
+        }
+        k -= count;
+      } while (k > until);
       v128.store(to, outA);
       v128.store(to, outB, 16);
-      header += far;
       to += 32;
+      at += far;
     } while (--left);
-    panel += blockBytes;
-    k -= count;
+    panel += w + far - at;
   } while (k);
 }
 
