@@ -76,6 +76,17 @@ const bench: FamilyBench = {
         kScaleType: 'f16',
         vScaleType: 'f16',
       }),
+      ...[4, 8].map((bits) =>
+        decode(`${bits} bit symmetric per token, groups of 32, f16 scales, the same`, {
+          ...LLAMA,
+          kScheme: 'symmetric',
+          vScheme: 'symmetric',
+          kBits: bits,
+          vBits: bits,
+          kScaleType: 'f16',
+          vScaleType: 'f16',
+        }),
+      ),
       decode('mxfp4, the same', { ...LLAMA, kScheme: 'mxfp4', vScheme: 'mxfp4' }),
       decode('codebooks, the same', {
         ...LLAMA,

@@ -296,29 +296,132 @@ function sumProducts<T>(x: usize, count: u32, second: u32, codes: usize, step: u
   }
 }
 
+/** sumProducts with sums of 32 bits, or, with a span, of 16. */
+// @ts-ignore: decorator
+@inline
+function sumsOfProducts(x: usize, count: u32, second: u32, codes: usize, step: u32, beside: u32, span: u32, to: usize): void {
+  if (span) sumProducts<i16>(x, count, second, codes, step, beside, span, to);
+  else sumProducts<i32>(x, count, second, codes, step, beside, 0, to);
+}
+
 /**
- * The same from queries in planes and codes below 128 in fours of keys, e [fours][n/4][4 keys][4] (lib/qattention-expand.ts),
- * eight keys at a time: lanes are keys, nothing is added across them. Keys `lead` to `end` of those from e, s, m and p on.
- * T, span: `dotOf`. `products`: 128 bytes of scratch.
+ * Scores from queries in planes and codes below 128 in fours of keys, e [fours][n/4][4 keys][4] (lib/qattention-expand.ts),
+ * eight keys at a time: lanes are keys, nothing is added across them. Keys `lead` to `end` of those from e and p on. What
+ * scales them is in the queries already. span: sumsOfProducts. `products`: 128 bytes of scratch.
  */
-export function scoresFours<T>(
-  e: usize, n: u32, lead: u32, end: u32, x: usize, width: u32, sums: usize, half: i32, unit: usize, factor: f32, offsets: usize,
-  s: usize, step: u32, m: usize, minStep: u32, middle: f32, add: bool, p: usize, products: usize, span: u32, next: usize, nextStep: u32, nextEnd: usize,
+export function scoresColumns(
+  e: usize, n: u32, lead: u32, end: u32, x: usize, sums: usize, half: i32, unit: usize, offset: usize,
+  p: usize, products: usize, span: u32, next: usize, nextStep: u32, nextEnd: usize,
 ): void {
   const correction = i32x4.mul(v128.load(sums), i32x4.splat(half));
-  const units = f32x4.mul(v128.load(unit), f32x4.splat(factor));
-  const offset = v128.load(offsets);
+  const units = v128.load(unit), rest = v128.load(offset);
   let due = next;
   for (let key: u32 = 0; key < end; key += 8) {
     due = touch(next, due, nextEnd);
     next += nextStep << 2;
-    sumProducts<T>(x, width >> 2, n << 2, e, 16, key + 4 < end ? n << 2 : 0, span, products);
-    // Each key gets a vector of its rows.
-    for (let four = products; four < products + 128; four += 64)
-      storeTransposed(v128.load(four), v128.load(four, 16), v128.load(four, 32), v128.load(four, 48), four);
+    sumsOfProducts(x, n >> 2, n << 2, e, 16, key + 4 < end ? n << 2 : 0, span, products);
+    transposeFours(products);
     const to = min(key + 8, end);
-    for (let i = max(key, lead); i < to; i++)
-      put(p + (i << 4), v128.load(products + (i - key << 4)), correction, units, offset, s + i * step, m + i * minStep, middle, add);
+    for (let i = max(key, lead); i < to; i++) {
+      const sum = i32x4.sub(v128.load(products + (i - key << 4)), correction);
+      v128.store(p + (i << 4), madd_f32x4(f32x4.convert_i32x4_s(sum), units, rest));
+    }
+    e += n << 3;
+  }
+}
+
+/** Each of eight keys gets a vector of its rows. */
+// @ts-ignore: decorator
+@inline
+function transposeFours(at: usize): void {
+  storeTransposed(v128.load(at), v128.load(at, 16), v128.load(at, 32), v128.load(at, 48), at);
+  storeTransposed(v128.load(at, 64), v128.load(at, 80), v128.load(at, 96), v128.load(at, 112), at + 64);
+}
+
+/** One number each of four keys, of which at least one and `left` are there. */
+// @ts-ignore: decorator
+@inline
+function ofFour(p: usize, step: u32, left: i32): v128 {
+  let v = v128.load32_splat(p);
+  p += left > 1 ? step : 0;
+  v = v128.load_lane<f32>(p, v, 1);
+  p += left > 2 ? step : 0;
+  v = v128.load_lane<f32>(p, v, 2);
+  p += left > 3 ? step : 0;
+  return v128.load_lane<f32>(p, v, 3);
+}
+
+/** Products of one row with four keys, scaled, join `to`. */
+// @ts-ignore: decorator
+@inline
+function join(products: usize, correction: v128, scales: v128, to: usize): void {
+  const sum = f32x4.convert_i32x4_s(i32x4.sub(v128.load(products), correction));
+  v128.store(to, madd_f32x4(sum, scales, v128.load(to)));
+}
+// @ts-ignore: decorator
+@inline
+function joinOffset(middles: v128, offset: v128, to: usize): void {
+  v128.store(to, madd_f32x4(middles, offset, v128.load(to)));
+}
+
+/**
+ * The same where keys have scales, each of a group of `size` dimensions, to p or added to what is there. Scales are applied
+ * while lanes are keys. s, m: the first key's, `step` and `minStep` bytes to the next; minStep 0: values lie around 0.
+ * `offsets`: [groups] row lanes, in units. `products`: 256 bytes of scratch.
+ */
+export function scoresRows(
+  e: usize, n: u32, lead: u32, end: u32, x: usize, size: u32, sums: usize, half: i32, unit: usize, factor: f32, offsets: usize,
+  s: usize, step: u32, m: usize, minStep: u32, middle: f32, add: bool, p: usize, products: usize, span: u32, next: usize, nextStep: u32, nextEnd: usize,
+): void {
+  const joined = products + 128;
+  let units = f32x4.mul(v128.load(unit), f32x4.splat(factor));
+  // What is NaN in a query shows in its offset.
+  for (let c: u32 = 0, at = offsets; c < n; c += size, at += 16) units = f32x4.add(units, f32x4.mul(v128.load(at), f32x4.splat(0)));
+  let due = next;
+  for (let key: u32 = 0; key < end; key += 8) {
+    due = touch(next, due, nextEnd);
+    next += nextStep << 2;
+    for (let i: usize = 0; i < 128; i += 16) v128.store(joined + i, i32x4.splat(0));
+    const left: i32 = end - key;
+    const beside = left > 4 ? step << 2 : 0, minBeside = left > 4 ? minStep << 2 : 0;
+    let scale = s, minimum = m, sum = sums, offset = offsets;
+    for (let c: u32 = 0; c < n; c += size) {
+      sumsOfProducts(x + (c << 2), min(size, n - c) >> 2, n << 2, e + (c << 2), 16, left > 4 ? n << 2 : 0, span, products);
+      const a = ofFour(scale, step, left), b = ofFour(scale + beside, step, left - 4);
+      const correction = i32x4.mul(v128.load(sum), i32x4.splat(half));
+      let one = splat(correction, 0);
+      join(products, one, a, joined); join(products + 64, one, b, joined + 64);
+      one = splat(correction, 1);
+      join(products + 16, one, a, joined + 16); join(products + 80, one, b, joined + 80);
+      one = splat(correction, 2);
+      join(products + 32, one, a, joined + 32); join(products + 96, one, b, joined + 96);
+      one = splat(correction, 3);
+      join(products + 48, one, a, joined + 48); join(products + 112, one, b, joined + 112);
+      if (minStep) {
+        const middles = f32x4.splat(middle);
+        const c = madd_f32x4(a, middles, ofFour(minimum, minStep, left)), d = madd_f32x4(b, middles, ofFour(minimum + minBeside, minStep, left - 4));
+        one = v128.load32_splat(offset);
+        joinOffset(c, one, joined); joinOffset(d, one, joined + 64);
+        one = v128.load32_splat(offset, 4);
+        joinOffset(c, one, joined + 16); joinOffset(d, one, joined + 80);
+        one = v128.load32_splat(offset, 8);
+        joinOffset(c, one, joined + 32); joinOffset(d, one, joined + 96);
+        one = v128.load32_splat(offset, 12);
+        joinOffset(c, one, joined + 48); joinOffset(d, one, joined + 112);
+        minimum += 4;
+      }
+      scale += 4;
+      sum += 16;
+      offset += 16;
+    }
+    transposeFours(joined);
+    const to = min(key + 8, end);
+    for (let i = max(key, lead); i < to; i++) {
+      const score = f32x4.mul(v128.load(joined + (i - key << 4)), units);
+      v128.store(p + (i << 4), add ? f32x4.add(score, v128.load(p + (i << 4))) : score);
+    }
+    s += step << 3;
+    m += minStep << 3;
     e += n << 3;
   }
 }
@@ -473,8 +576,8 @@ export function roundPairs(p: usize, count: u32, s: usize, step: u32, w: usize):
  */
 export function roundFours(p: usize, lead: u32, end: u32, s: usize, step: u32, w: usize): void {
   const sums = w + W_SUMS;
-  const magic = held_f32x4(MAGIC), half = held_i32x4(0x800080), lower = held_i32x4(0xff00ff), low16 = held_i32x4(0xffff);
-  const order = v128.xor(held_i32x4(0), i8x16(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15));
+  // 128 more, so that the first plane's bytes are whole bytes; the second's then have the wrong sign.
+  const magic = held_f32x4(MAGIC + 128), lower = held_i32x4(0xff00ff), low16 = held_i32x4(0xffff), sign = held_i32x4(0x80808080);
   const ones = held_i32x4(0x01010101);
   let mask: u32 = <u32>-1 << (lead << 3);
   let left: i32 = end;
@@ -489,11 +592,10 @@ export function roundFours(p: usize, lead: u32, end: u32, s: usize, step: u32, w
     s += step;
     const d = madd_f32x4(v128.load(p, 48), v128.load32_splat(s), magic);
     s += step;
-    const ab = v128.or(v128.and(a, low16), i32x4.shl(b, 16)), cd = v128.or(v128.and(c, low16), i32x4.shl(d, 16));
+    const ac = v128.or(v128.and(a, low16), i32x4.shl(c, 16)), bd = v128.or(v128.and(b, low16), i32x4.shl(d, 16));
     const used = i32x4.splat(mask);
-    const first = i8x16.narrow_i16x8_s(i16x8.shr_s(i16x8.add(ab, half), 8), i16x8.shr_s(i16x8.add(cd, half), 8));
-    const second = i8x16.narrow_i16x8_u(v128.and(ab, lower), v128.and(cd, lower));
-    const x = v128.and(i8x16.relaxed_swizzle(first, order), used), y = v128.and(i8x16.relaxed_swizzle(second, order), used);
+    const x = v128.and(v128.or(i16x8.shr_u(ac, 8), v128.andnot(bd, lower)), used);
+    const y = v128.and(v128.xor(v128.or(v128.and(ac, lower), i16x8.shl(bd, 8)), sign), used);
     v128.store(w, x);
     v128.store(w, y, 256);
     high = dot(x, ones, high);
@@ -561,7 +663,7 @@ export function addValues<T>(
 }
 
 /** The same from weights in two planes of bytes, and codes below 128 in fours of keys, e [fours][n][4]. `products`: 128 bytes of scratch. */
-export function addValuesBytes<T>(
+export function addValuesBytes(
   e: usize, n: u32, fours: u32, w: usize, size: u32, half: i32, unit: usize, factor: f32, highest: usize, plain: u32,
   s: usize, m: usize, middle: f32, o: usize, products: usize, span: u32, next: usize, nextStep: u32, nextEnd: usize,
 ): void {
@@ -571,7 +673,7 @@ export function addValuesBytes<T>(
   do {
     due = touch(next, due, nextEnd);
     next += nextStep;
-    sumProducts<T>(w, fours, 256, e, n << 2, 16, span, products);
+    sumsOfProducts(w, fours, 256, e, n << 2, 16, span, products);
     const correction = i32x4.mul(v128.load(w, W_SUMS), i32x4.splat(half));
     const units = f32x4.mul(v128.load(unit), f32x4.splat(factor * load<f32>(highest)));
     const off = plain ? f32x4.mul(v128.load(w, W_OFFSET), v128.load(unit)) : f32x4.splat(0);

@@ -12,8 +12,8 @@ import { dotsSaturate } from './dot';
 import { widen } from './half';
 import { apartOf, expandColumns, expandRows, fours, foursOfRows, keyFoursOfColumns, keyFoursOfRows } from './qattention-expand';
 import {
-  W_GROUP, W_OFFSET, addValues, addValuesBytes, orderQueries, roundFours, roundPairs, roundQueries, scaleScales, scaleWeights, scores, scoresFours,
-  weighOffsets,
+  W_GROUP, W_OFFSET, addValues, addValuesBytes, orderQueries, roundFours, roundPairs, roundQueries, scaleScales, scaleWeights, scores,
+  scoresColumns, scoresRows, weighOffsets,
 } from './qattention-products';
 
 /** Rows kept in scratch at a time. */
@@ -228,11 +228,17 @@ export function beginPass(
     const own = ours(tile, headDim, valueDim);
     orderQueries(tile + 64, headDim, k.apart, own + QUERIES);
     store<u32>(own, 0);
-    if (!k.column)
+    if (!k.column) {
       roundQueries(
         own + QUERIES, scratch + ONES, scratch + ONES, 0, headDim, k.size, k.bytes,
         own + QUERIES + (headDim << 4), own + Q_UNIT, own + Q_SUMS, own + Q_OFFSETS,
       );
+      if (ASC_FEATURE_RELAXED_SIMD && k.bytes) {
+        // As scoresRows takes them.
+        const inverse = v128.load(own + Q_UNIT, 16);
+        for (let at = own + Q_OFFSETS, end = at + (k.groups << 4); at < end; at += 16) v128.store(at, f32x4.mul(v128.load(at), inverse));
+      }
+    }
     tile += tileBytes(headDim, valueDim);
   }
 }
@@ -296,6 +302,15 @@ function expandFours(side: Side, from: u32, count: u32, table: usize, bytes: usi
   keyFoursOfColumns(side.codes + <usize>first * side.codeStep, words, side.n, side.bits, side.flip, bytes, e, f);
 }
 
+/** E8M0's powers of two: 0 is 2^-127, subnormal, and 255 NaN. */
+// @ts-ignore: decorator
+@inline
+function powers_f32x4(bytes: v128): v128 {
+  const exponents = i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(bytes));
+  const special = v128.or(i32x4.eq(exponents, i32x4.splat(0)), i32x4.eq(exponents, i32x4.splat(255)));
+  return v128.or(i32x4.shl(exponents, 23), v128.and(special, i32x4.splat(0x400000)));
+}
+
 /** Brings scales, and minima where there are any, number `at` to `at` + `count`: in place when they are stored in f32. */
 function bring(scratch: usize, side: Side, at: usize, count: u32): void {
   const affine = !side.scheme;
@@ -308,44 +323,52 @@ function bring(scratch: usize, side: Side, at: usize, count: u32): void {
       return;
     }
     at += side.exponents;
-    for (const end = at + count; at < end; at++, to += 4) {
-      const exponent = load<u8>(at);
-      store<u32>(to, exponent == 255 ? 0x7fc00000 : exponent ? <u32>exponent << 23 : 0x00400000);
-    }
+    const end = at + count;
+    for (; at + 4 <= end; at += 4, to += 16) v128.store(to, powers_f32x4(v128.load32_zero(at)));
+    for (; at < end; at++, to += 4) v128.store32_lane(to, powers_f32x4(v128.load8_splat(at)), 0);
     return;
   }
   side.s = side.scales + (at << 2);
   if (affine) side.m = side.minima + (at << 2);
 }
 
-/** Scores of keys from some of their dimensions; in fours of keys, the first is number `lead` of those at e. */
+/** Scores of keys from some of their dimensions. */
 // @ts-ignore: decorator
 @inline
 function score(
-  scratch: usize, k: Side, e: usize, lead: u32, count: u32, x: usize, width: u32, sums: usize, unit: usize, second: u32, offsets: usize,
+  k: Side, e: usize, count: u32, x: usize, width: u32, sums: usize, unit: usize, second: u32, offsets: usize,
   s: usize, step: u32, m: usize, minStep: u32, middle: f32, add: bool, p: usize, next: usize, nextEnd: usize,
 ): void {
-  const nextStep: u32 = (nextEnd - next) / ((count + 1) >> 1);
-  const n = k.n;
-  const factor: f32 = k.two && !second ? 128 * k.factor : k.factor;
-  const half = second ? 0 : k.two ? 64 : k.half;
-  if (ASC_FEATURE_RELAXED_SIMD) {
-    if (k.bytes) {
-      const behindS = s - lead * step, behindM = m - lead * minStep, behindP = p - (lead << 4), end = lead + count;
-      if (k.span) scoresFours<i16>(e, n, lead, end, x, width, sums, half, unit, factor, offsets, behindS, step, behindM, minStep, middle, add, behindP, scratch + PRODUCTS, k.span, next, nextStep, nextEnd);
-      else scoresFours<i32>(e, n, lead, end, x, width, sums, half, unit, factor, offsets, behindS, step, behindM, minStep, middle, add, behindP, scratch + PRODUCTS, 0, next, nextStep, nextEnd);
-      return;
-    }
-  }
-  if (k.stored && k.flip) scores<i8>(e, n, count, x, width, sums, half, unit, factor, offsets, s, step, m, minStep, middle, add, p, next, nextStep, nextEnd);
-  else scores<u8>(e, n, count, x, width, sums, half, unit, factor, offsets, s, step, m, minStep, middle, add, p, next, nextStep, nextEnd);
+  const nextStep = touched(count, next, nextEnd);
+  const factor = factorFor(k, second), half = halfOf(k, second);
+  if (k.stored && k.flip) scores<i8>(e, k.n, count, x, width, sums, half, unit, factor, offsets, s, step, m, minStep, middle, add, p, next, nextStep, nextEnd);
+  else scores<u8>(e, k.n, count, x, width, sums, half, unit, factor, offsets, s, step, m, minStep, middle, add, p, next, nextStep, nextEnd);
+}
+
+/** What a byte stands for, of a codebook's first or second table. */
+// @ts-ignore: decorator
+@inline
+function factorFor(side: Side, second: u32): f32 {
+  return side.two && !second ? 128 * side.factor : side.factor;
+}
+// @ts-ignore: decorator
+@inline
+function halfOf(side: Side, second: u32): i32 {
+  return second ? 0 : side.two ? 64 : side.half;
+}
+
+/** Bytes to touch with two keys. */
+// @ts-ignore: decorator
+@inline
+function touched(count: u32, next: usize, nextEnd: usize): u32 {
+  return (nextEnd - next) / ((count + 1) >> 1);
 }
 
 /** Scores of keys [from, to) of a chunk that begins with `first` (in columns, at e with `base`), for one tile, whose queries have been rounded or are now. */
 function scoreTile(scratch: usize, own: usize, e: usize, base: u32, first: u32, from: u32, to: u32, second: u32, next: usize, nextEnd: usize): void {
   const k = kSide(scratch);
   const n = k.n;
-  const x = own + QUERIES + (n << 4), unit = own + Q_UNIT, ones = scratch + ONES;
+  const x = own + QUERIES + (n << 4), unit = own + Q_UNIT, ones = scratch + ONES, products = scratch + PRODUCTS;
   let sums = own + Q_SUMS, offsets = own + Q_OFFSETS;
   let p = own + P;
   if (k.column) {
@@ -357,8 +380,11 @@ function scoreTile(scratch: usize, own: usize, e: usize, base: u32, first: u32, 
         roundQueries(own + QUERIES, k.s, k.m, k.middle, n, n, k.bytes, x, unit, sums, offsets);
         store<u32>(own, run + 1);
       }
-      const lead = k.bytes ? from - base & 3 : 0;
-      score(scratch, k, e + (from - base - lead) * n, lead, end - from, x, n, sums, unit, 0, offsets, ones, 0, ones, 0, 0, false, p, next, end == to ? nextEnd : next + (nextEnd - next >> 1));
+      const count = end - from, nextStop = end == to ? nextEnd : next + (nextEnd - next >> 1);
+      if (ASC_FEATURE_RELAXED_SIMD && k.bytes) {
+        const lead = from - base & 3, at = e + (from - base - lead) * n, nextStep = touched(count, next, nextStop);
+        scoresColumns(at, n, lead, lead + count, x, sums, k.half, unit, offsets, p - (lead << 4), products, k.span, next, nextStep, nextStop);
+      } else score(k, e + (from - base) * n, count, x, n, sums, unit, 0, offsets, ones, 0, ones, 0, 0, false, p, next, nextStop);
       next += nextEnd - next >> 1;
       p += (end - from) << 4;
       from = end;
@@ -366,14 +392,23 @@ function scoreTile(scratch: usize, own: usize, e: usize, base: u32, first: u32, 
     return;
   }
   let scales = k.s + (from - first) * k.step, minima = k.m + (from - first) * k.minStep;
-  const queryStep: u32 = k.bytes ? 2 : 3;
-  // Dimensions of fours of keys lie four times as far apart as those of a key.
-  const eStep: u32 = k.bytes ? 2 : 0;
-  const lead = k.bytes ? from - first & 3 : 0;
-  e += (from - first - lead) * n;
+  const count = to - from;
+  if (ASC_FEATURE_RELAXED_SIMD && k.bytes) {
+    const lead = from - first & 3, at = e + (from - first - lead) * n, nextStep = touched(count, next, nextEnd);
+    const factor = factorFor(k, second), half = halfOf(k, second);
+    scales -= lead * k.step;
+    minima -= lead * k.minStep;
+    p -= lead << 4;
+    scoresRows(
+      at, n, lead, lead + count, x, k.size, sums, half, unit, factor, offsets,
+      scales, k.step, minima, k.minStep, k.middle, second > 0, p, products, k.span, next, nextStep, nextEnd,
+    );
+    return;
+  }
+  e += (from - first) * n;
   for (let c: u32 = 0; c < n; c += k.size) {
     score(
-      scratch, k, e + (c << eStep), lead, to - from, x + (c << queryStep), min(k.size, n - c), sums, unit, second, second ? scratch + ZEROS : offsets,
+      k, e + c, count, x + (c << 3), min(k.size, n - c), sums, unit, second, second ? scratch + ZEROS : offsets,
       scales, k.step, minima, k.minStep, k.middle, c > 0 || second > 0, p, next, nextEnd,
     );
     next = nextEnd;
@@ -408,16 +443,14 @@ function add(
 ): void {
   const n = v.n;
   const nextStep: u32 = (nextEnd - next) / (n >> 3);
-  const factor: f32 = v.two && !second ? 128 * v.factor : v.factor;
-  const half = second ? 0 : v.two ? 64 : v.half;
+  const factor = factorFor(v, second), half = halfOf(v, second);
   const w = scratch + WPRODUCTSS, unit = scratch + UNIT;
   if (ASC_FEATURE_RELAXED_SIMD) {
     if (v.bytes) {
       const lead = row & 3;
       const fours = (lead + count + 3) >> 2;
       e += (row - lead) * n;
-      if (v.span) addValuesBytes<i16>(e, n, fours, w, size, half, unit, factor, highest, 1 - second, s, m, v.middle, o, scratch + PRODUCTS, v.span, next, nextStep, nextEnd);
-      else addValuesBytes<i32>(e, n, fours, w, size, half, unit, factor, highest, 1 - second, s, m, v.middle, o, scratch + PRODUCTS, 0, next, nextStep, nextEnd);
+      addValuesBytes(e, n, fours, w, size, half, unit, factor, highest, 1 - second, s, m, v.middle, o, scratch + PRODUCTS, v.span, next, nextStep, nextEnd);
       return;
     }
   }
