@@ -15,12 +15,13 @@ import { bytesOf } from './lib/attention-products';
  * NaN, infinity and the caller's guarantees as in attention_blocksparse_f32; `to` beyond keys counts as keys.
  *
  * Method: the heads that share keys share their reading, four (in registers) or eight (in the lanes) at a time. Two keys
- * at a time, four where a key has one head: not neighbours, but each the next of its quarter of 512 keys, so that memory is
+ * at a time, four where a key has one head: not neighbours, but each the next of its quarter of 1024 keys, so that memory is
  * read in four long streams, which hardware prefetchers follow (lib/attention-products.ts).
  *
  * Not done (Zen 3, 32 heads on 8, headDim 128, 8192 keys from DRAM, against 5.1 ms; the machine reads as many bytes in 6.1 from
  * one stream, in 4.1 from four): two streams, 5.8 ms; neighbouring keys, 12.2, and with memory touched ahead of them, 10.0;
- * two streams in chunks of 64 keys, 7.2, of 128, 6.5, of 256, 5.9, of 1024, the same. What it gained (Zen 4 or 3): four heads
+ * two streams in chunks of 64 keys, 7.2, of 128, 6.5, of 256, 5.9, of 512 or 1024, the same. Four in chunks of 512 on a Zen 5: 1.04
+ * to 1.12 times as long. What it gained (Zen 4 or 3): four heads
  * in the lanes, keys splat (-15 %, -25 % from the cache); one key per step (-25 % from the cache); eight heads as two times
  * four (-4 %, and causal attention -25 %).
  */

@@ -24,7 +24,7 @@ import { held_f32x4 } from './held';
 /** Keys scored at a time: their K and V stay in the first-level cache while all tiles of a pass use them. */
 export const CHUNK_KEYS: u32 = 64;
 /** The same where a pass is one tile, which uses them once: long streams. */
-const STREAMED_KEYS: u32 = 512;
+const STREAMED_KEYS: u32 = 1024;
 /** Rows kept in scratch at a time. */
 export const PASS_ROWS: u32 = 64;
 
@@ -195,7 +195,7 @@ function wideBytes(headDim: u32, valueDim: u32): usize {
   return (4 + roundUp4(headDim) + roundUp4(valueDim)) << 5;
 }
 
-/** A pass of one tile leaves room for scores of STREAMED_KEYS behind it, if only dimensions are not few. */
+/** A pass of one tile leaves room for more scores behind it, unless dimensions are few. */
 // @ts-ignore: decorator
 @inline
 export function attendStreamed<T>(
@@ -203,7 +203,8 @@ export function attendStreamed<T>(
 ): void {
   const tile = wideBytes(headDim, valueDim);
   const room = (PASS_ROWS / 8 - 1) * tile;
-  if ((sizeof<T>() == 4 ? rows <= 8 : narrow(rows, headDim, valueDim)) && room >= (STREAMED_KEYS + 1) << 5) attend<T>(k, v, headDim, valueDim, cap, rows, first, end, STREAMED_KEYS, tiles, tiles + tile);
+  const chunk = min((room >> 5) - 1 & ~3, STREAMED_KEYS);
+  if ((sizeof<T>() == 4 ? rows <= 8 : narrow(rows, headDim, valueDim)) && chunk >= STREAMED_KEYS / 2) attend<T>(k, v, headDim, valueDim, cap, rows, first, end, chunk, tiles, tiles + tile);
   else attend<T>(k, v, headDim, valueDim, cap, rows, first, end, CHUNK_KEYS, tiles, p);
 }
 
