@@ -1,5 +1,6 @@
 /**
  * wgsl/*.wgsl + wgsl/lib → per stem: whole WGSL text for each level and reflected bindings in ts/generated/gpu/<stem>.ts.
+ * A stem without entry points has those of the stem that it is a variant of: `attention-vec4`, `attention`.
  * A stem with arrays of `element` (or another part of the library that differs between dtypes) is made twice: its kernels `..._f32`, and as <stem>-f16 the kernels `..._f16`.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -25,6 +26,16 @@ const DECLARATION = /^(fn|const|override|struct|alias|var<?[\w, ]*>?)\s+(\w+)/gm
 
 const withoutComments = (text: string) => text.replace(/\/\/.*$/gm, '').replace(/^\s*\n/gm, '');
 
+/** A stem's text; entry points end it. */
+function source(stem: string): string {
+  const text = withoutComments(read(`wgsl/${stem}.wgsl`));
+  if (/^@compute/m.test(text)) return text;
+  const dash = stem.lastIndexOf('-');
+  if (dash < 0) throw new Error(`wgsl/${stem}.wgsl: has no entry point`);
+  const plain = source(stem.slice(0, dash));
+  return text + plain.slice(plain.search(/^@compute/m));
+}
+
 function library(): Part[] {
   return stems('wgsl/lib', '.wgsl').map((stem) => {
     const [name, variant] = stem.split('.');
@@ -43,7 +54,7 @@ function library(): Part[] {
  * elements of f16 its kernels' names end so too.
  */
 export function compose(stem: string, level: Level, dtype: Element = 'f32', parts = library()): string {
-  let text = withoutComments(read(`wgsl/${stem}.wgsl`));
+  let text = source(stem);
   if (dtype !== 'f32') text = text.replace(/(@compute[^{(]*\([^)]*\)\s*fn \w+)_f32(?=\(|__)/g, `$1_${dtype}`);
   const open = parts.filter((part) => !part.variant || part.variant === level || part.variant === dtype);
   const declared = () => [...text.matchAll(DECLARATION)].map(([, , name]) => name!);
@@ -62,7 +73,7 @@ export function compose(stem: string, level: Level, dtype: Element = 'f32', part
 
 /** Mentions a library part that differs between dtypes, such as `element`. */
 function hasTwin(stem: string, parts: Part[]): boolean {
-  const text = withoutComments(read(`wgsl/${stem}.wgsl`));
+  const text = source(stem);
   return parts.some((part) => part.variant === 'f16' && part.declares.some(({ use }) => use.test(text)));
 }
 
@@ -118,14 +129,14 @@ export async function buildWgsl(): Promise<{ stem: string; level: Level; bytes: 
   mkdirSync(`${root}/ts/generated/gpu`, { recursive: true });
   mkdirSync(`${root}/dist/wgsl`, { recursive: true });
   const report: { stem: string; level: Level; bytes: number }[] = [];
-  const sources = stems('wgsl', '.wgsl').filter(
+  const chosen = stems('wgsl', '.wgsl').filter(
     (s) => !process.env.LANEWISE_ONLY || familyOf(s) === process.env.LANEWISE_ONLY,
   );
-  for (const [source, dtype] of sources.flatMap((source) =>
-    DTYPES.filter((d) => d === 'f32' || hasTwin(source, parts)).map((d) => [source, d] as const),
+  for (const [name, dtype] of chosen.flatMap((name) =>
+    DTYPES.filter((d) => d === 'f32' || hasTwin(name, parts)).map((d) => [name, d] as const),
   )) {
-    const stem = dtype === 'f32' ? source : `${source}-${dtype}`;
-    const [base, subgroups] = LEVELS.map((level) => compose(source, level, dtype, parts)) as [string, string];
+    const stem = dtype === 'f32' ? name : `${name}-${dtype}`;
+    const [base, subgroups] = LEVELS.map((level) => compose(name, level, dtype, parts)) as [string, string];
     const reflected = reflect(stem, base, known);
     if (JSON.stringify(reflect(stem, subgroups, known)) !== JSON.stringify(reflected))
       throw new Error(`wgsl/${stem}.wgsl: its interface differs between levels`);

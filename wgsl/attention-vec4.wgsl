@@ -1,4 +1,4 @@
-// attention_blocksparse_f32 where headDim and valueDim are multiples of 4: attention.wgsl with loads of 16 bytes.
+// attention_blocksparse_f32 where headDim and valueDim are multiples of 4: attention.wgsl, whose entry points these are, with loads of 16 bytes.
 
 override headDim: u32;
 override valueDim: u32;
@@ -37,52 +37,5 @@ fn load_v(row: u32, vector: u32) -> vec4f {
 fn store_output(row: u32, vector: u32, x: vec4f) {
   if (vector < valueDim / 4u) {
     output[row * (valueDim / 4u) + vector] = vec4<element>(x);
-  }
-}
-
-@compute @workgroup_size(64)
-fn attention_blocksparse_f32(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) local: u32,
-) {
-  attend_densely(id, count, local);
-}
-
-@compute @workgroup_size(64)
-fn attention_blocksparse_f32__blocks(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) local: u32,
-) {
-  attend_by_lists(id, count, local);
-}
-
-@compute @workgroup_size(64)
-fn attention_blocksparse_f32__status(@builtin(local_invocation_index) local: u32) {
-  let fault = first_fault(local);
-  if (local == 0u) {
-    status = fault;
-  }
-}
-
-@compute @workgroup_size(1)
-fn attention_blocksparse_f32__clear() {
-  status = params.indicesLength; // 0: nothing is listed
-}
-
-@compute @workgroup_size(64)
-fn attention_blocksparse_f32__empty(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) local: u32,
-) {
-  let row = id.x + id.y * count.x;
-  if (row >= params.heads * params.queries) {
-    return;
-  }
-  store_output(row, local, vec4f(0));
-  if (local == 0u) {
-    lse[row] = negative_infinity_f32();
   }
 }
