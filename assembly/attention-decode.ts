@@ -20,10 +20,9 @@ import { bytesOf } from './lib/attention-products';
  *
  * Not done (Zen 3, 32 heads on 8, headDim 128, 8192 keys from DRAM, against 5.1 ms; the machine reads as many bytes in 6.1 from
  * one stream, in 4.1 from four): two streams, 5.8 ms; neighbouring keys, 12.2, and with memory touched ahead of them, 10.0;
- * two streams in chunks of 64 keys, 7.2, of 128, 6.5, of 256, 5.9, of 512 or 1024, the same. Four in chunks of 512 on a Zen 5: 1.04
- * to 1.12 times as long. What it gained (Zen 4 or 3): four heads
- * in the lanes, keys splat (-15 %, -25 % from the cache); one key per step (-25 % from the cache); eight heads as two times
- * four (-4 %, and causal attention -25 %).
+ * two streams in chunks of 64 keys, 7.2, of 128, 6.5, of 256, 5.9, of 512 or 1024, the same. Four in chunks of 512 on a Zen 5:
+ * 1.03 to 1.12 times as long. What it gained (Zen 4 or 3): four heads in the lanes, keys splat (-15 %, -25 % from the cache); one
+ * key per step (-25 % from the cache); eight heads as two times four (-4 %, and causal attention -25 %).
  */
 export function attention_decode_f32(
   q: usize, k: usize, v: usize, heads: u32, kvHeads: u32, keys: u32, headDim: u32, valueDim: u32,

@@ -28,10 +28,10 @@ import { PASS_ROWS, attendStored, beginPass, endPass, fill, kSide, prepare, vSid
  *
  * Not done: weights of 8-bit values splat from memory instead of shuffled (4 % slower); 8 bits as signed bytes by queries and
  * weights of 14 bits in two planes of 7 (a Zen 5 with VNNI: 10 % slower, off by 2.3e-4 of the largest value on real layers);
- * chunks of 128 keys (nothing); scales before lanes are added up for products of 16 bits too (1 %, 1.6 KB). By count of instructions, not built: four products of 7 and 1 bits for 8; K of 8 bits down
- * columns straight from its words (the transposition, 9 % of the time, would go into as many splats); queries of several runs
- * rounded at once (no less work); K of 3 bits down columns straight from its words (third bits lie otherwise); tiles of one
- * and two rows.
+ * chunks of 128 keys (nothing); scales before lanes are added up for products of 16 bits too (1 %, 1.6 KB). By count of
+ * instructions, not built: four products of 7 and 1 bits for 8; K of 8 bits down columns straight from its words (the
+ * transposition, 9 % of the time, would go into as many splats); queries of several runs rounded at once (no less work); K of
+ * 3 bits down columns straight from its words (third bits lie otherwise); tiles of one and two rows.
  */
 export function attention_decode_quantized_f32(
   q: usize, kCodes: usize, kScales: usize, kMinima: usize, kExponents: usize, kTable: usize,

@@ -252,6 +252,13 @@ function flush(a0: v128, a1: v128, a2: v128, a3: v128, b0: v128, b1: v128, b2: v
   v128.store(to, i32x4.add(v128.load(to, 112), i32x4.dot_i16x8_s(b3, weight)), 112);
 }
 
+/** Eight vectors of 0. memory.fill is a call into the host, as long as a dozen products. */
+// @ts-ignore: decorator
+@inline
+function clear(to: usize): void {
+  for (const end = to + 128; to < end; to += 16) v128.store(to, i32x4.splat(0));
+}
+
 /**
  * Sums of products of `count` fours of x, [count][4 rows][4] in two planes of bytes `second` bytes apart, with codes below 128: for
  * the four rows with the sixteen bytes at `codes`, and `step` bytes on for the next four, then with those `beside` them. To
@@ -259,10 +266,7 @@ function flush(a0: v128, a1: v128, a2: v128, a3: v128, b0: v128, b1: v128, b2: v
  */
 function sumProducts<T>(x: usize, count: u32, second: u32, codes: usize, step: u32, beside: u32, span: u32, to: usize): void {
   let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
-  if (sizeof<T>() == 2) {
-    // memory.fill is a call into the host, as long as a dozen products.
-    for (let sums = to; sums < to + 128; sums += 16) v128.store(sums, a0);
-  }
+  if (sizeof<T>() == 2) clear(to);
   for (let plane: u32 = 0; plane < 2; plane++) {
     let at = x, from = codes;
     const end = x + (count << 4);
@@ -351,17 +355,18 @@ function ofFour(p: usize, step: u32, left: i32): v128 {
   return v128.load_lane<f32>(p, v, 3);
 }
 
-/** Products of one row with four keys, scaled, join `to`. */
+/** a·b joins what stands at `to`. */
 // @ts-ignore: decorator
 @inline
-function join(products: usize, correction: v128, scales: v128, to: usize): void {
-  const sum = f32x4.convert_i32x4_s(i32x4.sub(v128.load(products), correction));
-  v128.store(to, madd_f32x4(sum, scales, v128.load(to)));
+function join(a: v128, b: v128, to: usize): void {
+  v128.store(to, madd_f32x4(a, b, v128.load(to)));
 }
+
+/** Products of one row with four keys, to be corrected, as numbers. */
 // @ts-ignore: decorator
 @inline
-function joinOffset(middles: v128, offset: v128, to: usize): void {
-  v128.store(to, madd_f32x4(middles, offset, v128.load(to)));
+function corrected(products: usize, correction: v128): v128 {
+  return f32x4.convert_i32x4_s(i32x4.sub(v128.load(products), correction));
 }
 
 /**
@@ -381,7 +386,7 @@ export function scoresRows(
   for (let key: u32 = 0; key < end; key += 8) {
     due = touch(next, due, nextEnd);
     next += nextStep << 2;
-    for (let i: usize = 0; i < 128; i += 16) v128.store(joined + i, i32x4.splat(0));
+    clear(joined);
     const left: i32 = end - key;
     const beside = left > 4 ? step << 2 : 0, minBeside = left > 4 ? minStep << 2 : 0;
     let scale = s, minimum = m, sum = sums, offset = offsets;
@@ -390,24 +395,24 @@ export function scoresRows(
       const a = ofFour(scale, step, left), b = ofFour(scale + beside, step, left - 4);
       const correction = i32x4.mul(v128.load(sum), i32x4.splat(half));
       let one = splat(correction, 0);
-      join(products, one, a, joined); join(products + 64, one, b, joined + 64);
+      join(corrected(products, one), a, joined); join(corrected(products + 64, one), b, joined + 64);
       one = splat(correction, 1);
-      join(products + 16, one, a, joined + 16); join(products + 80, one, b, joined + 80);
+      join(corrected(products + 16, one), a, joined + 16); join(corrected(products + 80, one), b, joined + 80);
       one = splat(correction, 2);
-      join(products + 32, one, a, joined + 32); join(products + 96, one, b, joined + 96);
+      join(corrected(products + 32, one), a, joined + 32); join(corrected(products + 96, one), b, joined + 96);
       one = splat(correction, 3);
-      join(products + 48, one, a, joined + 48); join(products + 112, one, b, joined + 112);
+      join(corrected(products + 48, one), a, joined + 48); join(corrected(products + 112, one), b, joined + 112);
       if (minStep) {
         const middles = f32x4.splat(middle);
-        const c = madd_f32x4(a, middles, ofFour(minimum, minStep, left)), d = madd_f32x4(b, middles, ofFour(minimum + minBeside, minStep, left - 4));
+        const u = madd_f32x4(a, middles, ofFour(minimum, minStep, left)), v = madd_f32x4(b, middles, ofFour(minimum + minBeside, minStep, left - 4));
         one = v128.load32_splat(offset);
-        joinOffset(c, one, joined); joinOffset(d, one, joined + 64);
+        join(u, one, joined); join(v, one, joined + 64);
         one = v128.load32_splat(offset, 4);
-        joinOffset(c, one, joined + 16); joinOffset(d, one, joined + 80);
+        join(u, one, joined + 16); join(v, one, joined + 80);
         one = v128.load32_splat(offset, 8);
-        joinOffset(c, one, joined + 32); joinOffset(d, one, joined + 96);
+        join(u, one, joined + 32); join(v, one, joined + 96);
         one = v128.load32_splat(offset, 12);
-        joinOffset(c, one, joined + 48); joinOffset(d, one, joined + 112);
+        join(u, one, joined + 48); join(v, one, joined + 112);
         minimum += 4;
       }
       scale += 4;
