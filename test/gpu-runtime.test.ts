@@ -113,7 +113,13 @@ describe.runIf(found.length)('WebGPU', () => {
       const out = storage(32);
       const size = { rows: 2, n: 4 };
       expect(() => kernel.bind({ x }, size)).toThrow(/^softmax_f32: "out" expected GPUBuffer/);
-      expect(() => kernel.bind({ x: 5 as never, out }, size)).toThrow(TypeError);
+      for (const wrong of [null, 5, 'x', {}, new Float32Array(8)] as any[]) {
+        const call = () => kernel.bind({ x: wrong, out }, size);
+        expect(call).toThrow(TypeError);
+        expect(call).toThrow(/^softmax_f32: "x" expected GPUBuffer/);
+        if (wrong)
+          expect(() => kernel.bind({ x, out }, size, { uniform: wrong })).toThrow(/"uniform" expected GPUBuffer/);
+      }
       expect(() => kernel.bind({ x: storage(32, GPUBufferUsage.COPY_DST), out }, size)).toThrow(
         /^softmax_f32: "x" expected buffer with usage STORAGE \(128\), got 8$/,
       );
@@ -203,6 +209,22 @@ describe.runIf(found.length)('WebGPU', () => {
       expect(() => call.update({ headDim: 4 })).toThrow(/"headDim" expected 8, as compiled/);
       encode(call); // a refused update leaves the call as it was
       await expectKeys(0, 999);
+      call.destroy();
+    });
+
+    test('scratch that only longer ranges need: refused before anything changes', async () => {
+      const { kernel, buffers, expectKeys } = await decoder(1000);
+      const { scratch: _, ...rest } = buffers;
+      const made = vi.spyOn(device, 'createBuffer');
+      expect(() => kernel.bind(rest, { ...HEADS, keys: 1000 })).toThrow(
+        /^attention_decode_f32: "scratch" expected GPUBuffer/,
+      );
+      expect(made).not.toHaveBeenCalled();
+      made.mockRestore();
+      const call = kernel.bind(rest, { ...HEADS, keys: 1000, to: 60 });
+      expect(() => call.update({ to: 1000 })).toThrow(/"scratch" expected at most the 0 bytes that were bound/);
+      encode(call);
+      await expectKeys(0, 60);
       call.destroy();
     });
 
