@@ -11,10 +11,10 @@ import { CHUNK_KEYS, attend, begin, finish, rescaleBlocks, weigh } from './atten
 import { dotsSaturate } from './dot';
 import { widen } from './half';
 import { apartOf, expandColumns, expandRows, fours, foursOfRows, keyFoursOfColumns, keyFoursOfRows } from './qattention-expand';
+import { orderQueries, roundQueries, scores, scoresColumns, scoresRows } from './qattention-scores';
 import {
-  W_GROUP, W_OFFSET, addValues, addValuesBytes, orderQueries, roundFours, roundPairs, roundQueries, scaleScales, scaleWeights, scores,
-  scoresColumns, scoresRows, weighOffsets,
-} from './qattention-products';
+  W_GROUP, W_OFFSET, addValues, addValuesBytes, roundFours, roundPairs, scaleScales, scaleWeights, weighOffsets,
+} from './qattention-values';
 
 /** Rows kept in scratch at a time. */
 export const PASS_ROWS: u32 = 32;
