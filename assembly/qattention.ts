@@ -1,5 +1,6 @@
 import { endKey, factorOf, firstKey } from './lib/attention';
-import { PASS_ROWS, attendStored, beginPass, endPass, fill, kSide, prepare, vSide } from './lib/qattention';
+import { PASS_ROWS, attendStored, beginPass, endPass } from './lib/qattention';
+import { fill, kSide, prepare, vSide } from './lib/qattention-side';
 
 /**
  * Attention of one query per head over stored keys [from, to) and all recent ones: what dequantising, then
