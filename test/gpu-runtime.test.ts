@@ -113,6 +113,10 @@ describe.runIf(found.length)('WebGPU', () => {
       const out = storage(32);
       const size = { rows: 2, n: 4 };
       expect(() => kernel.bind({ x }, size)).toThrow(/^softmax_f32: "out" expected GPUBuffer/);
+      for (const wrong of [null, undefined, 5] as any[]) {
+        expect(() => kernel.bind(wrong, size)).toThrow(/^softmax_f32: "buffers" expected object with x, out, got /);
+        expect(() => kernel.bind({ x, out }, wrong)).toThrow(/^softmax_f32: "[a-z]+" expected /);
+      }
       for (const wrong of [null, 5, 'x', {}, new Float32Array(8)] as any[]) {
         const call = () => kernel.bind({ x: wrong, out }, size);
         expect(call).toThrow(TypeError);
@@ -389,6 +393,11 @@ describe.runIf(found.length)('WebGPU', () => {
       expect((await readBack(lse))[0]).toBeCloseTo(Math.log(keys), 5);
       expect((await readBack(output))[0]).toBeCloseTo((keys - 1) / 2 / keys, 5);
     });
+  });
+
+  test('what is no device', async () => {
+    for (const wrong of [null, undefined, 5, {}] as any[])
+      await expect(softmax.compile(wrong)).rejects.toThrow(/^softmax_f32: "device" expected GPUDevice, got /);
   });
 
   test('a level the device lacks', async () => {

@@ -4,7 +4,7 @@ import { hadamard, instantiate as instantiateHadamard } from '../ts/cpu/hadamard
 import { allocate, memory, release, reserve, supports } from '../ts/cpu/runtime.js';
 import { instantiate as instantiateTopk, topk } from '../ts/cpu/topk.js';
 import { LanewiseUnsupportedError } from '../ts/errors.js';
-import { cpu } from './generated/registry.js';
+import { cpu, references } from './generated/registry.js';
 
 const x = Float32Array.of(3, 1, 4, 1, 5, 9, 2, 6);
 
@@ -98,6 +98,27 @@ describe('typed arrays', () => {
     expect(() => topk(x, { rows: 1, n: '8' as never, k: 1 })).toThrow(
       new TypeError('topk_f32: "n" expected integer in [1, 16777216], got "8"'),
     );
+  });
+
+  // Functions of numbers alone, which take what JavaScript takes; no arrays, no options.
+  const plain = ['ggmlTypeOf', 'hadamardOrder', 'hadamardMatrix', 'preload'];
+  const functions = Object.entries(cpu as Record<string, object>).flatMap(([family, module]) =>
+    Object.entries(module).flatMap(([name, f]) => {
+      if (typeof f !== 'function' || plain.includes(name)) return [];
+      const twin = (references as Record<string, Record<string, unknown>>)[family]?.[name];
+      return [['cpu', f] as const, ['reference', twin] as const]
+        .filter(([, each]) => typeof each === 'function')
+        .map(([layer, each]) => [`${layer} ${family} ${name}`, each as (...args: unknown[]) => unknown] as const);
+    }),
+  );
+  test.each(functions)('%s: whatever is missing is named', (_, call) => {
+    const some = [undefined, null, -1, 'x', {}, new Float32Array(4)];
+    for (const first of some)
+      for (const second of some)
+        for (const third of some) {
+          const run = () => call(first, second, third);
+          expect(run).toThrow(/^\w+: "[^"]+" expected .+, got /);
+        }
   });
 
   test("arrays in the kernels' memory are used in place", () => {

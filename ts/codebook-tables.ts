@@ -1,6 +1,6 @@
 /** Tables of values that codes stand for, and what quantising needs to know of a table. */
 import { message } from './errors.js';
-import { integer } from './validate.js';
+import { integer, options } from './validate.js';
 
 const f32 = Math.fround;
 
@@ -165,7 +165,8 @@ function everyCode(table: Float32Array, { bits, tables }: CodebookTable): Float3
  * the highest for what is nearest from above.
  * Throws RangeError on a length that does not fit, or a value that is not finite.
  */
-export function codebook(table: Float32Array, { bits, tables = 'shared' }: CodebookTable): Codebook {
+export function codebook(table: Float32Array, o: CodebookTable): Codebook {
+  const { bits, tables = 'shared' } = options('codebook', o);
   const values = everyCode(table, { bits, tables });
   const bad = table.findIndex((value) => !Number.isFinite(value));
   if (bad >= 0) throw new RangeError(message('codebook', `table[${bad}]`, 'finite number', table[bad]));

@@ -23,6 +23,7 @@ function watch(device: GPUDevice): { reason?: string } {
 }
 
 export function requireAlive(kernel: string, device: GPUDevice): void {
+  if (typeof device?.createBuffer !== 'function') throw new TypeError(message(kernel, 'device', 'GPUDevice', device));
   const { reason } = watch(device);
   if (reason !== undefined) throw new LanewiseDeviceLostError(kernel, reason);
 }
@@ -91,6 +92,8 @@ export function resolveArrays(
   limits: GPUSupportedLimits,
 ): Record<string, Resolved> {
   const { kernel, arrays } = contract;
+  if (typeof buffers !== 'object' || buffers === null)
+    throw new TypeError(message(kernel, 'buffers', `object with ${Object.keys(arrays).join(', ')}`, buffers));
   for (const key of Object.keys(buffers))
     if (!(key in arrays))
       throw new TypeError(message(kernel, key, `one of ${Object.keys(arrays).join(', ')}`, buffers[key]));

@@ -16,16 +16,18 @@ export interface QuantileOptions extends IntegerOptions {
  * PyTorch do). A group with NaN gets NaN. Signs and ternary formats have no range.
  * Method: C. Hooper et al., "KVQuant", 2024 (there over a calibration set: give that as x, and its ranges to later calls).
  */
-export function quantileRanges(x: Float32Array, { keep, whole = false, ...options }: QuantileOptions): Range {
+export function quantileRanges(x: Float32Array, options: QuantileOptions): Range {
   const name = 'quantileRanges';
   const p = quantize_integers_f32.params(options);
   const lengths = quantize_integers_f32.lengths(p);
-  const { rows, n } = options;
+  const { rows, n, keep, whole = false } = options;
   if (typeof keep !== 'number') throw new TypeError(message(name, 'keep', 'number in (0, 1]', keep));
   if (!(keep > 0 && keep <= 1)) throw new RangeError(message(name, 'keep', 'number in (0, 1]', keep));
   if (options.scheme === 'ternary' || (options.scheme === 'symmetric' && options.bits === 1))
     throw new RangeError(message(name, 'scheme', '"affine", or "symmetric" of 2 bits and more', options.scheme));
-  if (x.length !== lengths.x) throw new RangeError(message(name, 'x', `Float32Array of length ${lengths.x}`, x));
+  const expected = `Float32Array of length ${lengths.x}`;
+  if (!(x instanceof Float32Array)) throw new TypeError(message(name, 'x', expected, x));
+  if (x.length !== lengths.x) throw new RangeError(message(name, 'x', expected, x));
   const affine = options.scheme === 'affine';
   const highs = new Float32Array(lengths.scales!);
   const lows = new Float32Array(affine ? highs.length : 0);

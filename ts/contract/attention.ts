@@ -77,8 +77,9 @@ interface HeadDims {
   valueDim?: number;
 }
 
-function scratchBytes(dtype: Float, { headDim, valueDim = headDim }: HeadDims): number {
+function scratchBytes(dtype: Float, dims: HeadDims): number {
   const kernel = `attention_blocksparse_${dtype}`;
+  const { headDim, valueDim = headDim } = options(kernel, dims);
   integer(kernel, 'headDim', headDim, 1, MAX_DIM);
   integer(kernel, 'valueDim', valueDim, 1, MAX_DIM);
   return 4 * scratchLength(dtype, { headDim, valueDim });

@@ -126,6 +126,13 @@ export const contractOf: Readonly<Record<Activations, Contract<GemmOptions>>> = 
   i8: gemm_quantized_i8,
 };
 
+/** The contract that options name. */
+export function contractFor(given: { activations: Activations }): Contract<GemmOptions> {
+  const { activations } = options('gemm', given);
+  const known = ['f32', 'i16', 'i8'] as const;
+  return contractOf[known[word('gemm', 'activations', activations, known)]!];
+}
+
 const PACK = 'gemm_pack_u32';
 
 function packLengths(p: Params) {

@@ -19,8 +19,8 @@ const MAX_N = 32768;
 const scratchLength = (n: number): number => Math.max(n, 2048);
 
 /** Bytes of scratch that `hadamard_f16` needs in the pointer layer (`hadamard_f32` needs none). */
-export function hadamardScratchBytes({ n }: { n: number }): number {
-  return 4 * scratchLength(rowLength('hadamard_f16', n));
+export function hadamardScratchBytes(size: { n: number }): number {
+  return 4 * scratchLength(rowLength('hadamard_f16', options('hadamard_f16', size).n));
 }
 
 function rowLength(kernel: string, n: number | undefined): number {

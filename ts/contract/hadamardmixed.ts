@@ -57,11 +57,10 @@ export function checkRotation(
 }
 
 /** Bytes of scratch that `hadamard_mixed_f32` needs in the pointer layer. */
-export function hadamardMixedScratchBytes({
-  n,
-  order = hadamardOrder(n),
-}: Pick<HadamardMixedOptions, 'n' | 'order'>): number {
-  checkOrder(KERNEL, integer(KERNEL, 'n', n, 1), order);
+export function hadamardMixedScratchBytes(size: Pick<HadamardMixedOptions, 'n' | 'order'>): number {
+  const n = integer(KERNEL, 'n', options(KERNEL, size).n, 1);
+  const { order = hadamardOrder(n) } = size;
+  checkOrder(KERNEL, n, order);
   return 4 * mixScratchLength(order);
 }
 

@@ -141,6 +141,10 @@ export function checkStored(kernel: string, params: Params): void {
     if (scheme === MXFP4 && groupSize !== 32) named('GroupSize', 32, groupSize);
     if (scheme === MXFP4 && scaleType !== 0) named('ScaleType', SCALE_TYPES[0], SCALE_TYPES[scaleType]!);
   }
+  checkDims(kernel, params);
+}
+
+function checkDims(kernel: string, params: Params): void {
   for (const dim of ['headDim', 'valueDim']) {
     const n = integer(kernel, dim, params[dim], 16, 256);
     if (n % 8) throw new RangeError(message(kernel, dim, 'multiple of 8', n));
@@ -229,13 +233,14 @@ function checkStoredData(kernel: string, params: Params, arrays: Arrays): void {
 type Arrays = Readonly<Record<string, TypedArray | undefined>>;
 
 /** The arrays by their contract names. */
-export function arraysOf({ q, k, v, kRecent, vRecent }: QuantizedAttentionInputs): Arrays {
-  const side = (name: string, { codes, scales, minima, exponents, table }: Stored) => ({
-    [`${name}Codes`]: codes,
-    [`${name}Scales`]: scales,
-    [`${name}Minima`]: minima,
-    [`${name}Exponents`]: exponents,
-    [`${name}Table`]: table,
+export function arraysOf(inputs: QuantizedAttentionInputs): Arrays {
+  const { q, k, v, kRecent, vRecent } = { ...inputs };
+  const side = (name: string, stored: Stored | undefined) => ({
+    [`${name}Codes`]: stored?.codes,
+    [`${name}Scales`]: stored?.scales,
+    [`${name}Minima`]: stored?.minima,
+    [`${name}Exponents`]: stored?.exponents,
+    [`${name}Table`]: stored?.table,
   });
   return { q, ...side('k', k), ...side('v', v), kRecent, vRecent };
 }
@@ -262,13 +267,9 @@ function scratchLength({ headDim, valueDim }: Params): number {
 }
 
 /** Bytes of scratch that the kernels need in the pointer layer. */
-export function quantizedAttentionScratchBytes({
-  headDim,
-  valueDim = headDim,
-}: {
-  headDim: number;
-  valueDim?: number;
-}): number {
+export function quantizedAttentionScratchBytes(dims: { headDim: number; valueDim?: number }): number {
+  const { headDim, valueDim = headDim } = options(DECODE, dims);
+  checkDims(DECODE, { headDim, valueDim });
   return 4 * scratchLength({ headDim, valueDim });
 }
 

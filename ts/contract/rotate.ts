@@ -36,8 +36,10 @@ const scratchLength = (n: number, order: number): number =>
   2 * padded(n) + mixScratchLength(order) + padded(Math.max(1, Math.floor(CHUNK / n)) * n);
 
 /** Bytes of scratch that each of the kernels needs in the pointer layer. */
-export function rotateScratchBytes({ n, order = hadamardOrder(n) }: Pick<RotateOptions, 'n' | 'order'>): number {
-  checkOrder('rotate_f32', integer('rotate_f32', 'n', n, 1, MAX_N), order);
+export function rotateScratchBytes(size: Pick<RotateOptions, 'n' | 'order'>): number {
+  const n = integer('rotate_f32', 'n', options('rotate_f32', size).n, 1, MAX_N);
+  const { order = hadamardOrder(n) } = size;
+  checkOrder('rotate_f32', n, order);
   return 4 * scratchLength(n, order);
 }
 

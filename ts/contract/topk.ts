@@ -19,16 +19,17 @@ function scratchLength(dtype: Float, n: number, k: number): number {
   return 256 + 8 * vectors + 4 * candidates + 256 + (dtype === 'f16' ? 4 * Math.ceil(n / 4) : 0);
 }
 
-function scratchBytes(dtype: Float, { n, k }: Pick<TopkOptions, 'n' | 'k'>): number {
+function scratchBytes(dtype: Float, size: Pick<TopkOptions, 'n' | 'k'>): number {
+  const { n, k } = options(`topk_${dtype}`, size);
   checkRow(`topk_${dtype}`, n, k);
   return 4 * scratchLength(dtype, n, k);
 }
 
 /** Bytes of scratch for `topk_f32` in the pointer layer. Without any it works too, at half to a third of the speed (large k: a tenth). */
-export const topkScratchBytes = (options: Pick<TopkOptions, 'n' | 'k'>): number => scratchBytes('f32', options);
+export const topkScratchBytes = (size: Pick<TopkOptions, 'n' | 'k'>): number => scratchBytes('f32', size);
 
 /** Bytes of scratch that `topk_f16` needs in the pointer layer. */
-export const topkHalfScratchBytes = (options: Pick<TopkOptions, 'n' | 'k'>): number => scratchBytes('f16', options);
+export const topkHalfScratchBytes = (size: Pick<TopkOptions, 'n' | 'k'>): number => scratchBytes('f16', size);
 
 function checkRow(kernel: string, n: number, k: number): void {
   integer(kernel, 'n', n, 1, 2 ** 24);

@@ -36,17 +36,14 @@ export const preload = attentionFamily.preload;
 
 /** Attention under a block mask, a causal mask and a window; dense without any. Halves become f32 on the way. */
 export function attentionBlocksparse(
-  { q, k, v }: AttentionHalfInputs,
+  inputs: AttentionHalfInputs,
   options: AttentionBlocksparseOptions,
 ): AttentionHalfOutputs {
-  const arrays = { q, k, v, indptr: options?.blocks?.indptr, indices: options?.blocks?.indices };
+  const arrays = { ...inputs, indptr: options?.blocks?.indptr, indices: options?.blocks?.indices };
   return attentionFamily.run(attention_blocksparse_f16, arrays, options) as unknown as AttentionHalfOutputs;
 }
 
 /** One query per head against the keys [from, to): a state that softmaxMerge of halves merges with those of other keys. */
-export function attentionDecode(
-  { q, k, v }: AttentionHalfInputs,
-  options: AttentionDecodeOptions,
-): AttentionHalfOutputs {
-  return attentionFamily.run(attention_decode_f16, { q, k, v }, options) as unknown as AttentionHalfOutputs;
+export function attentionDecode(inputs: AttentionHalfInputs, options: AttentionDecodeOptions): AttentionHalfOutputs {
+  return attentionFamily.run(attention_decode_f16, { ...inputs }, options) as unknown as AttentionHalfOutputs;
 }

@@ -37,9 +37,10 @@ export const preload = codebookFamily.preload;
 export function codebookQuantize(
   x: Float32Array,
   table: Table,
-  { out, ...options }: CodebookOptions & { out?: Partial<CodebookCodes> },
+  options: CodebookOptions & { out?: Partial<CodebookCodes> },
 ): CodebookCodes {
   const lengths = codebook_quantize_f32.lengths(codebook_quantize_f32.params(options));
+  const { out } = options;
   const { thresholds, order } = bookOf(table, options);
   const codes = new Uint8Array(out?.codes ? 0 : lengths.codes!);
   const scales = lengths.scales && !out?.scales ? { scales: new Float32Array(lengths.scales) } : {};
@@ -49,11 +50,11 @@ export function codebookQuantize(
 
 /** table[code] · scale. */
 export function codebookDequantize(
-  { codes, scales }: CodebookCodes,
+  quantized: CodebookCodes,
   table: Table,
-  { out, ...options }: CodebookOptions & { out?: Float32Array },
+  options: CodebookOptions & { out?: Float32Array },
 ): Float32Array {
   const length = codebook_dequantize_f32.lengths(codebook_dequantize_f32.params(options)).out!;
-  const arrays = { codes, scales, table: valuesOf(table, options), out: out ?? new Float32Array(length) };
+  const arrays = { ...quantized, table: valuesOf(table, options), out: options.out ?? new Float32Array(length) };
   return codebookFamily.run(codebook_dequantize_f32, arrays, options).out as Float32Array;
 }

@@ -1,6 +1,6 @@
 import {
   type Activations,
-  contractOf,
+  contractFor,
   type GemmFormat,
   type GemmOptions,
   gemm_pack_u32,
@@ -10,7 +10,6 @@ import {
 } from '../contract/gemm.js';
 import * as code from '../generated/cpu/gemm.js';
 import type { Quantized } from '../reference/quantize.js';
-import { word } from '../validate.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
 export type { Activations, GemmFormat, GemmOptions, Quantized };
@@ -30,16 +29,10 @@ export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOpti
 /** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
 export const preload = gemmFamily.preload;
 
-const ACTIVATIONS = ['f32', 'i16', 'i8'] as const;
-
-function contractFor(activations: Activations) {
-  return contractOf[ACTIVATIONS[word('gemm', 'activations', activations, ACTIVATIONS)]!];
-}
-
 /** Bytes of scratch that a pointer call needs; what counts is m (to 64), k, groupSize and activations. */
-export function gemmScratchBytes({ activations, ...options }: GemmOptions & { activations: Activations }): number {
-  const contract = contractFor(activations);
-  return 4 * contract.lengths(contract.params(options)).scratch!;
+export function gemmScratchBytes(given: GemmOptions & { activations: Activations }): number {
+  const contract = contractFor(given);
+  return 4 * contract.lengths(contract.params(given)).scratch!;
 }
 
 /** Length of packed weights in 32-bit words: what `pack` gives, and `gemm` takes. */
@@ -51,11 +44,8 @@ export function packedLength(format: GemmFormat): number {
  * Quantised weights [n, k], as `quantize` makes them with rows: n, n: k, axis: 'row', in the order that `gemm` reads:
  * once per model. `out` has `packedLength(format)` words.
  */
-export function pack(
-  { codes, scales, minima }: Quantized,
-  { out, ...format }: GemmFormat & { out?: Uint32Array },
-): Uint32Array {
-  return gemmFamily.run(gemm_pack_u32, { codes, scales, minima, packed: out }, format).packed as Uint32Array;
+export function pack(weights: Quantized, format: GemmFormat & { out?: Uint32Array }): Uint32Array {
+  return gemmFamily.run(gemm_pack_u32, { ...weights, packed: format?.out }, format).packed as Uint32Array;
 }
 
 /**
@@ -66,7 +56,7 @@ export function pack(
 export function gemm(
   x: Float32Array,
   packed: Uint32Array,
-  { activations, out, ...options }: Omit<GemmOptions, 'outStride'> & { activations: Activations; out?: Float32Array },
+  given: Omit<GemmOptions, 'outStride'> & { activations: Activations; out?: Float32Array },
 ): Float32Array {
-  return gemmFamily.run(contractFor(activations), { x, packed, out }, options).out as Float32Array;
+  return gemmFamily.run(contractFor(given), { x, packed, out: given.out }, given).out as Float32Array;
 }

@@ -17,7 +17,7 @@ export const preload = ggmlFamily.preload;
 /** Values of blocks as halves, `[rows, n]`: ggml's f32 values rounded once. `blocks` may be any part of a file's bytes. */
 export function ggmlDequantize(
   blocks: Uint8Array,
-  { out, ...options }: GgmlDequantizeOptions & { out?: Uint16Array },
+  options: GgmlDequantizeOptions & { out?: Uint16Array },
 ): Uint16Array {
-  return ggmlFamily.run(ggml_dequantize_f16, { blocks, out }, options).out as Uint16Array;
+  return ggmlFamily.run(ggml_dequantize_f16, { blocks, out: options?.out }, options).out as Uint16Array;
 }

@@ -31,15 +31,12 @@ export const preload = ggmlFamily.preload;
 /** Values of blocks, `[rows, n]`: exactly ggml's. `blocks` may be any part of a file's bytes. */
 export function ggmlDequantize(
   blocks: Uint8Array,
-  { out, ...options }: GgmlDequantizeOptions & { out?: Float32Array },
+  options: GgmlDequantizeOptions & { out?: Float32Array },
 ): Float32Array {
-  return ggmlFamily.run(ggml_dequantize_f32, { blocks, out }, options).out as Float32Array;
+  return ggmlFamily.run(ggml_dequantize_f32, { blocks, out: options?.out }, options).out as Float32Array;
 }
 
 /** Blocks of values, byte for byte what ggml's reference functions write. */
-export function ggmlQuantize(
-  x: Float32Array,
-  { out, ...options }: GgmlQuantizeOptions & { out?: Uint8Array },
-): Uint8Array {
-  return ggmlFamily.run(ggml_quantize_f32, { x, blocks: out }, options).blocks as Uint8Array;
+export function ggmlQuantize(x: Float32Array, options: GgmlQuantizeOptions & { out?: Uint8Array }): Uint8Array {
+  return ggmlFamily.run(ggml_quantize_f32, { x, blocks: options?.out }, options).blocks as Uint8Array;
 }

@@ -29,10 +29,8 @@ export const preload = mixedFamily.preload;
  * The Walsh–Hadamard transform of rows of n = order · 2^p values (x·(M ⊗ H)ᵀ/√n, as QuaRot has it), along rows or, with
  * `inner`, across them: x [rows, n, inner]. Orthonormal unless a scale is given; `inverse` undoes it.
  */
-export function hadamardMixed(
-  x: Float32Array,
-  { matrix, signs, out, ...options }: HadamardMixedOptions & HadamardMixedArrays,
-): Float32Array {
-  const packed = matrix ?? knownMatrix(hadamard_mixed_f32.params(options).order!);
-  return mixedFamily.run(hadamard_mixed_f32, { x, matrix: packed, signs, out }, options).out as Float32Array;
+export function hadamardMixed(x: Float32Array, options: HadamardMixedOptions & HadamardMixedArrays): Float32Array {
+  const { order } = hadamard_mixed_f32.params(options);
+  const { matrix = knownMatrix(order!), signs, out } = options;
+  return mixedFamily.run(hadamard_mixed_f32, { x, matrix, signs, out }, options).out as Float32Array;
 }

@@ -27,9 +27,10 @@ export const preload = integersFamily.preload;
  */
 export function quantize(
   x: Float32Array,
-  { range, out, ...options }: QuantizeIntegersOptions & { range?: Range; out?: Partial<QuantizedIntegers> },
+  options: QuantizeIntegersOptions & { range?: Range; out?: Partial<QuantizedIntegers> },
 ): QuantizedIntegers {
   const lengths = quantize_integers_f32.lengths(quantize_integers_f32.params(options));
+  const { range, out } = options;
   const minima =
     options.scheme === 'affine' && !out?.minima
       ? { minima: new (options.scaleType === 'f16' ? Uint16Array : Float32Array)(lengths.minima!) }
@@ -40,8 +41,8 @@ export function quantize(
 
 /** code · scale + minimum (not affine: code · scale; 1 bit symmetric: ±scale). */
 export function dequantize(
-  { codes, scales, minima }: QuantizedIntegers,
-  { out, ...options }: IntegerOptions & { out?: Float32Array },
+  quantized: QuantizedIntegers,
+  options: IntegerOptions & { out?: Float32Array },
 ): Float32Array {
-  return integersFamily.run(dequantize_integers_f32, { codes, scales, minima, out }, options).out as Float32Array;
+  return integersFamily.run(dequantize_integers_f32, { ...quantized, out: options?.out }, options).out as Float32Array;
 }

@@ -21,9 +21,9 @@ export const preload = outliersFamily.preload;
  */
 export function outliersExtract(
   x: Float32Array,
-  { out, ...options }: OutliersOptions & { out?: Partial<Outliers & { rest: Float32Array }> },
+  options: OutliersOptions & { out?: Partial<Outliers & { rest: Float32Array }> },
 ): Outliers & { rest: Float32Array } {
-  return outliersFamily.run(outliers_extract_f32, { x, ...out }, options) as unknown as Outliers & {
+  return outliersFamily.run(outliers_extract_f32, { x, ...options?.out }, options) as unknown as Outliers & {
     rest: Float32Array;
   };
 }
@@ -31,8 +31,9 @@ export function outliersExtract(
 /** rest with each value added at its index; `out` may be rest itself. Throws RangeError on an index past the row. */
 export function outliersRestore(
   rest: Float32Array,
-  { values, indices }: Outliers,
-  { out, ...options }: OutliersOptions & { out?: Float32Array },
+  outliers: Outliers,
+  options: OutliersOptions & { out?: Float32Array },
 ): Float32Array {
-  return outliersFamily.run(outliers_restore_f32, { rest, values, indices, out }, options).out as Float32Array;
+  return outliersFamily.run(outliers_restore_f32, { ...outliers, rest, out: options?.out }, options)
+    .out as Float32Array;
 }

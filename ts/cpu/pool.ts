@@ -3,7 +3,7 @@ import { LanewiseUnsupportedError, message } from '../errors.js';
 import { parts } from '../parts.js';
 import { CALL_LENGTH, callWriter, threadScratchBytes } from '../pool-call.js';
 import { CALL, CONTROL_WORDS, type Load, MAX_THREADS, OPEN, type Start, share, WORDS, work } from '../pool-thread.js';
-import { integer, word } from '../validate.js';
+import { integer, options as optionsOf, word } from '../validate.js';
 import { bestLevel, type CpuLevel, type Instance, type InstantiateOptions, supports } from './runtime.js';
 
 export interface PoolOptions {
@@ -148,7 +148,8 @@ function named(list: readonly string[], args: readonly number[]): Record<string,
 }
 
 /** Threads that work off one kernel call together. Resolves when all have started. */
-export async function createPool(options: PoolOptions = {}): Promise<Pool> {
+export async function createPool(given: PoolOptions = {}): Promise<Pool> {
+  const options = optionsOf('pool', given);
   const threads = integer('pool', 'threads', options.threads ?? Math.min(cores(), 8), 1, MAX_THREADS);
   const partBytes = integer('pool', 'partBytes', options.partBytes ?? 32768, 1);
   const { timeoutMs = 5000, level = bestLevel('pool') } = options;
@@ -234,8 +235,8 @@ export async function createPool(options: PoolOptions = {}): Promise<Pool> {
 
   async function instantiate<Kernels>(family: FamilyModule<Kernels>): Promise<Instance<Kernels>> {
     if (broken) throw broken;
-    const alone = family.instantiate(memory, { level });
-    const made = parts.get(alone);
+    const alone = typeof family?.instantiate === 'function' ? family.instantiate(memory, { level }) : undefined;
+    const made = alone && parts.get(alone);
     if (!made) throw new TypeError(message('pool', 'family', 'module of a lanewise CPU family', family));
     if (!many) return alone;
     const names = Object.keys(made.parameters);

@@ -16,11 +16,9 @@ export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOpti
 export const preload = quantizeFamily.preload;
 
 /** Halves as integer codes of `bits` bits, a scale (and, when affine, a minimum) for each group, in f32: those of the widened values. */
-export function quantize(
-  x: Uint16Array,
-  { out, ...options }: QuantizeOptions & { out?: Partial<Quantized> },
-): Quantized {
+export function quantize(x: Uint16Array, options: QuantizeOptions & { out?: Partial<Quantized> }): Quantized {
   const lengths = quantize_f16.lengths(quantize_f16.params(options));
+  const { out } = options;
   const codes = new Uint32Array(out?.codes ? 0 : lengths.codes!);
   const scales = new Float32Array(out?.scales ? 0 : lengths.scales!);
   const minima = options.scheme === 'affine' && !out?.minima ? { minima: new Float32Array(lengths.minima!) } : {};
@@ -28,11 +26,6 @@ export function quantize(
 }
 
 /** code · scale + minimum (symmetric: code · scale) in f32, rounded once to a half, ties to even. */
-export function dequantize(
-  { codes, scales, minima }: Quantized,
-  { out, ...options }: QuantizeOptions & { out?: Uint16Array },
-): Uint16Array {
-  const length = dequantize_f16.lengths(dequantize_f16.params(options)).out!;
-  const result = out ?? new Uint16Array(length);
-  return quantizeFamily.run(dequantize_f16, { codes, scales, minima, out: result }, options).out as Uint16Array;
+export function dequantize(quantized: Quantized, options: QuantizeOptions & { out?: Uint16Array }): Uint16Array {
+  return quantizeFamily.run(dequantize_f16, { ...quantized, out: options?.out }, options).out as Uint16Array;
 }

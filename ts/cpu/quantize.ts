@@ -16,11 +16,9 @@ export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOpti
 export const preload = quantizeFamily.preload;
 
 /** x as integer codes of `bits` bits, a scale (and, when affine, a minimum) for each group. */
-export function quantize(
-  x: Float32Array,
-  { out, ...options }: QuantizeOptions & { out?: Partial<Quantized> },
-): Quantized {
+export function quantize(x: Float32Array, options: QuantizeOptions & { out?: Partial<Quantized> }): Quantized {
   const lengths = quantize_f32.lengths(quantize_f32.params(options));
+  const { out } = options;
   const codes = new Uint32Array(out?.codes ? 0 : lengths.codes!);
   const scales = new Float32Array(out?.scales ? 0 : lengths.scales!);
   const minima = options.scheme === 'affine' && !out?.minima ? { minima: new Float32Array(lengths.minima!) } : {};
@@ -28,11 +26,6 @@ export function quantize(
 }
 
 /** code · scale + minimum (symmetric: code · scale). */
-export function dequantize(
-  { codes, scales, minima }: Quantized,
-  { out, ...options }: QuantizeOptions & { out?: Float32Array },
-): Float32Array {
-  const length = dequantize_f32.lengths(dequantize_f32.params(options)).out!;
-  const result = out ?? new Float32Array(length);
-  return quantizeFamily.run(dequantize_f32, { codes, scales, minima, out: result }, options).out as Float32Array;
+export function dequantize(quantized: Quantized, options: QuantizeOptions & { out?: Float32Array }): Float32Array {
+  return quantizeFamily.run(dequantize_f32, { ...quantized, out: options?.out }, options).out as Float32Array;
 }

@@ -1,7 +1,7 @@
 import { ARRAY_OF, type Contract, dtypeOf, type Params, type TypedArray } from '../contract.js';
 import { LanewiseUnsupportedError, message } from '../errors.js';
 import { parts } from '../parts.js';
-import { integer, MAX_U32 } from '../validate.js';
+import { integer, MAX_U32, options as optionsOf } from '../validate.js';
 
 /** `simd`: fixed 128-bit SIMD. `relaxed`: the same with fused multiply-add and relaxed integer dot products. */
 export type CpuLevel = 'simd' | 'relaxed';
@@ -150,7 +150,7 @@ export function family<Kernels extends object>(
   }
 
   async function preload(options: InstantiateOptions = {}): Promise<void> {
-    const level = checked(options.level);
+    const level = checked(optionsOf(first, options).level);
     for (const shared of typeof SharedArrayBuffer === 'undefined' ? [false] : [false, true])
       modules.set(`${level} ${shared}`, await WebAssembly.compile(binary(level, shared)));
   }
@@ -158,7 +158,7 @@ export function family<Kernels extends object>(
   function instantiate(target: WebAssembly.Memory, options: InstantiateOptions = {}): Instance<Kernels> {
     if (!(target instanceof WebAssembly.Memory))
       throw new TypeError(message(first, 'memory', 'WebAssembly.Memory', target));
-    const level = checked(options.level);
+    const level = checked(optionsOf(first, options).level);
     const module = compiled(level, isShared(target));
     const { exports } = new WebAssembly.Instance(module, { env: { memory: target } });
     const raw = exports as unknown as Kernels & Record<string, (...args: number[]) => void>;

@@ -3,7 +3,7 @@ import { LanewiseUnsupportedError, message } from '../errors.js';
 import { type Binding, requireAlive } from '../gpu-buffers.js';
 import { type BindOptions, bindCall, type Call, type Compiled, type Pipeline } from '../gpu-call.js';
 import { pack, uniformBytes } from '../gpu-uniform.js';
-import { finite } from '../validate.js';
+import { finite, options as optionsOf } from '../validate.js';
 
 export type { Binding } from '../gpu-buffers.js';
 export type { BindOptions, Call } from '../gpu-call.js';
@@ -179,9 +179,10 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
 
   async function compile(
     device: GPUDevice,
-    options: CompileOptions & Record<string, unknown> = {},
+    given: CompileOptions & Record<string, unknown> = {},
   ): Promise<GpuKernel<Options, Constants>> {
     requireAlive(name, device);
+    const options = optionsOf(name, given);
     const absent = features.find((feature) => !device.features.has(feature as GPUFeatureName));
     if (absent) throw new LanewiseUnsupportedError(name, absent);
     const level = options.level ?? (device.features.has('subgroups' as GPUFeatureName) ? 'subgroups' : 'base');

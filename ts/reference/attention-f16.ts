@@ -30,7 +30,7 @@ export function attentionBlocksparse(
 ): { output: Uint16Array; lse: Float32Array } {
   checked(
     attention_blocksparse_f16,
-    { ...inputs, indptr: options.blocks?.indptr, indices: options.blocks?.indices },
+    { ...inputs, indptr: options?.blocks?.indptr, indices: options?.blocks?.indices },
     options,
   );
   return narrowed(attentionBlocksparseF64(widened(inputs), options));

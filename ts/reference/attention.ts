@@ -33,7 +33,7 @@ export function attentionDecode(
 
 /** attentionBlocksparse before its results are rounded to f32. */
 export function attentionBlocksparseF64(inputs: AttentionInputs, options: AttentionBlocksparseOptions) {
-  const arrays = { ...inputs, indptr: options.blocks?.indptr, indices: options.blocks?.indices };
+  const arrays = { ...inputs, indptr: options?.blocks?.indptr, indices: options?.blocks?.indices };
   const p = checked(attention_blocksparse_f32, arrays, options);
   return attention(inputs, p, (head, query) => visibleKeys(p, arrays, head, query));
 }

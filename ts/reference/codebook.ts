@@ -69,13 +69,11 @@ export function codebookQuantize(x: Float32Array, table: Table, options: Codeboo
 }
 
 /** table[code] · scale, rounded to f32. */
-export function codebookDequantize(
-  { codes, scales }: CodebookCodes,
-  table: Table,
-  options: CodebookOptions,
-): Float32Array {
+export function codebookDequantize(quantized: CodebookCodes, table: Table, options: CodebookOptions): Float32Array {
+  codebook_dequantize_f32.params(options);
   const values = valuesOf(table, options);
-  const p = checked(codebook_dequantize_f32, { codes, scales, table: values }, options);
+  const p = checked(codebook_dequantize_f32, { ...quantized, table: values }, options);
+  const { codes, scales } = quantized;
   const { rows, n, bits } = p as Record<'rows' | 'n' | 'bits', number>;
   const size = groupOf(p);
   return Float32Array.from({ length: rows * n }, (_, at) => {

@@ -1,7 +1,7 @@
 import {
   type Activations,
   blockOf,
-  contractOf,
+  contractFor,
   type GemmFormat,
   type GemmOptions,
   gemm_pack_u32,
@@ -77,13 +77,13 @@ export function gemm(
 export function gemmF64(
   x: Float32Array,
   packed: Uint32Array,
-  { activations, ...options }: GemmOptions & { activations: Activations },
+  options: GemmOptions & { activations: Activations },
 ): Float64Array {
-  const contract = contractOf[activations];
+  const contract = contractFor(options);
   const p = checked(contract, { x, packed }, options);
   const { m, n, k } = options;
   const out = new Float64Array(contract.lengths(p).out!);
-  const rounded = roundActivations(x, options, activations);
+  const rounded = roundActivations(x, options, options.activations);
   const unpack = unpackerOf(packed, p);
   const weights = new Float64Array(k);
   for (let j = 0; j < n; j++) {
@@ -101,8 +101,9 @@ export function gemmF64(
 }
 
 /** What `quantize` made of weights [n, k] (rows: n, n: k, axis: 'row') in the order that `gemm` reads. */
-export function pack({ codes, scales, minima }: Quantized, options: GemmFormat): Uint32Array {
-  const p = checked(gemm_pack_u32, { codes, scales, minima }, options);
+export function pack(weights: Quantized, options: GemmFormat): Uint32Array {
+  const p = checked(gemm_pack_u32, { ...weights }, options);
+  const { codes, scales, minima } = weights;
   const { n, k, bits, groupSize } = options;
   const { block, header, blocks, blockWords, panels, panelWords } = packedLayout(p);
   const packed = new Uint32Array(gemm_pack_u32.lengths(p).packed!);

@@ -13,11 +13,9 @@ export interface HadamardHalfArrays {
 }
 
 /** The Walsh–Hadamard transform of each row of halves, as halves. */
-export function hadamard(
-  x: Uint16Array,
-  { signs, out, ...options }: HadamardOptions & HadamardHalfArrays,
-): Uint16Array {
-  checked(hadamard_f16, { x, signs, out }, options);
+export function hadamard(x: Uint16Array, options: HadamardOptions & HadamardHalfArrays): Uint16Array {
+  checked(hadamard_f16, { x, signs: options?.signs, out: options?.out }, options);
+  const { signs, out } = options;
   const result = toHalves(hadamardF64(fromHalves(x), signs, options));
   if (!out) return result;
   out.set(result);

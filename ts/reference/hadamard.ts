@@ -11,8 +11,9 @@ export interface HadamardArrays {
 }
 
 /** The Walsh–Hadamard transform of each row, in natural order. */
-export function hadamard(x: Float32Array, { signs, out, ...options }: HadamardOptions & HadamardArrays): Float32Array {
-  checked(hadamard_f32, { x, signs, out }, options);
+export function hadamard(x: Float32Array, options: HadamardOptions & HadamardArrays): Float32Array {
+  checked(hadamard_f32, { x, signs: options?.signs, out: options?.out }, options);
+  const { signs, out } = options;
   const result = hadamardF64(x, signs, options);
   if (!out) return Float32Array.from(result);
   out.set(result);

@@ -16,15 +16,10 @@ export interface HadamardMixedArrays {
 }
 
 /** scale·(M ⊗ H)·(signs ∘ x) along the middle axis of x [rows, n, inner]; with `inverse` signs ∘ (scale·(M ⊗ H)ᵀ·x). */
-export function hadamardMixed(
-  x: Float32Array,
-  { matrix, signs, out, ...options }: HadamardMixedOptions & HadamardMixedArrays,
-): Float32Array {
-  checked(
-    hadamard_mixed_f32,
-    { x, out, signs, matrix: matrix ?? knownMatrix(hadamard_mixed_f32.params(options).order!) },
-    options,
-  );
+export function hadamardMixed(x: Float32Array, options: HadamardMixedOptions & HadamardMixedArrays): Float32Array {
+  const { order } = hadamard_mixed_f32.params(options);
+  const { matrix = knownMatrix(order!), signs, out } = options;
+  checked(hadamard_mixed_f32, { x, out, signs, matrix }, options);
   const result = Float32Array.from(hadamardMixedF64(x, matrix, signs, options));
   if (!out) return result;
   out.set(result);

@@ -33,16 +33,14 @@ export interface Range {
 const f32 = Math.fround;
 
 /** x as integer codes, a scale (and, when affine, a minimum) for each group. */
-export function quantize(
-  x: Float32Array,
-  { range, ...options }: QuantizeIntegersOptions & { range?: Range },
-): QuantizedIntegers {
+export function quantize(x: Float32Array, options: QuantizeIntegersOptions & { range?: Range }): QuantizedIntegers {
   const lengths = quantize_integers_f32.lengths(quantize_integers_f32.params(options));
   const Stored = options.scaleType === 'f16' ? Uint16Array : Float32Array;
   const codes = new Uint32Array(lengths.codes!);
   const scales = new Stored(lengths.scales!);
   const minima = new Stored(lengths.minima!);
-  const p = checked(quantize_integers_f32, { x, codes, scales, minima, ...range }, options);
+  const p = checked(quantize_integers_f32, { x, codes, scales, minima, ...options.range }, options);
+  const { range } = options;
   const { affine, sign, lowest, highest } = formatOf(p);
   const { groups, valueAt, put } = layoutOf(p, codes);
   const store = (value: number) => (p.scaleType ? toHalf(value) : value);
@@ -92,8 +90,9 @@ export function quantize(
 }
 
 /** code · scale + minimum (not affine: code · scale; 1 bit symmetric: ±scale), each operation rounded to f32. */
-export function dequantize({ codes, scales, minima }: QuantizedIntegers, options: IntegerOptions): Float32Array {
-  const p = checked(dequantize_integers_f32, { codes, scales, minima }, options);
+export function dequantize(quantized: QuantizedIntegers, options: IntegerOptions): Float32Array {
+  const p = checked(dequantize_integers_f32, { ...quantized }, options);
+  const { codes, scales, minima } = quantized;
   const out = new Float32Array(dequantize_integers_f32.lengths(p).out!);
   const { affine, sign } = formatOf(p);
   const { groups, valueAt, get } = layoutOf(p, codes);

@@ -57,8 +57,9 @@ export function mxQuantize(x: Float32Array, options: MxOptions): MxQuantized {
 }
 
 /** element · scale, for nvfp4 element · f32(scale · tensorScale). */
-export function mxDequantize({ codes, scales }: MxQuantized, options: MxOptions): Float32Array {
-  const p = checked(mx_dequantize_f32, { codes, scales }, options);
+export function mxDequantize(quantized: MxQuantized, options: MxOptions): Float32Array {
+  const p = checked(mx_dequantize_f32, { ...quantized }, options);
+  const { codes, scales } = quantized;
   const out = new Float32Array(mx_dequantize_f32.lengths(p).out!);
   const [element, width] = [elementOf(p), widthOf(p)];
   eachBlock(p, (block, row, from, to) => {

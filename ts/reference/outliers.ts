@@ -32,12 +32,9 @@ export function outliersExtract(x: Float32Array, options: OutliersOptions): Outl
 }
 
 /** rest with each value added at its index. */
-export function outliersRestore(
-  rest: Float32Array,
-  { values, indices }: Outliers,
-  options: OutliersOptions,
-): Float32Array {
-  const { n, k } = checked(outliers_restore_f32, { rest, values, indices }, options) as Record<'n' | 'k', number>;
+export function outliersRestore(rest: Float32Array, outliers: Outliers, options: OutliersOptions): Float32Array {
+  const { n, k } = checked(outliers_restore_f32, { ...outliers, rest }, options) as Record<'n' | 'k', number>;
+  const { values, indices } = outliers;
   const out = rest.slice();
   values.forEach((value, i) => void (out[Math.floor(i / k) * n + indices[i]!]! += value));
   return out;

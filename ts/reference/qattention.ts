@@ -51,7 +51,7 @@ export function attentionDecodeQuantizedF64(arrays: Arrays, options: AttentionDe
 
 /** attentionBlocksparseQuantized before its results are rounded to f32, from arrays by their contract names. */
 export function attentionBlocksparseQuantizedF64(arrays: Arrays, options: AttentionBlocksparseQuantizedOptions) {
-  const blocks = options.blocks as { indptr?: Uint32Array; indices?: Uint32Array } | undefined;
+  const blocks = options?.blocks as { indptr?: Uint32Array; indices?: Uint32Array } | undefined;
   const lists = { indptr: blocks?.indptr, indices: blocks?.indices };
   const p = checked(attention_blocksparse_quantized_f32, { ...arrays, ...lists }, options);
   return attention(whole(arrays, p), { ...p, keys: p.keys! + p.recentKeys! }, (head, query) =>

@@ -19,7 +19,7 @@ export function quantize(x: Uint16Array, options: QuantizeOptions): f32.Quantize
 }
 
 /** code · scale + minimum (symmetric: code · scale) in f32, rounded once to a half, ties to even. */
-export function dequantize({ codes, scales, minima }: f32.Quantized, options: QuantizeOptions): Uint16Array {
-  checked(dequantize_f16, { codes, scales, minima }, options);
-  return toHalves(f32.dequantize({ codes, scales, ...(minima && { minima }) }, options));
+export function dequantize(quantized: f32.Quantized, options: QuantizeOptions): Uint16Array {
+  checked(dequantize_f16, { ...quantized }, options);
+  return toHalves(f32.dequantize(quantized, options));
 }

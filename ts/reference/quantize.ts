@@ -53,8 +53,9 @@ export function quantize(x: Float32Array, options: QuantizeOptions): Quantized {
 }
 
 /** code · scale + minimum (symmetric: code · scale), each operation rounded to f32. */
-export function dequantize({ codes, scales, minima }: Quantized, options: QuantizeOptions): Float32Array {
-  const p = checked(dequantize_f32, { codes, scales, minima }, options);
+export function dequantize(quantized: Quantized, options: QuantizeOptions): Float32Array {
+  const p = checked(dequantize_f32, { ...quantized }, options);
+  const { codes, scales, minima } = quantized;
   const out = new Float32Array(dequantize_f32.lengths(p).out!);
   const { groups, valueAt, wordAt, shiftOf } = layoutOf(p);
   const half = 2 ** (p.bits! - 1);

@@ -28,11 +28,9 @@ export interface Rotation {
 const f32 = Math.fround;
 
 /** out = scale·(M ⊗ H)·(signs ∘ (factors ∘ x)[permutation]) for each row; with `inverse` the way back. */
-export function rotate(
-  x: Float32Array,
-  { out, ...given }: RotateOptions & Rotation & { out?: Float32Array },
-): Float32Array {
-  const [rotation, options] = taken(given, rotate_f32.params(given).order!);
+export function rotate(x: Float32Array, options: RotateOptions & Rotation & { out?: Float32Array }): Float32Array {
+  const rotation = rotationOf(options, rotate_f32.params(options));
+  const { out } = options;
   const params = checked(rotate_f32, { x, out, ...rotation }, options);
   const result = params.inverse ? rotatedBack(x, params, rotation) : rotated(x, params, rotation);
   if (!out) return result;
@@ -41,8 +39,8 @@ export function rotate(
 }
 
 /** The codes of rotated rows, as quantize makes them of groups along a row. */
-export function rotateQuantize(x: Float32Array, given: RotateQuantizeOptions & Rotation): Quantized {
-  const [rotation, options] = taken(given, rotate_quantize_f32.params(given).order!);
+export function rotateQuantize(x: Float32Array, options: RotateQuantizeOptions & Rotation): Quantized {
+  const rotation = rotationOf(options, rotate_quantize_f32.params(options));
   const { codes, scales, minima } = emptyOf(options);
   const params = checked(rotate_quantize_f32, { x, ...rotation, codes, scales, minima }, options);
   const { rows, n, bits, groupSize, scheme } = options;
@@ -50,21 +48,21 @@ export function rotateQuantize(x: Float32Array, given: RotateQuantizeOptions & R
 }
 
 /** The values of codes, rotated back. */
-export function rotateDequantize(
-  { codes, scales, minima }: Quantized,
-  given: RotateQuantizeOptions & Rotation,
-): Float32Array {
-  const [rotation, options] = taken(given, rotate_dequantize_f32.params(given).order!);
-  const params = checked(rotate_dequantize_f32, { codes, scales, minima, ...rotation }, options);
+export function rotateDequantize(quantized: Quantized, options: RotateQuantizeOptions & Rotation): Float32Array {
+  const rotation = rotationOf(options, rotate_dequantize_f32.params(options));
+  const params = checked(rotate_dequantize_f32, { ...quantized, ...rotation }, options);
   const { rows, n, bits, groupSize, scheme } = options;
-  const values = dequantize({ codes, scales, minima }, { rows, n, bits, groupSize, scheme, axis: 'row' });
+  const values = dequantize(quantized, { rows, n, bits, groupSize, scheme, axis: 'row' });
   return rotatedBack(values, params, rotation);
 }
 
-/** The arrays apart from the options. */
-function taken<O extends Rotation>({ permutation, factors, signs, matrix, ...options }: O, order: number) {
-  return [{ permutation, factors, signs, matrix: matrix ?? knownMatrix(order) }, options as O] as const;
-}
+/** The arrays of a rotation; the matrix of a known order need not be given. */
+export const rotationOf = ({ permutation, factors, signs, matrix }: Rotation, { order }: Params) => ({
+  permutation,
+  factors,
+  signs,
+  matrix: matrix ?? knownMatrix(order!),
+});
 
 function emptyOf(options: RotateQuantizeOptions) {
   const { codes, scales, minima } = rotate_quantize_f32.lengths(rotate_quantize_f32.params(options));
