@@ -1,13 +1,13 @@
 /**
  * The two products of attention on one tile (lib/attention.ts) of 8 rows (wide) or 4 (narrow): q·k of a few keys, and
- * the weighted sum of their values, f32 or halves (T). Rows of k and v may have any length and alignment.
+ * the weighted sum of their values, f32 or (narrow) halves, T. Rows of k and v may have any length and alignment.
  *
  * Keys are worked off four at once, or two and two: not neighbours, but each the next of its quarter of the rows. From four
  * streams memory comes twice as fast as from one; rows side by side are none that hardware prefetchers would follow.
  */
 
 import { madd_f32x4 } from './exp';
-import { load4, widen_f32x4 } from './half';
+import { load4 } from './half';
 import { maxAcross_f32x4, sums_f32x4 } from './reduce';
 
 /** Bytes of so many keys' or values' elements. */
@@ -17,13 +17,6 @@ export function bytesOf<T>(elements: u32): u32 {
   return elements * <u32>sizeof<T>();
 }
 
-/** One element in all lanes. */
-// @ts-ignore: decorator
-@inline
-function splat<T>(p: usize, offset: usize = 0): v128 {
-  return sizeof<T>() == 4 ? v128.load32_splat(p + offset) : widen_f32x4(i32x4.splat(load<i16>(p + offset)));
-}
-
 // @ts-ignore: decorator
 @inline
 export function roundUp4(n: u32): u32 {
@@ -31,8 +24,8 @@ export function roundUp4(n: u32): u32 {
 }
 
 /** p = q·k of `count` keys for 8 rows, and their maximum by row to `top`: tiles of 4 keys × 2 vectors in registers. */
-export function scoresWide<T>(q: usize, k: usize, headDim: u32, count: u32, p: usize, top: usize): void {
-  const stride = bytesOf<T>(headDim);
+export function scoresWide(q: usize, k: usize, headDim: u32, count: u32, p: usize, top: usize): void {
+  const stride = headDim << 2;
   const end = q + (headDim << 5);
   const parts = count + 3 >> 2;
   const far = parts * stride, pFar: usize = parts << 5;
@@ -45,15 +38,15 @@ export function scoresWide<T>(q: usize, k: usize, headDim: u32, count: u32, p: u
     let x = q;
     do {
       const a = v128.load(x), b = v128.load(x, 16);
-      let s = splat<T>(k0);
+      let s = v128.load32_splat(k0);
       a0 = madd_f32x4(s, a, a0); b0 = madd_f32x4(s, b, b0);
-      s = splat<T>(k1);
+      s = v128.load32_splat(k1);
       a1 = madd_f32x4(s, a, a1); b1 = madd_f32x4(s, b, b1);
-      s = splat<T>(k2);
+      s = v128.load32_splat(k2);
       a2 = madd_f32x4(s, a, a2); b2 = madd_f32x4(s, b, b2);
-      s = splat<T>(k3);
+      s = v128.load32_splat(k3);
       a3 = madd_f32x4(s, a, a3); b3 = madd_f32x4(s, b, b3);
-      k0 += sizeof<T>(); k1 += sizeof<T>(); k2 += sizeof<T>(); k3 += sizeof<T>();
+      k0 += 4; k1 += 4; k2 += 4; k3 += 4;
       x += 32;
     } while (x < end);
     topA = f32x4.pmax(f32x4.pmax(f32x4.pmax(topA, a0), f32x4.pmax(a1, a2)), a3);
@@ -121,10 +114,10 @@ export function scoresNarrow<T>(q: usize, k: usize, headDim: u32, count: u32, p:
 }
 
 /** o += p·v for 8 rows, four keys at a time: for values that no other tile of the pass uses. */
-export function addWide<T>(p: usize, v: usize, valueDim: u32, count: u32, o: usize): void {
-  const stride = bytesOf<T>(valueDim);
+export function addWide(p: usize, v: usize, valueDim: u32, count: u32, o: usize): void {
+  const stride = valueDim << 2;
   const slots = valueDim < 4 ? valueDim : roundUp4(valueDim);
-  const back: u32 = bytesOf<T>(slots - valueDim);
+  const back: u32 = slots - valueDim << 2;
   const main = back ? o + ((valueDim & ~3) << 5) : o + (slots << 5);
   const end = o + (slots << 5);
   const parts = count + 3 >> 2;
@@ -141,16 +134,16 @@ export function addWide<T>(p: usize, v: usize, valueDim: u32, count: u32, o: usi
     do {
       do {
         let a = v128.load(x), b = v128.load(x, 16);
-        let s = splat<T>(v0);
+        let s = v128.load32_splat(v0);
         a = madd_f32x4(s, a0, a); b = madd_f32x4(s, b0, b);
-        s = splat<T>(v1);
+        s = v128.load32_splat(v1);
         a = madd_f32x4(s, a1, a); b = madd_f32x4(s, b1, b);
-        s = splat<T>(v2);
+        s = v128.load32_splat(v2);
         a = madd_f32x4(s, a2, a); b = madd_f32x4(s, b2, b);
-        s = splat<T>(v3);
+        s = v128.load32_splat(v3);
         a = madd_f32x4(s, a3, a); b = madd_f32x4(s, b3, b);
         v128.store(x, a); v128.store(x, b, 16);
-        v0 += sizeof<T>(); v1 += sizeof<T>(); v2 += sizeof<T>(); v3 += sizeof<T>();
+        v0 += 4; v1 += 4; v2 += 4; v3 += 4;
         x += 32;
       } while (x < stop);
       v0 -= back; v1 -= back; v2 -= back; v3 -= back;
@@ -162,25 +155,57 @@ export function addWide<T>(p: usize, v: usize, valueDim: u32, count: u32, o: usi
 }
 
 /**
- * o += p·v for 8 rows and four values at a time, the sums in registers: for values in the cache.
+ * o += p·v for 8 rows, the sums in registers: for values in the cache. With a multiply-add six values at a time, as far as twelves
+ * go, then four: of 8 sums each waits for its last one on a processor that begins two multiply-adds a cycle and ends them after
+ * four; 12 leave no register for a product.
  */
-export function addWideCached<T>(p: usize, v: usize, valueDim: u32, count: u32, o: usize): void {
-  const stride = bytesOf<T>(valueDim);
+export function addWideCached(p: usize, v: usize, valueDim: u32, count: u32, o: usize): void {
+  const stride = valueDim << 2;
   const end = p + (count << 5);
-  for (let c: u32 = 0; c < valueDim; c += 4) {
-    let y = v + bytesOf<T>(min(c, valueDim - 4));
+  const sixes: u32 = ASC_FEATURE_RELAXED_SIMD ? valueDim / 12 * 12 : 0;
+  let c: u32 = 0;
+  for (; c < sixes; c += 6) {
+    let y = v + (c << 2);
+    let a0 = v128.load(o), b0 = v128.load(o, 16), a1 = v128.load(o, 32), b1 = v128.load(o, 48);
+    let a2 = v128.load(o, 64), b2 = v128.load(o, 80), a3 = v128.load(o, 96), b3 = v128.load(o, 112);
+    let a4 = v128.load(o, 128), b4 = v128.load(o, 144), a5 = v128.load(o, 160), b5 = v128.load(o, 176);
+    let x = p;
+    do {
+      const a = v128.load(x), b = v128.load(x, 16);
+      let s = v128.load32_splat(y);
+      a0 = madd_f32x4(s, a, a0); b0 = madd_f32x4(s, b, b0);
+      s = v128.load32_splat(y, 4);
+      a1 = madd_f32x4(s, a, a1); b1 = madd_f32x4(s, b, b1);
+      s = v128.load32_splat(y, 8);
+      a2 = madd_f32x4(s, a, a2); b2 = madd_f32x4(s, b, b2);
+      s = v128.load32_splat(y, 12);
+      a3 = madd_f32x4(s, a, a3); b3 = madd_f32x4(s, b, b3);
+      s = v128.load32_splat(y, 16);
+      a4 = madd_f32x4(s, a, a4); b4 = madd_f32x4(s, b, b4);
+      s = v128.load32_splat(y, 20);
+      a5 = madd_f32x4(s, a, a5); b5 = madd_f32x4(s, b, b5);
+      y += stride;
+      x += 32;
+    } while (x < end);
+    v128.store(o, a0); v128.store(o, b0, 16); v128.store(o, a1, 32); v128.store(o, b1, 48);
+    v128.store(o, a2, 64); v128.store(o, b2, 80); v128.store(o, a3, 96); v128.store(o, b3, 112);
+    v128.store(o, a4, 128); v128.store(o, b4, 144); v128.store(o, a5, 160); v128.store(o, b5, 176);
+    o += 192;
+  }
+  for (; c < valueDim; c += 4) {
+    let y = v + (min(c, valueDim - 4) << 2);
     let a0 = v128.load(o), b0 = v128.load(o, 16), a1 = v128.load(o, 32), b1 = v128.load(o, 48);
     let a2 = v128.load(o, 64), b2 = v128.load(o, 80), a3 = v128.load(o, 96), b3 = v128.load(o, 112);
     let x = p;
     do {
       const a = v128.load(x), b = v128.load(x, 16);
-      let s = splat<T>(y);
+      let s = v128.load32_splat(y);
       a0 = madd_f32x4(s, a, a0); b0 = madd_f32x4(s, b, b0);
-      s = splat<T>(y, 1 * sizeof<T>());
+      s = v128.load32_splat(y, 4);
       a1 = madd_f32x4(s, a, a1); b1 = madd_f32x4(s, b, b1);
-      s = splat<T>(y, 2 * sizeof<T>());
+      s = v128.load32_splat(y, 8);
       a2 = madd_f32x4(s, a, a2); b2 = madd_f32x4(s, b, b2);
-      s = splat<T>(y, 3 * sizeof<T>());
+      s = v128.load32_splat(y, 12);
       a3 = madd_f32x4(s, a, a3); b3 = madd_f32x4(s, b, b3);
       y += stride;
       x += 32;

@@ -18,8 +18,9 @@ import {
   EXP2_C1, EXP2_C2, EXP2_C3, EXP2_C4, EXP2_C5, EXP2_C6, EXP2_LOWEST, EXP2_MAGIC, LN2, LOG2E, TANH_LIMIT, TANH_SCALE, exp2_f32x4, ln_f64, tanh_f32x4,
 } from './exp';
 import { addNarrow, addOne, addWide, addWideCached, bytesOf, roundUp4, scoresNarrow, scoresOne, scoresWide } from './attention-products';
-import { load1, store1, widen } from './half';
+import { WIDEN_DOWN, WIDEN_FIELDS, WIDEN_UP, halves_i32x4, load1, load4, store1, store4, widen } from './half';
 import { held_f32x4 } from './held';
+import { high32, high64, low32, low64 } from './interleave';
 
 /** Keys scored at a time: their K and V stay in the first-level cache while all tiles of a pass use them. */
 export const CHUNK_KEYS: u32 = 64;
@@ -138,13 +139,6 @@ export function rescaleBlocks(o: usize, slots: u32, shrink: usize): void {
   }
 }
 
-/** Where a row's element of slot `slot` lies. */
-// @ts-ignore: decorator
-@inline
-function elementAt(base: usize, slot: u32, lane: u32, wide: bool): usize {
-  return base + (wide ? (slot << 5) + (lane << 2) : (slot >> 2 << 6) + (lane << 4) + ((slot & 3) << 2));
-}
-
 /** Dimensions below 4 take wide tiles: a narrow one has no room for its overlapping step. */
 // @ts-ignore: decorator
 @inline
@@ -152,14 +146,25 @@ function narrow(left: u32, headDim: u32, valueDim: u32): bool {
   return left <= 4 && headDim >= 4 && valueDim >= 4;
 }
 
+/** Which query row r of a pass is, counted over heads: query `query` + floor(r / group) of head `head` + r mod group. */
+// @ts-ignore: decorator
+@inline
+function queryAt(r: u32, queries: u32, head: u32, group: u32, query: u32): usize {
+  return <usize>(head + r % group) * queries + query + r / group;
+}
+
 /**
  * A pass: rows [row, end), at most PASS_ROWS, of a block of queries, in tiles. Row r is query `query` + floor(r /
- * group) of head `head` + r mod group, so that the heads that share keys share their reading too.
+ * group) of head `head` + r mod group, so that the heads that share keys share their reading too. Lanes past the end
+ * repeat the last row.
  */
 export function begin<T>(
   q: usize, queries: u32, keys: u32, headDim: u32, valueDim: u32, factor: f32, causal: u32, window: u32,
   head: u32, group: u32, query: u32, row: u32, end: u32, tile: usize,
 ): void {
+  const fields = halves_i32x4<T>(WIDEN_FIELDS), up = halves_i32x4<T>(WIDEN_UP), down = halves_i32x4<T>(WIDEN_DOWN);
+  const factor_f32x4 = f32x4.splat(factor);
+  const rowBytes = bytesOf<T>(headDim);
   while (row < end) {
     const wide: bool = !narrow(end - row, headDim, valueDim);
     const lanes: u32 = wide ? 8 : 4;
@@ -168,19 +173,39 @@ export function begin<T>(
     const outputsAt = queriesAt + roundUp4(headDim) * stride;
     const next = outputsAt + roundUp4(valueDim) * stride;
     memory.fill(tile, 0, next - tile);
-    const main: u32 = wide ? headDim : headDim & ~3;
-    for (let lane: u32 = 0; lane < lanes; lane++, tile += 4) {
-      // Lanes past the end repeat the last row.
-      const r = min(row + lane, end - 1);
-      const i = query + r / group;
-      const position: i32 = i + keys - queries;
-      store<i32>(tile, firstKey(position, window));
-      store<i32>(tile + stride, endKey(position, keys, causal, window));
-      store<f32>(tile + (stride << 1), LOWEST);
-      let from = q + <usize>((head + r % group) * queries + i) * bytesOf<T>(headDim);
-      for (let d: u32 = 0; d < headDim; d++, from += sizeof<T>()) {
-        const slot = d < main ? d : d + (-headDim & 3);
-        store<f32>(elementAt(queriesAt, slot, lane, wide), load1<T>(from) * factor);
+    for (let lane: u32 = 0; lane < lanes; lane++) {
+      const at = tile + (lane << 2);
+      const position: i32 = query + min(row + lane, end - 1) / group + keys - queries;
+      store<i32>(at, firstKey(position, window));
+      store<i32>(at + stride, endKey(position, keys, causal, window));
+      store<f32>(at + (stride << 1), LOWEST);
+      const from = q + queryAt(min(row + lane, end - 1), queries, head, group, query) * rowBytes;
+      if (headDim >= 4) store<u32>(outputsAt + (lane << 2), from); // until it has been read
+      else {
+        for (let d: u32 = 0; d < headDim; d++) store<f32>(at + (4 + d << 5), load1<T>(from + bytesOf<T>(d)) * factor);
+      }
+    }
+    for (let lane: u32 = 0; headDim >= 4 && lane < lanes; lane += 4) {
+      const rows = outputsAt + (lane << 2);
+      const r0: usize = load<u32>(rows), r1: usize = load<u32>(rows, 4), r2: usize = load<u32>(rows, 8), r3: usize = load<u32>(rows, 12);
+      v128.store(rows, i32x4.splat(0));
+      for (let c: u32 = 0; c < headDim; c += 4) {
+        const d = min(c, headDim - 4), at = bytesOf<T>(d);
+        const x0 = f32x4.mul(load4<T>(r0 + at, fields, up, down), factor_f32x4);
+        const x1 = f32x4.mul(load4<T>(r1 + at, fields, up, down), factor_f32x4);
+        const x2 = f32x4.mul(load4<T>(r2 + at, fields, up, down), factor_f32x4);
+        const x3 = f32x4.mul(load4<T>(r3 + at, fields, up, down), factor_f32x4);
+        if (wide) {
+          const to = queriesAt + (d << 5) + (lane << 2);
+          const low01 = low32(x0, x1), low23 = low32(x2, x3), high01 = high32(x0, x1), high23 = high32(x2, x3);
+          v128.store(to, low64(low01, low23)); v128.store(to, high64(low01, low23), 32);
+          v128.store(to, low64(high01, high23), 64); v128.store(to, high64(high01, high23), 96);
+        } else {
+          // Of a last block, what the one before holds too is 0.
+          const fresh = i32x4.ge_s(i32x4(0, 1, 2, 3), i32x4.splat(c - d)), to = queriesAt + (c << 4);
+          v128.store(to, v128.and(x0, fresh)); v128.store(to, v128.and(x1, fresh), 16);
+          v128.store(to, v128.and(x2, fresh), 32); v128.store(to, v128.and(x3, fresh), 48);
+        }
       }
     }
     tile = next;
@@ -238,11 +263,11 @@ export function attend<T>(
         const kAt = k + from * kBytes;
         const vAt = v + from * vBytes;
         if (sizeof<T>() == 4 && wide) {
-          scoresWide<T>(queriesAt, kAt, headDim, count, p, top);
+          scoresWide(queriesAt, kAt, headDim, count, p, top);
           for (let half: usize = 0; half < 32; half += 16)
             if (weigh(p + half, count, 32, tile + half, top + half, from, masked, cap)) rescale(outputsAt + half, outputSlots, top + half);
-          if (rows <= 8 || valueDim < 4) addWide<T>(p, vAt, valueDim, count, outputsAt);
-          else addWideCached<T>(p, vAt, valueDim, count, outputsAt);
+          if (rows <= 8 || valueDim < 4) addWide(p, vAt, valueDim, count, outputsAt);
+          else addWideCached(p, vAt, valueDim, count, outputsAt);
         } else {
           if (left == 1) scoresOne<T>(queriesAt, kAt, headDim, count, p, top);
           else scoresNarrow<T>(queriesAt, kAt, headDim, count, p, top);
@@ -277,22 +302,44 @@ export function finish<T>(
   output: usize, lse: usize, queries: u32, headDim: u32, valueDim: u32,
   head: u32, group: u32, query: u32, row: u32, end: u32, tile: usize,
 ): void {
+  const rowBytes = bytesOf<T>(valueDim);
   while (row < end) {
     const wide: bool = !narrow(end - row, headDim, valueDim);
     const lanes: u32 = wide ? 8 : 4;
     const stride: u32 = lanes << 2;
     const outputsAt = tile + (4 + roundUp4(headDim)) * stride;
-    const main: u32 = valueDim < 4 ? valueDim : valueDim & ~3;
-    for (let lane: u32 = 0; lane < lanes && row < end; lane++, row++, tile += 4) {
-      const at: usize = (head + row % group) * queries + query + row / group;
-      const m = load<f32>(tile + (stride << 1));
-      const l = load<f32>(tile + stride * 3);
-      store<f32>(lse + (at << 2), l > 0 ? <f32>(<f64>m * LN2 + ln_f64(l)) : l == 0 ? -Infinity : l);
-      const inverse: f32 = l == 0 ? 0 : 1 / l;
-      let to = output + at * bytesOf<T>(valueDim);
-      for (let c: u32 = 0; c < valueDim; c++, to += sizeof<T>()) {
-        const slot = c < main ? c : c + (-valueDim & 3);
-        store1<T>(to, load<f32>(elementAt(outputsAt, slot, lane, wide)) * inverse);
+    for (let lane: u32 = 0; lane < lanes && row < end; lane += 4, row += 4) {
+      const states = tile + (lane << 2);
+      for (let r: u32 = 0; r < 4; r++) {
+        const at = queryAt(min(row + r, end - 1), queries, head, group, query), state = states + (r << 2);
+        const m = load<f32>(state + (stride << 1)), l = load<f32>(state + 3 * stride);
+        if (row + r < end) store<f32>(lse + (at << 2), l > 0 ? <f32>(<f64>m * LN2 + ln_f64(l)) : l == 0 ? -Infinity : l);
+        const to = output + at * rowBytes;
+        store<u32>(state, to);
+        if (valueDim < 4 && row + r < end)
+          for (let c: u32 = 0; c < valueDim; c++)
+            store1<T>(to + bytesOf<T>(c), load<f32>(outputsAt + (c << 5) + (lane + r << 2)) * (l == 0 ? 0 : 1 / l));
+      }
+      if (valueDim < 4) continue;
+      const l = v128.load(states + 3 * stride);
+      const inverse = v128.andnot(f32x4.div(f32x4.splat(1), l), f32x4.eq(l, f32x4.splat(0)));
+      const i0 = v128.shuffle<f32>(inverse, inverse, 0, 0, 0, 0), i1 = v128.shuffle<f32>(inverse, inverse, 1, 1, 1, 1);
+      const i2 = v128.shuffle<f32>(inverse, inverse, 2, 2, 2, 2), i3 = v128.shuffle<f32>(inverse, inverse, 3, 3, 3, 3);
+      const o0: usize = load<u32>(states), o1: usize = load<u32>(states, 4), o2: usize = load<u32>(states, 8), o3: usize = load<u32>(states, 12);
+      for (let c: u32 = 0; c < valueDim; c += 4) {
+        const at = bytesOf<T>(min(c, valueDim - 4));
+        const from = wide ? outputsAt + (c << 5) + (lane << 2) : outputsAt + (c << 4);
+        const step: usize = wide ? 32 : 16;
+        let x0 = v128.load(from), x1 = v128.load(from + step), x2 = v128.load(from + 2 * step), x3 = v128.load(from + 3 * step);
+        if (wide) {
+          const low01 = low32(x0, x1), low23 = low32(x2, x3), high01 = high32(x0, x1), high23 = high32(x2, x3);
+          x0 = low64(low01, low23); x1 = high64(low01, low23); x2 = low64(high01, high23); x3 = high64(high01, high23);
+        }
+        // Rows past the end are the last one again, whose own comes last.
+        store4<T>(o3 + at, f32x4.mul(x3, i3));
+        store4<T>(o2 + at, f32x4.mul(x2, i2));
+        store4<T>(o1 + at, f32x4.mul(x1, i1));
+        store4<T>(o0 + at, f32x4.mul(x0, i0));
       }
     }
     tile = outputsAt + roundUp4(valueDim) * stride;
