@@ -28,7 +28,7 @@ import { bytesOf } from './lib/attention-products';
  *
  * Method: the running softmax of Milakov and Gimelshein (2018) over tiles as in FlashAttention (Dao et al., 2022),
  * queries in the lanes (lib/attention.ts): 64 rows at a time against 64 keys, 8 rows × 4 keys in registers for q·k, 8
- * rows × 4 values for p·v.
+ * rows × 4 values (6 with a multiply-add) for p·v.
  *
  * Not done, with what it gained (Zen 4, 8 heads × 1024 × 64 causal): two dimensions per step (-25 % simd, -5 % relaxed:
  * V8 loads everything first and spills); four keys' vectors loaded once and splat by shuffles (-25 %, -33 %); weights
