@@ -7,7 +7,8 @@
  */
 
 import { madd_f32x4 } from './exp';
-import { load4 } from './half';
+import { WIDEN_FIELDS, WIDEN_UP, load4 } from './half';
+import { held_i32x4 } from './held';
 import { maxAcross_f32x4, sums_f32x4 } from './reduce';
 
 /** Bytes of so many keys' or values' elements. */
@@ -66,8 +67,52 @@ export function scoresWide(q: usize, k: usize, headDim: u32, count: u32, p: usiz
   v128.store(top, topB, 16);
 }
 
+/**
+ * Four values. Halves (u16) become what they are in seven operations. Taken for finite (i16) they become 2^-112 times that in
+ * three; then the functions below tell whether one was infinite or NaN after all, and what they computed is worth nothing.
+ * Queries come times HALF_QUERIES: with either, products keep clear of f32's ends.
+ */
+// @ts-ignore: decorator
+@inline
+function four<T>(p: usize): v128 {
+  if (sizeof<T>() == 2 && isSigned<T>()) return v128.and(i32x4.shl(v128.load_ext<i16>(p), 13), held_i32x4(WIDEN_FIELDS));
+  return load4<T>(p);
+}
+
+export const HALF_QUERIES: f32 = 7.205759403792794e16; // 2^56
+
+/** A score without what queries and keys have been multiplied by. */
+// @ts-ignore: decorator
+@inline
+function scored<T>(score: v128): v128 {
+  if (sizeof<T>() == 4) return score;
+  return f32x4.mul(score, f32x4.splat(isSigned<T>() ? HALF_QUERIES : 1 / HALF_QUERIES));
+}
+
+/** Weights that make up for it. */
+// @ts-ignore: decorator
+@inline
+function scaled<T>(weights: v128): v128 {
+  return sizeof<T>() == 2 && isSigned<T>() ? f32x4.mul(weights, i32x4.splat(WIDEN_UP)) : weights;
+}
+
+/** Of four halves at p, four at r and those before: the largest without their signs. */
+// @ts-ignore: decorator
+@inline
+function largest<T>(p: usize, r: usize, before: v128): v128 {
+  if (sizeof<T>() == 4 || !isSigned<T>()) return before;
+  return i16x8.max_u(before, i16x8.shl(v128.load64_lane(r, v128.load64_zero(p), 1), 1));
+}
+
+// @ts-ignore: decorator
+@inline
+function infinite<T>(largest: v128): bool {
+  if (sizeof<T>() == 4 || !isSigned<T>()) return false;
+  return v128.any_true(i16x8.ge_u(largest, i16x8.splat(<i16>0xf800)));
+}
+
 /** The same for 4 rows: 4 rows × 2 keys × 4 dimensions. */
-export function scoresNarrow<T>(q: usize, k: usize, headDim: u32, count: u32, p: usize, top: usize): void {
+export function scoresNarrow<T>(q: usize, k: usize, headDim: u32, count: u32, p: usize, top: usize): bool {
   const stride = bytesOf<T>(headDim);
   const main = q + ((headDim & ~3) << 4);
   const end = q + (roundUp4(headDim) << 4);
@@ -77,7 +122,7 @@ export function scoresNarrow<T>(q: usize, k: usize, headDim: u32, count: u32, p:
   const last = k + (count - 1) * stride;
   let left = parts << 1;
   let kOther = k + 2 * far, pOther = p + 2 * pFar;
-  let topA = f32x4.splat(-Infinity);
+  let topA = f32x4.splat(-Infinity), seen = f32x4.splat(0);
   do {
     let k0 = min(k, last), k1 = min(k + far, last);
     let a0 = f32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
@@ -85,7 +130,8 @@ export function scoresNarrow<T>(q: usize, k: usize, headDim: u32, count: u32, p:
     let stop = main;
     do {
       do {
-        const r = load4<T>(k0), s = load4<T>(k1);
+        const r = four<T>(k0), s = four<T>(k1);
+        seen = largest<T>(k0, k1, seen);
         let a = v128.load(x);
         a0 = madd_f32x4(r, a, a0); b0 = madd_f32x4(s, a, b0);
         a = v128.load(x, 16);
@@ -100,8 +146,8 @@ export function scoresNarrow<T>(q: usize, k: usize, headDim: u32, count: u32, p:
       k0 -= back; k1 -= back;
       stop = end;
     } while (x < end);
-    a0 = sums_f32x4(a0, a1, a2, a3);
-    b0 = sums_f32x4(b0, b1, b2, b3);
+    a0 = scored<T>(sums_f32x4(a0, a1, a2, a3));
+    b0 = scored<T>(sums_f32x4(b0, b1, b2, b3));
     topA = f32x4.pmax(f32x4.pmax(topA, a0), b0);
     v128.store(p, a0); v128.store(p + pFar, b0);
     const next = k + stride, pNext = p + 16;
@@ -111,6 +157,7 @@ export function scoresNarrow<T>(q: usize, k: usize, headDim: u32, count: u32, p:
     pOther = pNext;
   } while (--left);
   v128.store(top, topA);
+  return infinite<T>(seen);
 }
 
 /** o += p·v for 8 rows, four keys at a time: for values that no other tile of the pass uses. */
@@ -217,7 +264,7 @@ export function addWideCached(p: usize, v: usize, valueDim: u32, count: u32, o: 
 }
 
 /** o += p·v for 4 rows, two keys at a time. */
-export function addNarrow<T>(p: usize, v: usize, valueDim: u32, count: u32, o: usize): void {
+export function addNarrow<T>(p: usize, v: usize, valueDim: u32, count: u32, o: usize): bool {
   const stride = bytesOf<T>(valueDim);
   const main = o + ((valueDim & ~3) << 4);
   const end = o + (roundUp4(valueDim) << 4);
@@ -227,16 +274,18 @@ export function addNarrow<T>(p: usize, v: usize, valueDim: u32, count: u32, o: u
   const last = v + (count - 1) * stride;
   let left = parts << 1;
   let vOther = v + 2 * far, pOther = p + 2 * pFar;
+  let seen = f32x4.splat(0);
   do {
     let v0 = min(v, last), v1 = min(v + far, last);
     const y = p + pFar;
-    const a0 = v128.load32_splat(p), a1 = v128.load32_splat(p, 4), a2 = v128.load32_splat(p, 8), a3 = v128.load32_splat(p, 12);
-    const b0 = v128.load32_splat(y), b1 = v128.load32_splat(y, 4), b2 = v128.load32_splat(y, 8), b3 = v128.load32_splat(y, 12);
+    const a0 = scaled<T>(v128.load32_splat(p)), a1 = scaled<T>(v128.load32_splat(p, 4)), a2 = scaled<T>(v128.load32_splat(p, 8)), a3 = scaled<T>(v128.load32_splat(p, 12));
+    const b0 = scaled<T>(v128.load32_splat(y)), b1 = scaled<T>(v128.load32_splat(y, 4)), b2 = scaled<T>(v128.load32_splat(y, 8)), b3 = scaled<T>(v128.load32_splat(y, 12));
     let x = o;
     let stop = main;
     do {
       do {
-        const r = load4<T>(v0), s = load4<T>(v1);
+        const r = four<T>(v0), s = four<T>(v1);
+        seen = largest<T>(v0, v1, seen);
         v128.store(x, madd_f32x4(s, b0, madd_f32x4(r, a0, v128.load(x))));
         v128.store(x, madd_f32x4(s, b1, madd_f32x4(r, a1, v128.load(x, 16))), 16);
         v128.store(x, madd_f32x4(s, b2, madd_f32x4(r, a2, v128.load(x, 32))), 32);
@@ -253,10 +302,11 @@ export function addNarrow<T>(p: usize, v: usize, valueDim: u32, count: u32, o: u
     p = pOther;
     pOther = pNext;
   } while (--left);
+  return infinite<T>(seen);
 }
 
 /** scoresNarrow for one row, four keys at a time; the other lanes' scores are the same. */
-export function scoresOne<T>(q: usize, k: usize, headDim: u32, count: u32, p: usize, top: usize): void {
+export function scoresOne<T>(q: usize, k: usize, headDim: u32, count: u32, p: usize, top: usize): bool {
   const stride = bytesOf<T>(headDim);
   const main = q + ((headDim & ~3) << 4);
   const end = q + (roundUp4(headDim) << 4);
@@ -265,7 +315,7 @@ export function scoresOne<T>(q: usize, k: usize, headDim: u32, count: u32, p: us
   const far = parts * stride, pFar: usize = parts << 4;
   const last = k + (count - 1) * stride;
   let left = parts;
-  let highest = f32x4.splat(-Infinity);
+  let highest = f32x4.splat(-Infinity), seen = f32x4.splat(0);
   do {
     let k0 = k, k1 = min(k + far, last), k2 = min(k + 2 * far, last), k3 = min(k + 3 * far, last);
     let a = f32x4.splat(0), b = a, c = a, d = a;
@@ -274,17 +324,18 @@ export function scoresOne<T>(q: usize, k: usize, headDim: u32, count: u32, p: us
     do {
       do {
         const query = v128.load(x);
-        a = madd_f32x4(load4<T>(k0), query, a);
-        b = madd_f32x4(load4<T>(k1), query, b);
-        c = madd_f32x4(load4<T>(k2), query, c);
-        d = madd_f32x4(load4<T>(k3), query, d);
+        a = madd_f32x4(four<T>(k0), query, a);
+        b = madd_f32x4(four<T>(k1), query, b);
+        c = madd_f32x4(four<T>(k2), query, c);
+        d = madd_f32x4(four<T>(k3), query, d);
+        seen = largest<T>(k2, k3, largest<T>(k0, k1, seen));
         k0 += 4 * sizeof<T>(); k1 += 4 * sizeof<T>(); k2 += 4 * sizeof<T>(); k3 += 4 * sizeof<T>();
         x += 64;
       } while (x < stop);
       k0 -= back; k1 -= back; k2 -= back; k3 -= back;
       stop = end;
     } while (x < end);
-    const s = sums_f32x4(a, b, c, d);
+    const s = scored<T>(sums_f32x4(a, b, c, d));
     highest = f32x4.pmax(highest, s);
     const p1 = p + pFar, p2 = p1 + pFar, p3 = p2 + pFar;
     v128.store(p, v128.shuffle<f32>(s, s, 0, 0, 0, 0)); v128.store(p1, v128.shuffle<f32>(s, s, 1, 1, 1, 1));
@@ -293,10 +344,11 @@ export function scoresOne<T>(q: usize, k: usize, headDim: u32, count: u32, p: us
     k += stride;
   } while (--left);
   v128.store(top, maxAcross_f32x4(highest));
+  return infinite<T>(seen);
 }
 
 /** addNarrow for one row, four keys at a time. */
-export function addOne<T>(p: usize, v: usize, valueDim: u32, count: u32, o: usize): void {
+export function addOne<T>(p: usize, v: usize, valueDim: u32, count: u32, o: usize): bool {
   const stride = bytesOf<T>(valueDim);
   const main = o + ((valueDim & ~3) << 4);
   const end = o + (roundUp4(valueDim) << 4);
@@ -305,15 +357,17 @@ export function addOne<T>(p: usize, v: usize, valueDim: u32, count: u32, o: usiz
   const far = parts * stride, pFar: usize = parts << 4;
   const last = v + (count - 1) * stride;
   let left = parts;
+  let seen = f32x4.splat(0);
   do {
     let v0 = v, v1 = min(v + far, last), v2 = min(v + 2 * far, last), v3 = min(v + 3 * far, last);
     const p1 = p + pFar, p2 = p1 + pFar, p3 = p2 + pFar;
-    const a = v128.load(p), b = v128.load(p1), c = v128.load(p2), d = v128.load(p3);
+    const a = scaled<T>(v128.load(p)), b = scaled<T>(v128.load(p1)), c = scaled<T>(v128.load(p2)), d = scaled<T>(v128.load(p3));
     let x = o;
     let stop = main;
     do {
       do {
-        v128.store(x, madd_f32x4(load4<T>(v3), d, madd_f32x4(load4<T>(v2), c, madd_f32x4(load4<T>(v1), b, madd_f32x4(load4<T>(v0), a, v128.load(x))))));
+        v128.store(x, madd_f32x4(four<T>(v3), d, madd_f32x4(four<T>(v2), c, madd_f32x4(four<T>(v1), b, madd_f32x4(four<T>(v0), a, v128.load(x))))));
+        seen = largest<T>(v2, v3, largest<T>(v0, v1, seen));
         v0 += 4 * sizeof<T>(); v1 += 4 * sizeof<T>(); v2 += 4 * sizeof<T>(); v3 += 4 * sizeof<T>();
         x += 64;
       } while (x < stop);
@@ -323,4 +377,5 @@ export function addOne<T>(p: usize, v: usize, valueDim: u32, count: u32, o: usiz
     p += 16;
     v += stride;
   } while (--left);
+  return infinite<T>(seen);
 }

@@ -17,7 +17,7 @@
 import {
   EXP2_C1, EXP2_C2, EXP2_C3, EXP2_C4, EXP2_C5, EXP2_C6, EXP2_LOWEST, EXP2_MAGIC, LN2, LOG2E, TANH_LIMIT, TANH_SCALE, exp2_f32x4, ln_f64, tanh_f32x4,
 } from './exp';
-import { addNarrow, addOne, addWide, addWideCached, bytesOf, roundUp4, scoresNarrow, scoresOne, scoresWide } from './attention-products';
+import { HALF_QUERIES, addNarrow, addOne, addWide, addWideCached, bytesOf, roundUp4, scoresNarrow, scoresOne, scoresWide } from './attention-products';
 import { WIDEN_DOWN, WIDEN_FIELDS, WIDEN_UP, halves_i32x4, load1, load4, store1, store4, widen } from './half';
 import { held_f32x4 } from './held';
 import { high32, high64, low32, low64 } from './interleave';
@@ -163,6 +163,8 @@ export function begin<T>(
   head: u32, group: u32, query: u32, row: u32, end: u32, tile: usize,
 ): void {
   const fields = halves_i32x4<T>(WIDEN_FIELDS), up = halves_i32x4<T>(WIDEN_UP), down = halves_i32x4<T>(WIDEN_DOWN);
+  // Where keys in halves are not widened beforehand: see scoresNarrow.
+  if (sizeof<T>() == 2 && narrow(end - row, headDim, valueDim)) factor *= HALF_QUERIES;
   const factor_f32x4 = f32x4.splat(factor);
   const rowBytes = bytesOf<T>(headDim);
   while (row < end) {
@@ -233,6 +235,15 @@ export function attendStreamed<T>(
   else attend<T>(k, v, headDim, valueDim, cap, rows, first, end, CHUNK_KEYS, tiles, p);
 }
 
+/** The products of a narrow tile with `left` rows and more; true: not all were finite, as i16 says. */
+function narrowScores<T>(left: i32, q: usize, k: usize, headDim: u32, count: u32, p: usize, top: usize): bool {
+  return left == 1 ? scoresOne<T>(q, k, headDim, count, p, top) : scoresNarrow<T>(q, k, headDim, count, p, top);
+}
+
+function narrowAdd<T>(left: i32, p: usize, v: usize, valueDim: u32, count: u32, o: usize): bool {
+  return left == 1 ? addOne<T>(p, v, valueDim, count, o) : addNarrow<T>(p, v, valueDim, count, o);
+}
+
 /** The tiles of a pass attend to keys [first, end) of one kv head, `chunk` at a time. */
 export function attend<T>(
   k: usize, v: usize, headDim: u32, valueDim: u32, cap: f32, rows: u32, first: u32, end: u32, chunk: u32, tiles: usize, p: usize,
@@ -269,11 +280,19 @@ export function attend<T>(
           if (rows <= 8 || valueDim < 4) addWide(p, vAt, valueDim, count, outputsAt);
           else addWideCached(p, vAt, valueDim, count, outputsAt);
         } else {
-          if (left == 1) scoresOne<T>(queriesAt, kAt, headDim, count, p, top);
-          else scoresNarrow<T>(queriesAt, kAt, headDim, count, p, top);
+          if (sizeof<T>() == 4) narrowScores<T>(left, queriesAt, kAt, headDim, count, p, top);
+          else if (narrowScores<i16>(left, queriesAt, kAt, headDim, count, p, top)) narrowScores<T>(left, queriesAt, kAt, headDim, count, p, top);
           if (weigh(p, count, 16, tile, top, from, masked, cap)) rescaleBlocks(outputsAt, outputSlots, top);
-          if (left == 1) addOne<T>(p, vAt, valueDim, count, outputsAt);
-          else addNarrow<T>(p, vAt, valueDim, count, outputsAt);
+          // Room for outputs behind the scores, which are half as many as a wide tile's.
+          const before = p + (chunk << 4);
+          if (sizeof<T>() == 4 || chunk < outputSlots) narrowAdd<T>(left, p, vAt, valueDim, count, outputsAt);
+          else {
+            memory.copy(before, outputsAt, outputSlots << 4);
+            if (narrowAdd<i16>(left, p, vAt, valueDim, count, outputsAt)) {
+              memory.copy(outputsAt, before, outputSlots << 4);
+              narrowAdd<T>(left, p, vAt, valueDim, count, outputsAt);
+            }
+          }
         }
       }
       tile = outputsAt + roundUp4(valueDim) * stride;
