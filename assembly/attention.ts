@@ -22,7 +22,8 @@ import { bytesOf } from './lib/attention-products';
  * output and lse NaN. Scores beyond ±2^127 / log2(e) (2.3e38) count as infinite. Weights below 2^-126 are flushed to 0.
  *
  * The caller guarantees: heads a multiple of kvHeads; dimensions of at least 1; block sizes multiples of 16 from 16 to
- * 128; v finite wherever k is read (a weight of 0 does not hide a NaN: rows that share a tile see each other's values).
+ * 128; v finite wherever k is read (a weight of 0 does not hide a NaN: rows that share a tile see each other's values). Where
+ * headDim is no multiple of 4, k is finite too (an infinity may make NaN of a score of -inf).
  * Keys that no row of a tile sees are not read. A malformed indptr or index makes wrong rows, never a read outside the
  * arrays.
  *

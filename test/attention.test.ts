@@ -4,9 +4,13 @@ import { describe, expect, test } from 'vitest';
 import type { AttentionBlocksparseOptions, AttentionDecodeOptions, Blocks } from '../ts/contract/attention.js';
 import * as cpu from '../ts/cpu/attention.js';
 import { type AttentionInputs, attentionScratchBytes, instantiate } from '../ts/cpu/attention.js';
+import * as cpuHalf from '../ts/cpu/attention-f16.js';
 import { softmaxMerge } from '../ts/cpu/softmax.js';
+import { toHalves } from '../ts/half.js';
 import * as reference from '../ts/reference/attention.js';
+import * as referenceHalf from '../ts/reference/attention-f16.js';
 import spec from './attention.spec.js';
+import halfSpec from './attention-f16.spec.js';
 import { judge } from './lib/check.js';
 import { random } from './lib/random.js';
 import { readNpy } from './lib/tensors.js';
@@ -259,6 +263,33 @@ describe('huge scores', () => {
     );
     expect(output).toEqual(Float32Array.of(0, Number.NaN));
     expect(lse).toEqual(Float32Array.of(-Infinity, Number.NaN));
+  });
+});
+
+// Few heads take halves for finite, and look again where one is not: at the first, a middle and the last key, of few and many.
+describe.each([1, 4, 6, 9])('halves that are infinite or NaN, %i heads on a kv head', (group) => {
+  const [kvHeads, headDim] = [2, 8];
+  const heads = group * kvHeads;
+  test.each([5, 64, 1500])('%i keys', (keys) => {
+    const r = random(keys);
+    const [q, k, v] = [heads, kvHeads * keys, kvHeads * keys].map((rows) => toHalves(r.normals(rows * headDim)));
+    const [infinity, nan] = [0x7c00, 0x7e00];
+    // Values must not be infinite.
+    for (const key of [0, keys >> 1, keys - 1])
+      for (const [name, half] of [
+        ['k', infinity],
+        ['k', infinity | 0x8000],
+        ['k', nan],
+        ['v', nan],
+      ] as const) {
+        const inputs = { q: q!, k: k!.slice(), v: v!.slice() };
+        inputs[name][(keys + key) * headDim + 3] = half;
+        const options = { heads, kvHeads, keys, headDim };
+        const want = referenceHalf.attentionDecode(inputs, options);
+        const got = cpuHalf.attentionDecode(inputs, options);
+        const fault = judge(halfSpec.attention_decode_f16!, 'cpu', { ...got }, { ...want }, inputs, options).fault;
+        expect(fault, `${name}, key ${key}, ${half.toString(16)}`).toBeUndefined();
+      }
   });
 });
 

@@ -146,6 +146,13 @@ function narrow(left: u32, headDim: u32, valueDim: u32): bool {
   return left <= 4 && headDim >= 4 && valueDim >= 4;
 }
 
+/** Halves of a pass with so many rows become f32 in registers, all its tiles are narrow. Other passes find them widened. */
+// @ts-ignore: decorator
+@inline
+function inRegisters<T>(rows: u32, headDim: u32, valueDim: u32): bool {
+  return sizeof<T>() == 2 && rows <= 8 && headDim >= 4 && valueDim >= 4;
+}
+
 /** Which query row r of a pass is, counted over heads: query `query` + floor(r / group) of head `head` + r mod group. */
 // @ts-ignore: decorator
 @inline
@@ -163,12 +170,12 @@ export function begin<T>(
   head: u32, group: u32, query: u32, row: u32, end: u32, tile: usize,
 ): void {
   const fields = halves_i32x4<T>(WIDEN_FIELDS), up = halves_i32x4<T>(WIDEN_UP), down = halves_i32x4<T>(WIDEN_DOWN);
-  // Where keys in halves are not widened beforehand: see scoresNarrow.
-  if (sizeof<T>() == 2 && narrow(end - row, headDim, valueDim)) factor *= HALF_QUERIES;
+  const registers = inRegisters<T>(end - row, headDim, valueDim);
+  if (registers) factor *= HALF_QUERIES;
   const factor_f32x4 = f32x4.splat(factor);
   const rowBytes = bytesOf<T>(headDim);
   while (row < end) {
-    const wide: bool = !narrow(end - row, headDim, valueDim);
+    const wide: bool = !registers && !narrow(end - row, headDim, valueDim);
     const lanes: u32 = wide ? 8 : 4;
     const stride: u32 = lanes << 2;
     const queriesAt = tile + (stride << 2);
@@ -231,7 +238,7 @@ export function attendStreamed<T>(
   const tile = wideBytes(headDim, valueDim);
   const room = (PASS_ROWS / 8 - 1) * tile;
   const chunk = min((room >> 5) - 1 & ~3, STREAMED_KEYS);
-  if ((sizeof<T>() == 4 ? rows <= 8 : narrow(rows, headDim, valueDim)) && chunk >= STREAMED_KEYS / 2) attend<T>(k, v, headDim, valueDim, cap, rows, first, end, chunk, tiles, tiles + tile);
+  if ((sizeof<T>() == 4 ? rows <= 8 : inRegisters<T>(rows, headDim, valueDim)) && chunk >= STREAMED_KEYS / 2) attend<T>(k, v, headDim, valueDim, cap, rows, first, end, chunk, tiles, tiles + tile);
   else attend<T>(k, v, headDim, valueDim, cap, rows, first, end, CHUNK_KEYS, tiles, p);
 }
 
@@ -248,7 +255,7 @@ function narrowAdd<T>(left: i32, p: usize, v: usize, valueDim: u32, count: u32, 
 export function attend<T>(
   k: usize, v: usize, headDim: u32, valueDim: u32, cap: f32, rows: u32, first: u32, end: u32, chunk: u32, tiles: usize, p: usize,
 ): void {
-  if (sizeof<T>() == 2 && !narrow(rows, headDim, valueDim)) {
+  if (sizeof<T>() == 2 && !inRegisters<T>(rows, headDim, valueDim)) {
     attendWidened(k, v, headDim, valueDim, cap, rows, first, end, tiles, p);
     return;
   }
@@ -259,7 +266,7 @@ export function attend<T>(
     const chunkEnd = min(first + chunk, end);
     let tile = tiles;
     for (let left: i32 = rows; left > 0; ) {
-      const wide: bool = !narrow(left, headDim, valueDim);
+      const wide: bool = sizeof<T>() == 4 && !narrow(left, headDim, valueDim);
       const lanes: u32 = wide ? 8 : 4;
       const stride: u32 = lanes << 2;
       const queriesAt = tile + (stride << 2);
@@ -273,7 +280,7 @@ export function attend<T>(
         const masked = from < load<u32>(highest) || to > load<u32>(tile + stride);
         const kAt = k + from * kBytes;
         const vAt = v + from * vBytes;
-        if (sizeof<T>() == 4 && wide) {
+        if (wide) {
           scoresWide(queriesAt, kAt, headDim, count, p, top);
           for (let half: usize = 0; half < 32; half += 16)
             if (weigh(p + half, count, 32, tile + half, top + half, from, masked, cap)) rescale(outputsAt + half, outputSlots, top + half);
@@ -283,10 +290,10 @@ export function attend<T>(
           if (sizeof<T>() == 4) narrowScores<T>(left, queriesAt, kAt, headDim, count, p, top);
           else if (narrowScores<i16>(left, queriesAt, kAt, headDim, count, p, top)) narrowScores<T>(left, queriesAt, kAt, headDim, count, p, top);
           if (weigh(p, count, 16, tile, top, from, masked, cap)) rescaleBlocks(outputsAt, outputSlots, top);
-          // Room for outputs behind the scores, which are half as many as a wide tile's.
-          const before = p + (chunk << 4);
-          if (sizeof<T>() == 4 || chunk < outputSlots) narrowAdd<T>(left, p, vAt, valueDim, count, outputsAt);
+          if (sizeof<T>() == 4) narrowAdd<T>(left, p, vAt, valueDim, count, outputsAt);
           else {
+            // Room behind the scores, which are half as many as a wide tile's, or behind the tiles.
+            const before = p > tiles ? p + (chunk << 4) : tiles + wideBytes(headDim, valueDim);
             memory.copy(before, outputsAt, outputSlots << 4);
             if (narrowAdd<i16>(left, p, vAt, valueDim, count, outputsAt)) {
               memory.copy(outputsAt, before, outputSlots << 4);
@@ -322,8 +329,9 @@ export function finish<T>(
   head: u32, group: u32, query: u32, row: u32, end: u32, tile: usize,
 ): void {
   const rowBytes = bytesOf<T>(valueDim);
+  const registers = inRegisters<T>(end - row, headDim, valueDim);
   while (row < end) {
-    const wide: bool = !narrow(end - row, headDim, valueDim);
+    const wide: bool = !registers && !narrow(end - row, headDim, valueDim);
     const lanes: u32 = wide ? 8 : 4;
     const stride: u32 = lanes << 2;
     const outputsAt = tile + (4 + roundUp4(headDim)) * stride;
