@@ -1,4 +1,4 @@
-import { WIDEN_DOWN, WIDEN_FIELDS, WIDEN_UP, halves_i32x4, loadNth4, load4, loadSome, splat1, widen_f32x4 } from './lib/half';
+import { WIDEN_DOWN, WIDEN_FIELDS, WIDEN_UP, halves_i32x4, loadNthFinite4, load4, loadSome, splat1, widen_f32x4 } from './lib/half';
 import { loadFew } from './lib/part';
 import { MAGIC, MAGIC_BITS, SAFE_SCALE, code_f32x4, codeBytes, group, halfOf, scale } from './lib/quantize';
 import { quantizeColumns } from './lib/quantize-columns';
@@ -118,7 +118,7 @@ function pack<T, Four, Next>(
   codes: usize, scales: usize, minima: usize,
 ): void {
   const bits: u32 = 2 * sizeof<Four>();
-  const fields = halves_i32x4<T>(WIDEN_FIELDS), up = halves_i32x4<T>(WIDEN_UP), down = halves_i32x4<T>(WIDEN_DOWN);
+  const fields = halves_i32x4<T>(WIDEN_FIELDS), up = halves_i32x4<T>(WIDEN_UP);
   const half = halfOf(bits, symmetric);
   const magic = held_f32x4(MAGIC + <f32>half);
   const magicBits = held_i32x4(MAGIC_BITS);
@@ -139,8 +139,8 @@ function pack<T, Four, Next>(
     let low = isFloat<Next>() ? v128.load(x + ahead) : odd;
     let high = low;
     do {
-      const a = i32x4.sub(code_f32x4(loadNth4<T>(x, 0, fields, up, down), minimum, s, magic), magicBits);
-      const b = i32x4.sub(code_f32x4(loadNth4<T>(x, 1, fields, up, down), minimum, s, magic), magicBits);
+      const a = i32x4.sub(code_f32x4(loadNthFinite4<T>(x, 0, fields, up), minimum, s, magic), magicBits);
+      const b = i32x4.sub(code_f32x4(loadNthFinite4<T>(x, 1, fields, up), minimum, s, magic), magicBits);
       const ab = i16x8.narrow_i32x4_s(a, b);
       if (isFloat<Next>()) {
         const next0 = v128.load(x + ahead);
@@ -148,8 +148,8 @@ function pack<T, Four, Next>(
         low = f32x4.pmin(low, f32x4.pmin(next0, next1));
         high = f32x4.pmax(high, f32x4.pmax(next0, next1));
       }
-      const c = i32x4.sub(code_f32x4(loadNth4<T>(x, 2, fields, up, down), minimum, s, magic), magicBits);
-      const d = i32x4.sub(code_f32x4(loadNth4<T>(x, 3, fields, up, down), minimum, s, magic), magicBits);
+      const c = i32x4.sub(code_f32x4(loadNthFinite4<T>(x, 2, fields, up), minimum, s, magic), magicBits);
+      const d = i32x4.sub(code_f32x4(loadNthFinite4<T>(x, 3, fields, up), minimum, s, magic), magicBits);
       const cd = i16x8.narrow_i32x4_s(c, d);
       if (isFloat<Next>()) {
         const next2 = v128.load(x + ahead, 32);

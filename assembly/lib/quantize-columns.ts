@@ -1,4 +1,4 @@
-import { WIDEN_DOWN, WIDEN_FIELDS, WIDEN_UP, halves_i32x4, load4 } from './half';
+import { WIDEN_DOWN, WIDEN_FIELDS, WIDEN_UP, halves_i32x4, load4, loadNthFinite4 } from './half';
 import { MAGIC, MAGIC_BITS, SAFE_SCALE, code_f32x4, codeBytes, group, halfOf, scale } from './quantize';
 import { held_f32x4, held_i32x4 } from './held';
 
@@ -81,7 +81,7 @@ function packRows<T>(
   x: usize, x1: usize, x2: usize, x3: usize, rows: u32, vectors: u32, bits: u32, symmetric: u32, shift: u32,
   codes: usize, scales: usize, minima: usize,
 ): void {
-  const fields = halves_i32x4<T>(WIDEN_FIELDS), up = halves_i32x4<T>(WIDEN_UP), down = halves_i32x4<T>(WIDEN_DOWN);
+  const fields = halves_i32x4<T>(WIDEN_FIELDS), up = halves_i32x4<T>(WIDEN_UP);
   const half = halfOf(bits, symmetric);
   const ones = 1 + (1 << bits) + (1 << (2 * bits)) + (1 << (3 * bits));
   const magic = held_f32x4(MAGIC + <f32>half);
@@ -97,10 +97,10 @@ function packRows<T>(
   do {
     const s = v128.load(scales + at);
     const minimum = v128.and(v128.load(minima + at), used);
-    let word = code_f32x4(load4<T>(x3 + bytes<T>(at), fields, up, down), minimum, s, magic);
-    word = i32x4.add(i32x4.mul(word, base), code_f32x4(load4<T>(x2 + bytes<T>(at), fields, up, down), minimum, s, magic));
-    word = i32x4.add(i32x4.mul(word, base), code_f32x4(load4<T>(x1 + bytes<T>(at), fields, up, down), minimum, s, magic));
-    word = i32x4.add(i32x4.mul(word, base), code_f32x4(load4<T>(x + bytes<T>(at), fields, up, down), minimum, s, magic));
+    let word = code_f32x4(loadNthFinite4<T>(x3 + bytes<T>(at), 0, fields, up), minimum, s, magic);
+    word = i32x4.add(i32x4.mul(word, base), code_f32x4(loadNthFinite4<T>(x2 + bytes<T>(at), 0, fields, up), minimum, s, magic));
+    word = i32x4.add(i32x4.mul(word, base), code_f32x4(loadNthFinite4<T>(x1 + bytes<T>(at), 0, fields, up), minimum, s, magic));
+    word = i32x4.add(i32x4.mul(word, base), code_f32x4(loadNthFinite4<T>(x + bytes<T>(at), 0, fields, up), minimum, s, magic));
     word = v128.and(v128.xor(i32x4.sub(word, magicBits), flip), v128.and(mask, f32x4.gt(s, zero)));
     v128.store(codes + at, v128.or(i32x4.shl(word, shift), v128.and(v128.load(codes + at), keep)));
     at += 16;
