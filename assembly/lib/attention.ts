@@ -24,7 +24,7 @@ import { high32, high64, low32, low64 } from './interleave';
 
 /** Keys scored at a time: their K and V stay in the first-level cache while all tiles of a pass use them. */
 export const CHUNK_KEYS: u32 = 64;
-/** The same where a pass is one tile, which uses them once: long streams. */
+/** The same where a pass is one tile, or two of halves: long streams. */
 const STREAMED_KEYS: u32 = 1024;
 /** Rows kept in scratch at a time. */
 export const PASS_ROWS: u32 = 64;
@@ -242,13 +242,23 @@ export function attendStreamed<T>(
   else attend<T>(k, v, headDim, valueDim, cap, rows, first, end, CHUNK_KEYS, tiles, p);
 }
 
-/** The products of a narrow tile with `left` rows and more; true: not all were finite, as i16 says. */
+/** q·k of a narrow tile, of whose pass `left` rows are left. True: keys taken for finite (i16) were not. */
 function narrowScores<T>(left: i32, q: usize, k: usize, headDim: u32, count: u32, p: usize, top: usize): bool {
   return left == 1 ? scoresOne<T>(q, k, headDim, count, p, top) : scoresNarrow<T>(q, k, headDim, count, p, top);
 }
 
+/** The same of p·v. */
 function narrowAdd<T>(left: i32, p: usize, v: usize, valueDim: u32, count: u32, o: usize): bool {
   return left == 1 ? addOne<T>(p, v, valueDim, count, o) : addNarrow<T>(p, v, valueDim, count, o);
+}
+
+/** narrowAdd of halves taken for finite; true: they were not, and the outputs are as before. They wait in `room` meanwhile. */
+function addFinite(left: i32, p: usize, v: usize, valueDim: u32, count: u32, o: usize, room: usize): bool {
+  const bytes = roundUp4(valueDim) << 4;
+  memory.copy(room, o, bytes);
+  const odd = narrowAdd<i16>(left, p, v, valueDim, count, o);
+  if (odd) memory.copy(o, room, bytes);
+  return odd;
 }
 
 /** The tiles of a pass attend to keys [first, end) of one kv head, `chunk` at a time. */
@@ -287,19 +297,11 @@ export function attend<T>(
           if (rows <= 8 || valueDim < 4) addWide(p, vAt, valueDim, count, outputsAt);
           else addWideCached(p, vAt, valueDim, count, outputsAt);
         } else {
-          if (sizeof<T>() == 4) narrowScores<T>(left, queriesAt, kAt, headDim, count, p, top);
-          else if (narrowScores<i16>(left, queriesAt, kAt, headDim, count, p, top)) narrowScores<T>(left, queriesAt, kAt, headDim, count, p, top);
+          if (sizeof<T>() == 4 || narrowScores<i16>(left, queriesAt, kAt, headDim, count, p, top)) narrowScores<T>(left, queriesAt, kAt, headDim, count, p, top);
           if (weigh(p, count, 16, tile, top, from, masked, cap)) rescaleBlocks(outputsAt, outputSlots, top);
-          if (sizeof<T>() == 4) narrowAdd<T>(left, p, vAt, valueDim, count, outputsAt);
-          else {
-            // Room behind the scores, which are half as many as a wide tile's, or behind the tiles.
-            const before = p > tiles ? p + (chunk << 4) : tiles + wideBytes(headDim, valueDim);
-            memory.copy(before, outputsAt, outputSlots << 4);
-            if (narrowAdd<i16>(left, p, vAt, valueDim, count, outputsAt)) {
-              memory.copy(outputsAt, before, outputSlots << 4);
-              narrowAdd<T>(left, p, vAt, valueDim, count, outputsAt);
-            }
-          }
+          // Room behind the scores, which are half as many as a wide tile's, or behind the tiles.
+          const room = p > tiles ? p + (chunk << 4) : tiles + wideBytes(headDim, valueDim);
+          if (sizeof<T>() == 4 || addFinite(left, p, vAt, valueDim, count, outputsAt, room)) narrowAdd<T>(left, p, vAt, valueDim, count, outputsAt);
         }
       }
       tile = outputsAt + roundUp4(valueDim) * stride;
@@ -308,7 +310,7 @@ export function attend<T>(
   }
 }
 
-/** Keys and values in halves that several tiles use, or one of eight rows: they become f32 behind the tiles, a chunk at a time. */
+/** Keys and values in halves of passes with more rows: they become f32 behind the tiles, a chunk at a time. */
 function attendWidened(
   k: usize, v: usize, headDim: u32, valueDim: u32, cap: f32, rows: u32, first: u32, end: u32, tiles: usize, p: usize,
 ): void {
