@@ -293,6 +293,15 @@ describe.each([1, 4, 6, 9])('halves that are infinite or NaN, %i heads on a kv h
   });
 });
 
+test('of the inputs only q, k and v are looked at: what else an object holds is not written', () => {
+  const options = { heads: 1, kvHeads: 1, keys: 1, headDim: 1 };
+  const [q, output, lse] = [Float32Array.of(1), Float32Array.of(7), Float32Array.of(7)];
+  const inputs = { q, k: q, v: q, output, lse };
+  cpu.attentionDecode(inputs, options);
+  cpu.attentionBlocksparse(inputs, { ...options, queries: 1 });
+  expect([...output, ...lse]).toEqual([7, 7]);
+});
+
 describe('faults', () => {
   const inputs = { q: new Float32Array(32 * 4), k: new Float32Array(32 * 4), v: new Float32Array(32 * 4) };
   const options = { heads: 1, kvHeads: 1, queries: 32, keys: 32, headDim: 4 };

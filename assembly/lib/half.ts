@@ -191,6 +191,13 @@ function storeSomeHalves(p: usize, v: v128, count: i32): void {
   }
 }
 
+/** The sign-extended bits of the i-th four halves from p: i is a literal, and an immediate offset. */
+// @ts-ignore: decorator
+@inline
+function loadNthBits(p: usize, i: u32): v128 {
+  return i == 0 ? v128.load_ext<i16>(p) : i == 1 ? v128.load_ext<i16>(p, 8) : i == 2 ? v128.load_ext<i16>(p, 16) : v128.load_ext<i16>(p, 24);
+}
+
 /** The i-th four from p: i is a literal, and an immediate offset. */
 // @ts-ignore: decorator
 @inline
@@ -198,8 +205,7 @@ export function loadNth4<T>(
   p: usize, i: u32, fields: v128 = i32x4.splat(WIDEN_FIELDS), up: v128 = i32x4.splat(WIDEN_UP), down: v128 = i32x4.splat(WIDEN_DOWN),
 ): v128 {
   if (sizeof<T>() == 4) return i == 0 ? v128.load(p) : i == 1 ? v128.load(p, 16) : i == 2 ? v128.load(p, 32) : v128.load(p, 48);
-  const bits = i == 0 ? v128.load_ext<i16>(p) : i == 1 ? v128.load_ext<i16>(p, 8) : i == 2 ? v128.load_ext<i16>(p, 16) : v128.load_ext<i16>(p, 24);
-  return widen_f32x4(bits, fields, up, down);
+  return widen_f32x4(loadNthBits(p, i), fields, up, down);
 }
 
 /** The same, where what an infinity or a NaN becomes does not matter: three operations less. */
@@ -207,8 +213,7 @@ export function loadNth4<T>(
 @inline
 export function loadNthFinite4<T>(p: usize, i: u32, fields: v128, up: v128): v128 {
   if (sizeof<T>() == 4) return loadNth4<T>(p, i);
-  const bits = i == 0 ? v128.load_ext<i16>(p) : i == 1 ? v128.load_ext<i16>(p, 8) : i == 2 ? v128.load_ext<i16>(p, 16) : v128.load_ext<i16>(p, 24);
-  return widenFinite_f32x4(bits, fields, up);
+  return widenFinite_f32x4(loadNthBits(p, i), fields, up);
 }
 
 /** The i-th vector from p: i is a literal, and an immediate offset. */

@@ -129,7 +129,7 @@ export const contractOf: Readonly<Record<Activations, Contract<GemmOptions>>> = 
 /** The contract that options name. */
 export function contractFor(given: { activations: Activations }): Contract<GemmOptions> {
   const { activations } = options('gemm', given);
-  const known = ['f32', 'i16', 'i8'] as const;
+  const known = Object.keys(contractOf) as Activations[];
   return contractOf[known[word('gemm', 'activations', activations, known)]!];
 }
 

@@ -39,11 +39,13 @@ export function attentionBlocksparse(
   inputs: AttentionHalfInputs,
   options: AttentionBlocksparseOptions,
 ): AttentionHalfOutputs {
-  const arrays = { ...inputs, indptr: options?.blocks?.indptr, indices: options?.blocks?.indices };
+  const { q, k, v } = { ...inputs };
+  const arrays = { q, k, v, indptr: options?.blocks?.indptr, indices: options?.blocks?.indices };
   return attentionFamily.run(attention_blocksparse_f16, arrays, options) as unknown as AttentionHalfOutputs;
 }
 
 /** One query per head against the keys [from, to): a state that softmaxMerge of halves merges with those of other keys. */
 export function attentionDecode(inputs: AttentionHalfInputs, options: AttentionDecodeOptions): AttentionHalfOutputs {
-  return attentionFamily.run(attention_decode_f16, { ...inputs }, options) as unknown as AttentionHalfOutputs;
+  const { q, k, v } = { ...inputs };
+  return attentionFamily.run(attention_decode_f16, { q, k, v }, options) as unknown as AttentionHalfOutputs;
 }

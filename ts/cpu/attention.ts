@@ -39,11 +39,13 @@ export const preload = attentionFamily.preload;
 
 /** Attention under a block mask, a causal mask and a window; dense without any. */
 export function attentionBlocksparse(inputs: AttentionInputs, options: AttentionBlocksparseOptions): AttentionOutputs {
-  const arrays = { ...inputs, indptr: options?.blocks?.indptr, indices: options?.blocks?.indices };
+  const { q, k, v } = { ...inputs };
+  const arrays = { q, k, v, indptr: options?.blocks?.indptr, indices: options?.blocks?.indices };
   return attentionFamily.run(attention_blocksparse_f32, arrays, options) as unknown as AttentionOutputs;
 }
 
 /** One query per head against the keys [from, to): a state that softmaxMerge merges with those of other keys. */
 export function attentionDecode(inputs: AttentionInputs, options: AttentionDecodeOptions): AttentionOutputs {
-  return attentionFamily.run(attention_decode_f32, { ...inputs }, options) as unknown as AttentionOutputs;
+  const { q, k, v } = { ...inputs };
+  return attentionFamily.run(attention_decode_f32, { q, k, v }, options) as unknown as AttentionOutputs;
 }
