@@ -114,6 +114,22 @@ describe('properties', () => {
   });
 });
 
+// Above 1 MiB rows are worked off in smaller chunks.
+test.each([16, 128, 512, 4096])('more than fits a cache at once is the same as in parts, n = %i', (n) => {
+  const rows = (5 << 16) / n + 1;
+  const x = random(n).normals(rows * n);
+  const signs = random(n + 1).signs(n);
+  for (const inverse of [false, true]) {
+    const whole = hadamard(x, { rows, n, signs, inverse });
+    for (let row = 0; row < rows; ) {
+      const count = Math.min(rows - row, 2 ** 15 / n + 1);
+      const part = hadamard(x.subarray(row * n, (row + count) * n), { rows: count, n, signs, inverse });
+      expect(whole.subarray(row * n, (row + count) * n)).toEqual(part);
+      row += count;
+    }
+  }
+});
+
 test('an output inside the kernels’ memory is used in place', () => {
   const out = allocate(Float32Array, 4);
   expect(hadamard(Float32Array.of(1, 2, 3, 4), { rows: 1, n: 4, out })).toBe(out);

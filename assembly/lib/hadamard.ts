@@ -3,8 +3,11 @@
 import { held, held_f32x4, held_i32x4 } from './held';
 import { high16, high8, low16, low8 } from './interleave';
 
-/** Bytes that all passes go over before the next bytes are begun. */
+/** Bytes that all passes go over before the next bytes are begun, or one row where it is longer. */
 const CHUNK: u32 = 8192;
+/** The same for more than LARGE bytes, which come from beyond the second-level cache: reading ahead reaches past the other passes. */
+const FAR_CHUNK: u32 = 1024;
+const LARGE: u32 = 1 << 20;
 
 /**
  * out = after ∘ H·(scale · before ∘ x), row by row; signs (i8 [n]) before or after, or 0: none. Those never given cost no code.
@@ -31,7 +34,7 @@ export function transform(
   const pairs: u32 = left == 0 ? 1 : 0;
   let pieceBytes = rowBytes;
   while (pieceBytes > CHUNK) pieceBytes >>= 3;
-  const stepBytes = pieceBytes == rowBytes ? CHUNK : pieceBytes;
+  const stepBytes = pieceBytes == rowBytes ? max(rowBytes, totalBytes > LARGE ? FAR_CHUNK : CHUNK) : pieceBytes;
   let at: u32 = 0;
   while (at < totalBytes) {
     const to = out + at;
