@@ -122,6 +122,7 @@ const works: Work[] = [
   ...everyRule(1, 11, 515),
   ...everyRule(7, 12, 290),
   ...everyRule(4, 16, 512),
+  ...everyRule(11, 20, 290),
   work(1, 24, 5000, { ...four, groupSize: 128 }),
   work(4, 8, 4096, { bits: 8, groupSize: 0, scheme: 'symmetric' }),
   work(0, 8, 64, four),

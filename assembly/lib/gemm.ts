@@ -322,3 +322,67 @@ export function several<T, W, R>(a: usize, w: usize, k: u32, block: u32, affine:
     k -= count;
   } while (k);
 }
+
+/** Vectors of a block that `expand` makes hold so many of its inputs: one as f32, two in pairs of 16 bits. */
+// @ts-ignore: decorator
+@inline
+function inputsOf<T>(): u32 {
+  return isFloat<T>() ? 1 : 2;
+}
+
+/** Bytes of a block of `count` inputs as `expand` makes it. */
+// @ts-ignore: decorator
+@inline
+export function expandedBytes<T>(count: u32): usize {
+  return ((count + 31) & ~31) / inputsOf<T>() << 5;
+}
+
+/** A block's codes as addProduct takes them: vectors of the first four and of the last four outputs in turn. */
+export function expand<T, W>(w: usize, count: u32, to: usize): void {
+  const mask = held_i32x4(isFloat<T>() ? (sizeof<W>() == 1 ? 0xff : 0xf) : sizeof<W>() == 1 ? 0x00ff00ff : 0x000f000f);
+  const end = to + expandedBytes<T>(count);
+  do {
+    let v = v128.load(w), u = v;
+    if (sizeof<W>() == 1) {
+      u = v128.load(w, 16);
+      w += 32;
+    } else {
+      u = i16x8.shr_u(v, 4);
+      w += 16;
+    }
+    for (let i = inputsOf<T>(); i <= 4; i += inputsOf<T>()) {
+      v128.store(to, number<T>(v128.and(v, mask)));
+      v128.store(to, number<T>(v128.and(u, mask)), 16);
+      v = i32x4.shr_u(v, 8);
+      u = i32x4.shr_u(u, 8);
+      to += 32;
+    }
+  } while (to < end);
+}
+
+/** A block that `expand` made by four rows: what it has to show is added to their eight results each. */
+export function expanded<T>(a: usize, codes: usize, count: u32, header: usize, affine: u32, out: usize): void {
+  const end = codes + expandedBytes<T>(count);
+  const start = a + 32, given = a;
+  let a0 = v128.load32_splat(start), a1 = v128.load32_splat(start, 4), a2 = v128.load32_splat(start, 8), a3 = v128.load32_splat(start, 12);
+  let b0 = a0, b1 = a1, b2 = a2, b3 = a3;
+  a += 4 * headerBytes(4);
+  do {
+    const c = v128.load(codes), d = v128.load(codes, 16);
+    let s = v128.load32_splat(a);
+    a0 = addProduct<T>(c, s, a0); b0 = addProduct<T>(d, s, b0);
+    s = v128.load32_splat(a, 4);
+    a1 = addProduct<T>(c, s, a1); b1 = addProduct<T>(d, s, b1);
+    s = v128.load32_splat(a, 8);
+    a2 = addProduct<T>(c, s, a2); b2 = addProduct<T>(d, s, b2);
+    s = v128.load32_splat(a, 12);
+    a3 = addProduct<T>(c, s, a3); b3 = addProduct<T>(d, s, b3);
+    a += 16;
+    codes += 32;
+  } while (codes < end);
+  const scalesA = v128.load(header), scalesB = v128.load(header, 16), minima = header + 32;
+  settle<T, u32>(a0, b0, scalesA, scalesB, minima, given, affine, out);
+  settle<T, u32>(a1, b1, scalesA, scalesB, minima, given + 4, affine, out + 32);
+  settle<T, u32>(a2, b2, scalesA, scalesB, minima, given + 8, affine, out + 64);
+  settle<T, u32>(a3, b3, scalesA, scalesB, minima, given + 12, affine, out + 96);
+}

@@ -104,7 +104,11 @@ const gemm = (kernel: string, valueBytes: number): Contract<GemmOptions> => ({
     const tile = m === 1 ? 1 : 4;
     const header = Math.ceil(k / blockOf(p)) * 4;
     const words = header + (roundUp(k, 32) * valueBytes) / 4;
-    const scratch = 32 + roundUp(Math.min(m, PASS_ROWS), tile) * words;
+    const rows = Math.min(m, PASS_ROWS);
+    // From so many rows on, results of all of them and a block of codes expanded (assembly/gemm.ts).
+    const expands = m >= 2 * valueBytes;
+    const room = expands ? (rows & ~3) * PANEL + (blockOf(p) * PANEL * valueBytes) / 4 : 4 * PANEL;
+    const scratch = room + roundUp(rows, tile) * words;
     return n && m ? { x, packed, out, scratch } : { x, packed, out: 0, scratch: 0 };
   },
 });
