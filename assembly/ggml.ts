@@ -1,21 +1,8 @@
 import { halfE4M3, halfE8M0, iq4_i8x16, lookup_i8x16, toHalf } from './lib/ggml';
 import { held_f32x4, held_i32x4 } from './lib/held';
+import { max_f32x4, min_f32x4 } from './lib/reduce';
 
 // Each writer makes `count` blocks that follow each other. Layouts: ts/reference/ggml.ts.
-
-// @ts-ignore: decorator
-@inline
-function highestLane(v: v128): f32 {
-  v = f32x4.pmax(v, v128.shuffle<i32>(v, v, 2, 3, 0, 1));
-  return f32x4.extract_lane(f32x4.pmax(v, v128.shuffle<i32>(v, v, 1, 0, 3, 2)), 0);
-}
-
-// @ts-ignore: decorator
-@inline
-function lowestLane(v: v128): f32 {
-  v = f32x4.pmin(v, v128.shuffle<i32>(v, v, 2, 3, 0, 1));
-  return f32x4.extract_lane(f32x4.pmin(v, v128.shuffle<i32>(v, v, 1, 0, 3, 2)), 0);
-}
 
 /** The greatest of `start` and 32 values. pmax keeps its first operand where the second is NaN. */
 // @ts-ignore: decorator
@@ -23,7 +10,7 @@ function lowestLane(v: v128): f32 {
 function highest32(x: usize, start: f32): f32 {
   const a = f32x4.pmax(f32x4.pmax(f32x4.pmax(f32x4.pmax(held_f32x4(start), v128.load(x)), v128.load(x, 16)), v128.load(x, 32)), v128.load(x, 48));
   const b = f32x4.pmax(f32x4.pmax(f32x4.pmax(f32x4.pmax(held_f32x4(start), v128.load(x, 64)), v128.load(x, 80)), v128.load(x, 96)), v128.load(x, 112));
-  return highestLane(f32x4.pmax(a, b));
+  return max_f32x4(f32x4.pmax(a, b));
 }
 
 // @ts-ignore: decorator
@@ -31,7 +18,7 @@ function highest32(x: usize, start: f32): f32 {
 function lowest32(x: usize, start: f32): f32 {
   const a = f32x4.pmin(f32x4.pmin(f32x4.pmin(f32x4.pmin(held_f32x4(start), v128.load(x)), v128.load(x, 16)), v128.load(x, 32)), v128.load(x, 48));
   const b = f32x4.pmin(f32x4.pmin(f32x4.pmin(f32x4.pmin(held_f32x4(start), v128.load(x, 64)), v128.load(x, 80)), v128.load(x, 96)), v128.load(x, 112));
-  return lowestLane(f32x4.pmin(a, b));
+  return min_f32x4(f32x4.pmin(a, b));
 }
 
 /** The first of the values that are `value` or its negative. */
@@ -180,7 +167,7 @@ function q8(bytes: u32, x: usize, count: u32, b: usize): void {
   const sign = held_i32x4(0x80000000);
   const half = held_i32x4(0x3effffff);
   do {
-    const d = highestLane(f32x4.pmax(magnitude16(x), magnitude16(x + 64))) / 127;
+    const d = max_f32x4(f32x4.pmax(magnitude16(x), magnitude16(x + 64))) / 127;
     store<u16>(b, toHalf(d));
     const id = f32x4.splat(inverse(d));
     const low = bytes_i8x16(x, id, sign, half);
@@ -271,7 +258,7 @@ function exponentOf(x: f32): i32 {
 
 function mxfp4(x: usize, count: u32, b: usize): void {
   do {
-    const largest = highestLane(f32x4.pmax(magnitude16(x), magnitude16(x + 64)));
+    const largest = max_f32x4(f32x4.pmax(magnitude16(x), magnitude16(x + 64)));
     if (largest == 0 || largest == Infinity) {
       store<u8>(b, 0);
       v128.store(b, i8x16.splat(0), 1);
@@ -300,7 +287,7 @@ function toE4M3(x: f32): u32 {
 function nvfp4(x: usize, count: u32, b: usize): void {
   do {
     for (let s: u32 = 0; s < 4; s++) {
-      const largest = highestLane(magnitude16(x));
+      const largest = max_f32x4(magnitude16(x));
       const scale = toE4M3(largest / 6);
       const d = halfE4M3(scale);
       store<u8>(b + s, scale);

@@ -1,4 +1,4 @@
-/** `npm run new -- name`: a new family with one kernel, `name_f32` (out = factor · x), whole: it builds, passes and shows in every table. */
+/** `npm run new -- name`: a new family with one kernel, `name_f32` (out = factor · x), that builds, conforms and shows in every table. What is left to do is printed. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -213,6 +213,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const formatted = Object.keys(files).filter((path) => /^(ts|test|bench)\//.test(path));
   execFileSync(`${root}/node_modules/.bin/biome`, ['check', '--write', ...formatted], { cwd: root });
   console.log(
-    `${Object.keys(files).join('\n')}\n\nNext: npm run generate && npx vitest run test/${name}.test.ts test/conformance -t ${name}`,
+    `${Object.keys(files).join('\n')}\n\nNext: npm run generate && npx vitest run test/${name}.test.ts test/conformance -t ${name}
+Then: how ${name}_f32 divides over threads (ts/contract/split.ts, test/pool.test.ts asks for it), npm run catalogue`,
   );
 }

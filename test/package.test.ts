@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { catalogue } from '../scripts/catalogue.js';
 import { contracts, families, root } from '../scripts/house.js';
 import { bundleOf } from '../scripts/size.js';
+import { allSpecs } from './lib/specs.js';
 
 describe('npm pack', () => {
   let folder: string;
@@ -112,4 +113,24 @@ test.each(families())('importing %s brings no other family', async (family) => {
 test('the catalogue is fresh', async () => {
   for (const [path, expected] of Object.entries(await catalogue()))
     expect(readFileSync(join(root, path), 'utf8'), path).toBe(expected);
+});
+
+// docs/kernels.md says so of the pointer layer's numbers.
+test.each(Object.entries(allSpecs))('%s: the place of a word among those of its option is its number', (_, spec) => {
+  const { contract, axes, cases } = spec;
+  for (const { options } of cases)
+    for (const [name, value] of Object.entries(options as Record<string, unknown>)) {
+      const meaning = axes[name];
+      if (typeof value !== 'string' || !meaning || name === 'type') continue;
+      const number = (word: string) => {
+        try {
+          return contract.params({ ...(options as object), [name]: word })[name];
+        } catch {
+          return undefined;
+        }
+      };
+      const words = (meaning.match(/\w+/g) ?? []).filter((word) => number(word) !== undefined);
+      expect(words).toContain(value);
+      expect([...new Set(words)].map(number), `${name}: ${meaning}`).toEqual([...new Set(words)].map((_, i) => i));
+    }
 });

@@ -85,12 +85,12 @@ const spec: FamilySpec = {
     contract: topk_f32,
     summary: 'The k largest or smallest values of each row with their indices: exact, sorted, stable, NaN last',
     source:
-      'block maxima and bisection (CPU); A. Alabi et al., "Fast k-selection algorithms for GPUs", 2012 (radix select, GPU)',
+      'block maxima and bisection (CPU); T. Alabi et al., "Fast k-selection algorithms for GPUs", 2012 (radix select, GPU)',
     axes: {
       rows: 'independent rows, 0 or more',
       n: 'values per row, 1 to 2^24',
       k: 'values kept per row, 1 to n',
-      largest: 'the largest, descending (default), or the smallest, ascending',
+      largest: 'the largest, descending (default), or the smallest, ascending (`smallest` 1)',
     },
     arrays: {
       x: { shape: '[rows, n]', meaning: 'any values' },
