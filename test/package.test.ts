@@ -34,13 +34,19 @@ describe('npm pack', () => {
     expect(
       files.filter(
         (path) =>
-          !/^dist\/([\w-]+|(cpu|gpu|reference|contract|generated\/cpu|generated\/gpu)\/[\w-]+)\.(js|d\.ts)$|^dist\/(wasm\/[\w-]+\.(simd|relaxed)\.wasm|wgsl\/[\w-]+\.(base|subgroups)\.wgsl)$/.test(
+          !/^dist\/([\w-]+|(cpu|gpu|reference|contract|generated\/cpu|generated\/gpu)\/[\w-]+)\.(js|d\.ts)$|^dist\/(wasm\/[\w-]+\.(simd|relaxed)\.wasm|wgsl\/[\w-]+\.(base|subgroups)\.wgsl)$|^docs\/[\w-]+\.(md|svg)$/.test(
             path,
           ),
       ),
-    ).toEqual(['LICENSE', 'README.md', 'package.json']);
+    ).toEqual(['CONTRIBUTING.md', 'LICENSE', 'README.md', 'package.json']);
     for (const family of families())
       for (const layer of ['cpu', 'gpu', 'reference']) expect(files).toContain(`dist/${layer}/${family}.js`);
+  });
+
+  test('what the README links to is there', () => {
+    const readme = readFileSync(join(root, 'README.md'), 'utf8');
+    const linked = [...readme.matchAll(/\]\(([\w./-]+)(#[\w-]+)?\)/g)].map(([, path]) => path!);
+    expect(files).toEqual(expect.arrayContaining(linked));
   });
 
   test('has no runtime dependency', () => {
