@@ -141,6 +141,8 @@ function params(kernel: string, o: MxOptions): Params {
   const { tensorScale = 1 } = o;
   // A GPU kernel compiles before it knows its format; `lengths` asks for it.
   const at = format === undefined ? NO_FORMAT : word(kernel, 'format', format, FORMATS);
+  // In the pointer layer 0 is a number left out; microxcaling means the whole axis by it.
+  if (blockSize === 0) throw new RangeError(message(kernel, 'blockSize', '16, 32 or 64', blockSize));
   if (typeof unpacked !== 'boolean') throw new TypeError(message(kernel, 'unpacked', 'boolean', unpacked));
   return {
     rows,
