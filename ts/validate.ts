@@ -1,3 +1,4 @@
+import type { Arrays } from './contract.js';
 import { message } from './errors.js';
 
 /** The largest size of an axis: what fits a u32 argument. */
@@ -30,6 +31,12 @@ export function word(kernel: string, name: string, value: unknown, words: readon
   if (at >= 0) return at;
   const Kind = typeof value === 'string' ? RangeError : TypeError;
   throw new Kind(message(kernel, name, words.map((w) => `"${w}"`).join(' or '), value));
+}
+
+/** Signs, where there are any: each 1 or -1. */
+export function signs(kernel: string, given: Arrays['signs']): void {
+  const at = given?.findIndex((sign) => sign !== 1 && sign !== -1) ?? -1;
+  if (at >= 0) throw new RangeError(message(kernel, `signs[${at}]`, '1 or -1', given![at]));
 }
 
 /** A product of axes that must stay addressable; `name` is the array it sizes. */

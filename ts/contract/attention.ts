@@ -1,4 +1,4 @@
-import type { Contract, Float, Params, TypedArray } from '../contract.js';
+import type { Arrays, Contract, Float, Params } from '../contract.js';
 import { message } from '../errors.js';
 import { elements, finite, flag, integer, options } from '../validate.js';
 
@@ -55,6 +55,13 @@ export interface AttentionDecodeOptions extends HeadOptions {
   /** One past the last key attended to. Default: keys. */
   to?: number;
 }
+
+/** The arrays of a call with a block mask. */
+export const withBlocks = (inputs: object, given: MaskOptions | undefined) => ({
+  ...inputs,
+  indptr: given?.blocks?.indptr,
+  indices: given?.blocks?.indices,
+});
 
 const MAX_DIM = 256;
 /** Positions are signed 32-bit numbers in the kernels, and are added to each other. */
@@ -162,7 +169,7 @@ export function maskLengths(kernel: string, params: Params): { indptr: number; i
 export function checkBlocks(
   kernel: string,
   { heads, queries, keys, indicesLength, blockQueries, blockKeys, perHead }: Params,
-  { indptr, indices }: Readonly<Record<string, TypedArray | undefined>>,
+  { indptr, indices }: Arrays,
 ): void {
   if (indptr === undefined) return;
   const blocks = Math.ceil(keys! / blockSize(kernel, 'blockKeys', blockKeys));

@@ -1,4 +1,4 @@
-import type { Contract, Params, TypedArray } from '../contract.js';
+import type { Arrays, Contract, Params } from '../contract.js';
 import { message } from '../errors.js';
 import { elements, integer, options, word } from '../validate.js';
 
@@ -91,16 +91,8 @@ function lengths(kernel: string, p: Params) {
   };
 }
 
-type Given = Readonly<Record<string, TypedArray | undefined>>;
-
-/** Only unscaled calls may leave the array out. */
-function checkScales(kernel: string, p: Params, { scales }: Given): void {
-  const length = lengths(kernel, p).scales;
-  if (length && !scales) throw new TypeError(message(kernel, 'scales', `Float32Array of length ${length}`, scales));
-}
-
 /** Thresholds ascend (none is NaN), and every rank's code has the bits. */
-function checkBook(p: Params, { thresholds, order }: Given): void {
+function checkBook(p: Params, { thresholds, order }: Arrays): void {
   const step = p.tables ? p.n! : 1;
   for (let i = step; i < thresholds!.length; i++)
     if (!(thresholds![i]! >= thresholds![i - step]!))
@@ -118,24 +110,21 @@ export const codebook_quantize_f32: Contract<CodebookOptions> = {
     thresholds: { dtype: 'f32', role: 'in' },
     order: { dtype: 'u8', role: 'in', optional: true },
     codes: { dtype: 'u8', role: 'out' },
-    scales: { dtype: 'f32', role: 'out', optional: true },
+    scales: { dtype: 'f32', role: 'out', optional: 'empty' },
   },
   params: (o) => params(QUANTIZE, o),
   lengths(p) {
     const { x, table, codes, scales } = lengths(QUANTIZE, p);
     return { x, thresholds: table, order: table, codes, scales };
   },
-  checkData(p, arrays) {
-    checkScales(QUANTIZE, p, arrays);
-    checkBook(p, arrays);
-  },
+  checkData: checkBook,
 };
 
 export const codebook_dequantize_f32: Contract<CodebookOptions> = {
   kernel: DEQUANTIZE,
   arrays: {
     codes: { dtype: 'u8', role: 'in' },
-    scales: { dtype: 'f32', role: 'in', optional: true },
+    scales: { dtype: 'f32', role: 'in', optional: 'empty' },
     table: { dtype: 'f32', role: 'in' },
     out: { dtype: 'f32', role: 'out' },
   },
@@ -144,5 +133,4 @@ export const codebook_dequantize_f32: Contract<CodebookOptions> = {
     const { x, table, codes, scales } = lengths(DEQUANTIZE, p);
     return { codes, scales, table, out: x };
   },
-  checkData: (p, arrays) => checkScales(DEQUANTIZE, p, arrays),
 };

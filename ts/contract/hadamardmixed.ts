@@ -1,7 +1,7 @@
-import type { Contract, Params } from '../contract.js';
+import type { Contract } from '../contract.js';
 import { message } from '../errors.js';
 import { HADAMARD_ORDERS, hadamardOrder } from '../hadamard-matrices.js';
-import { elements, finite, flag, integer, options } from '../validate.js';
+import { elements, finite, flag, integer, options, signs } from '../validate.js';
 
 export interface HadamardMixedOptions {
   /** Independent rows. */
@@ -44,18 +44,6 @@ export function checkOrder(kernel: string, n: number, order: number): number {
   return block;
 }
 
-/** Faults in signs and matrix. */
-export function checkRotation(
-  kernel: string,
-  { order }: Params,
-  { signs, matrix }: Readonly<Record<string, ArrayLike<number> | undefined>>,
-): void {
-  if (order! > 1 && !matrix)
-    throw new TypeError(message(kernel, 'matrix', `Uint32Array of length ${matrixLength(order!)}`, matrix));
-  const at = signs ? Array.prototype.findIndex.call(signs, (sign) => sign !== 1 && sign !== -1) : -1;
-  if (at >= 0) throw new RangeError(message(kernel, `signs[${at}]`, '1 or -1', signs![at]));
-}
-
 /** Bytes of scratch that `hadamard_mixed_f32` needs in the pointer layer. */
 export function hadamardMixedScratchBytes(size: Pick<HadamardMixedOptions, 'n' | 'order'>): number {
   const n = integer(KERNEL, 'n', options(KERNEL, size).n, 1);
@@ -68,7 +56,7 @@ export const hadamard_mixed_f32: Contract<HadamardMixedOptions> = {
   kernel: KERNEL,
   arrays: {
     x: { dtype: 'f32', role: 'in' },
-    matrix: { dtype: 'u32', role: 'in', optional: true },
+    matrix: { dtype: 'u32', role: 'in', optional: 'empty' },
     signs: { dtype: 'i8', role: 'in', optional: true },
     scratch: { dtype: 'f32', role: 'scratch' },
     out: { dtype: 'f32', role: 'out' },
@@ -95,5 +83,5 @@ export const hadamard_mixed_f32: Contract<HadamardMixedOptions> = {
     const values = elements(KERNEL, 'x', rows!, n!, inner!);
     return { x: values, matrix: matrixLength(order!), signs: n!, scratch: mixScratchLength(order!), out: values };
   },
-  checkData: (params, arrays) => checkRotation(KERNEL, params, arrays),
+  checkData: (_, arrays) => signs(KERNEL, arrays.signs),
 };

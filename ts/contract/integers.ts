@@ -1,4 +1,4 @@
-import { type Contract, type Params, SCALE_TYPES, type TypedArray } from '../contract.js';
+import { type Contract, type Params, SCALE_TYPES } from '../contract.js';
 import { message } from '../errors.js';
 import { elements, integer, options, word } from '../validate.js';
 import { AXES, groupOf } from './quantize.js';
@@ -110,19 +110,10 @@ function lengths(kernel: string, p: Params) {
   return { x, codes: Math.ceil(length / codes) * words * lines, scales, minima: isAffine(p) ? scales : 0 };
 }
 
-type Arrays = Readonly<Record<string, TypedArray | undefined>>;
-
-/** An affine group is nothing without its minimum; only others may leave the array out. */
-function checkMinima(kernel: string, p: Params, { minima }: Arrays): void {
-  const length = lengths(kernel, p).minima;
-  const type = p.scaleType ? 'Uint16Array' : 'Float32Array';
-  if (length && !minima) throw new TypeError(message(kernel, 'minima', `${type} of length ${length}`, minima));
-}
-
 const stored = (role: 'in' | 'out') =>
   ({
     scales: { dtype: 'f32', dtypeIf: { scaleType: 'f16' }, role },
-    minima: { dtype: 'f32', dtypeIf: { scaleType: 'f16' }, role, optional: true },
+    minima: { dtype: 'f32', dtypeIf: { scaleType: 'f16' }, role, optional: 'empty' },
   }) as const;
 
 export const quantize_integers_f32: Contract<QuantizeIntegersOptions> = {
@@ -145,7 +136,6 @@ export const quantize_integers_f32: Contract<QuantizeIntegersOptions> = {
     return { ...all, lows: all.minima, highs: all.scales };
   },
   checkData(p, arrays) {
-    checkMinima(QUANTIZE, p, arrays);
     const { lows, highs } = arrays;
     const { scales } = lengths(QUANTIZE, p);
     const expected = `Float32Array of length ${scales}`;
@@ -162,5 +152,4 @@ export const dequantize_integers_f32: Contract<IntegerOptions> = {
     const { x, ...rest } = lengths(DEQUANTIZE, p);
     return { ...rest, out: x };
   },
-  checkData: (p, arrays) => checkMinima(DEQUANTIZE, p, arrays),
 };

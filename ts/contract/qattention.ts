@@ -1,12 +1,4 @@
-import {
-  ARRAY_OF,
-  type ArrayContract,
-  type Contract,
-  dtypeOf,
-  type Params,
-  SCALE_TYPES,
-  type TypedArray,
-} from '../contract.js';
+import { type ArrayContract, type Arrays, type Contract, type Params, SCALE_TYPES } from '../contract.js';
 import { message } from '../errors.js';
 import { elements, integer, options, word } from '../validate.js';
 import {
@@ -220,18 +212,6 @@ function storedLengths(kernel: string, params: Params) {
   };
 }
 
-/** What a scheme stands on must be there; recent keys too. */
-function checkStoredData(kernel: string, params: Params, arrays: Arrays): void {
-  const lengths: Readonly<Record<string, number>> = storedLengths(kernel, params);
-  for (const [name, array] of Object.entries(stored)) {
-    if (!lengths[name] || arrays[name]) continue;
-    const type = ARRAY_OF[dtypeOf(array, params)].name;
-    throw new TypeError(message(kernel, name, `${type} of length ${lengths[name]}`, arrays[name]));
-  }
-}
-
-type Arrays = Readonly<Record<string, TypedArray | undefined>>;
-
 /** The arrays by their contract names. */
 export function arraysOf(inputs: QuantizedAttentionInputs): Arrays {
   const { q, k, v, kRecent, vRecent } = { ...inputs };
@@ -245,13 +225,14 @@ export function arraysOf(inputs: QuantizedAttentionInputs): Arrays {
   return { q, ...side('k', k), ...side('v', v), kRecent, vRecent };
 }
 
-const f32 = { dtype: 'f32', role: 'in', optional: true } as const;
+/** What the scheme has no use for has length 0; so have recent keys where there are none. */
+const f32 = { dtype: 'f32', role: 'in', optional: 'empty' } as const;
 const scales = (name: 'k' | 'v') => ({ ...f32, dtypeIf: { [`${name}ScaleType`]: 'f16' } }) as const;
 const side = (name: 'k' | 'v') => ({
   [`${name}Codes`]: { dtype: 'u32', role: 'in' } as const,
   [`${name}Scales`]: scales(name),
   [`${name}Minima`]: scales(name),
-  [`${name}Exponents`]: { dtype: 'u8', role: 'in', optional: true } as const,
+  [`${name}Exponents`]: { dtype: 'u8', role: 'in', optional: 'empty' } as const,
   [`${name}Table`]: f32,
 });
 const stored: Readonly<Record<string, ArrayContract>> = { ...side('k'), ...side('v'), kRecent: f32, vRecent: f32 };
@@ -299,7 +280,6 @@ export const attention_decode_quantized_f32: Contract<AttentionDecodeQuantizedOp
       scratch: scratchLength(params),
     };
   },
-  checkData: (params, arrays) => checkStoredData(DECODE, params, arrays),
 };
 
 export const attention_blocksparse_quantized_f32: Contract<AttentionBlocksparseQuantizedOptions> = {
@@ -329,8 +309,5 @@ export const attention_blocksparse_quantized_f32: Contract<AttentionBlocksparseQ
       status: 1,
     };
   },
-  checkData(params, arrays) {
-    checkStoredData(SPARSE, params, arrays);
-    checkBlocks(SPARSE, params, arrays);
-  },
+  checkData: (params, arrays) => checkBlocks(SPARSE, params, arrays),
 };

@@ -1,4 +1,4 @@
-import type { Contract, Float, Params, TypedArray } from '../contract.js';
+import type { Contract, Float, Params } from '../contract.js';
 import { message } from '../errors.js';
 import { elements, integer, options, word } from '../validate.js';
 
@@ -87,12 +87,6 @@ function lengths(kernel: string, p: Params): { x: number; codes: number; scales:
 
 export { lengths as quantizedLengths };
 
-/** An affine group is nothing without its minimum; only symmetric calls may leave the array out. */
-function checkMinima(kernel: string, p: Params, { minima }: Readonly<Record<string, TypedArray | undefined>>): void {
-  const length = lengths(kernel, p).minima;
-  if (length && !minima) throw new TypeError(message(kernel, 'minima', `Float32Array of length ${length}`, minima));
-}
-
 function quantizeOf(dtype: Float): Contract<QuantizeOptions> {
   const kernel = `quantize_${dtype}`;
   return {
@@ -101,11 +95,10 @@ function quantizeOf(dtype: Float): Contract<QuantizeOptions> {
       x: { dtype, role: 'in' },
       codes: { dtype: 'u32', role: 'out' },
       scales: { dtype: 'f32', role: 'out' },
-      minima: { dtype: 'f32', role: 'out', optional: true },
+      minima: { dtype: 'f32', role: 'out', optional: 'empty' },
     },
     params: (o) => params(kernel, o),
     lengths: (p) => lengths(kernel, p),
-    checkData: (p, arrays) => checkMinima(kernel, p, arrays),
   };
 }
 
@@ -119,7 +112,7 @@ function dequantizeOf(dtype: Float): Contract<QuantizeOptions> {
     arrays: {
       codes: { dtype: 'u32', role: 'in' },
       scales: { dtype: 'f32', role: 'in' },
-      minima: { dtype: 'f32', role: 'in', optional: true },
+      minima: { dtype: 'f32', role: 'in', optional: 'empty' },
       out: { dtype, role: 'out' },
     },
     params: (o) => params(kernel, o),
@@ -127,7 +120,6 @@ function dequantizeOf(dtype: Float): Contract<QuantizeOptions> {
       const { x, ...stored } = lengths(kernel, p);
       return { ...stored, out: x };
     },
-    checkData: (p, arrays) => checkMinima(kernel, p, arrays),
   };
 }
 

@@ -1,8 +1,8 @@
-import type { Contract, Params, TypedArray } from '../contract.js';
+import type { Arrays, Contract, Params } from '../contract.js';
 import { message } from '../errors.js';
 import { hadamardOrder } from '../hadamard-matrices.js';
-import { finite, flag, integer, options, word } from '../validate.js';
-import { checkOrder, checkRotation, matrixLength, mixScratchLength } from './hadamardmixed.js';
+import { finite, flag, integer, options, signs, word } from '../validate.js';
+import { checkOrder, matrixLength, mixScratchLength } from './hadamardmixed.js';
 import { checkFormat, type QuantizeOptions, quantizedLengths, SCHEMES } from './quantize.js';
 
 export interface RotateOptions {
@@ -47,7 +47,7 @@ const ROTATION = {
   permutation: { dtype: 'u32', role: 'in', optional: true },
   factors: { dtype: 'f32', role: 'in', optional: true },
   signs: { dtype: 'i8', role: 'in', optional: true },
-  matrix: { dtype: 'u32', role: 'in', optional: true },
+  matrix: { dtype: 'u32', role: 'in', optional: 'empty' },
   scratch: { dtype: 'f32', role: 'scratch' },
 } as const;
 
@@ -78,10 +78,8 @@ function rotationLengths(kernel: string, { rows, n, order, scale }: Params) {
   };
 }
 
-type Arrays = Readonly<Record<string, TypedArray | undefined>>;
-
-function checkArrays(kernel: string, params: Params, arrays: Arrays): void {
-  checkRotation(kernel, params, arrays);
+function checkRotation(kernel: string, params: Params, arrays: Arrays): void {
+  signs(kernel, arrays.signs);
   const { permutation, factors } = arrays;
   const seen = new Uint8Array(params.n!);
   permutation?.forEach((column, i) => {
@@ -106,7 +104,7 @@ export const rotate_f32: Contract<RotateOptions> = {
     const values = params.rows! * params.n!;
     return { x: values, ...rotation, out: values };
   },
-  checkData: (params, arrays) => checkArrays('rotate_f32', params, arrays),
+  checkData: (params, arrays) => checkRotation('rotate_f32', params, arrays),
 };
 
 const QUANTIZE = 'rotate_quantize_f32';
@@ -126,14 +124,6 @@ function formatLengths(kernel: string, params: Params) {
   return { values: x, rotation, stored };
 }
 
-/** As in quantize: an affine group is nothing without its minimum. */
-function checkStored(kernel: string, params: Params, arrays: Arrays): void {
-  const { minima } = formatLengths(kernel, params).stored;
-  if (minima && !arrays.minima)
-    throw new TypeError(message(kernel, 'minima', `Float32Array of length ${minima}`, arrays.minima));
-  checkArrays(kernel, params, arrays);
-}
-
 export const rotate_quantize_f32: Contract<RotateQuantizeOptions> = {
   kernel: QUANTIZE,
   arrays: {
@@ -141,14 +131,14 @@ export const rotate_quantize_f32: Contract<RotateQuantizeOptions> = {
     ...ROTATION,
     codes: { dtype: 'u32', role: 'out' },
     scales: { dtype: 'f32', role: 'out' },
-    minima: { dtype: 'f32', role: 'out', optional: true },
+    minima: { dtype: 'f32', role: 'out', optional: 'empty' },
   },
   params: (given) => formatParams(QUANTIZE, given),
   lengths(params) {
     const { values, rotation, stored } = formatLengths(QUANTIZE, params);
     return { x: values, ...rotation, ...stored };
   },
-  checkData: (params, arrays) => checkStored(QUANTIZE, params, arrays),
+  checkData: (params, arrays) => checkRotation(QUANTIZE, params, arrays),
 };
 
 export const rotate_dequantize_f32: Contract<RotateQuantizeOptions> = {
@@ -156,7 +146,7 @@ export const rotate_dequantize_f32: Contract<RotateQuantizeOptions> = {
   arrays: {
     codes: { dtype: 'u32', role: 'in' },
     scales: { dtype: 'f32', role: 'in' },
-    minima: { dtype: 'f32', role: 'in', optional: true },
+    minima: { dtype: 'f32', role: 'in', optional: 'empty' },
     ...ROTATION,
     out: { dtype: 'f32', role: 'out' },
   },
@@ -165,5 +155,5 @@ export const rotate_dequantize_f32: Contract<RotateQuantizeOptions> = {
     const { values, rotation, stored } = formatLengths(DEQUANTIZE, params);
     return { ...stored, ...rotation, out: values };
   },
-  checkData: (params, arrays) => checkStored(DEQUANTIZE, params, arrays),
+  checkData: (params, arrays) => checkRotation(DEQUANTIZE, params, arrays),
 };

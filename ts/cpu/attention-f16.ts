@@ -4,7 +4,9 @@ import {
   attention_blocksparse_f16,
   attention_decode_f16,
   attentionHalfScratchBytes,
+  withBlocks,
 } from '../contract/attention.js';
+import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/attention-f16.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
@@ -37,15 +39,15 @@ export const preload = attentionFamily.preload;
 /** Attention under a block mask, a causal mask and a window; dense without any. Halves become f32 on the way. */
 export function attentionBlocksparse(
   inputs: AttentionHalfInputs,
-  options: AttentionBlocksparseOptions,
+  options: AttentionBlocksparseOptions & Out<AttentionHalfOutputs>,
 ): AttentionHalfOutputs {
-  const { q, k, v } = { ...inputs };
-  const arrays = { q, k, v, indptr: options?.blocks?.indptr, indices: options?.blocks?.indices };
-  return attentionFamily.run(attention_blocksparse_f16, arrays, options) as unknown as AttentionHalfOutputs;
+  return attentionFamily.run(attention_blocksparse_f16, withBlocks(inputs, options), options);
 }
 
 /** One query per head against the keys [from, to): a state that softmaxMerge of halves merges with those of other keys. */
-export function attentionDecode(inputs: AttentionHalfInputs, options: AttentionDecodeOptions): AttentionHalfOutputs {
-  const { q, k, v } = { ...inputs };
-  return attentionFamily.run(attention_decode_f16, { q, k, v }, options) as unknown as AttentionHalfOutputs;
+export function attentionDecode(
+  inputs: AttentionHalfInputs,
+  options: AttentionDecodeOptions & Out<AttentionHalfOutputs>,
+): AttentionHalfOutputs {
+  return attentionFamily.run(attention_decode_f16, inputs, options);
 }

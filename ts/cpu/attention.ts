@@ -4,7 +4,9 @@ import {
   attention_blocksparse_f32,
   attention_decode_f32,
   attentionScratchBytes,
+  withBlocks,
 } from '../contract/attention.js';
+import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/attention.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
@@ -38,14 +40,17 @@ export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOpti
 export const preload = attentionFamily.preload;
 
 /** Attention under a block mask, a causal mask and a window; dense without any. */
-export function attentionBlocksparse(inputs: AttentionInputs, options: AttentionBlocksparseOptions): AttentionOutputs {
-  const { q, k, v } = { ...inputs };
-  const arrays = { q, k, v, indptr: options?.blocks?.indptr, indices: options?.blocks?.indices };
-  return attentionFamily.run(attention_blocksparse_f32, arrays, options) as unknown as AttentionOutputs;
+export function attentionBlocksparse(
+  inputs: AttentionInputs,
+  options: AttentionBlocksparseOptions & Out<AttentionOutputs>,
+): AttentionOutputs {
+  return attentionFamily.run(attention_blocksparse_f32, withBlocks(inputs, options), options);
 }
 
 /** One query per head against the keys [from, to): a state that softmaxMerge merges with those of other keys. */
-export function attentionDecode(inputs: AttentionInputs, options: AttentionDecodeOptions): AttentionOutputs {
-  const { q, k, v } = { ...inputs };
-  return attentionFamily.run(attention_decode_f32, { q, k, v }, options) as unknown as AttentionOutputs;
+export function attentionDecode(
+  inputs: AttentionInputs,
+  options: AttentionDecodeOptions & Out<AttentionOutputs>,
+): AttentionOutputs {
+  return attentionFamily.run(attention_decode_f32, inputs, options);
 }

@@ -24,5 +24,5 @@ export const preload = hadamardFamily.preload;
 
 /** The Walsh–Hadamard transform of each row of halves, computed in f32 and rounded once; orthonormal unless a scale is given. */
 export function hadamard(x: Uint16Array, options: HadamardOptions & HadamardHalfArrays): Uint16Array {
-  return hadamardFamily.run(hadamard_f16, { x, signs: options?.signs, out: options?.out }, options).out as Uint16Array;
+  return hadamardFamily.run(hadamard_f16, { x, signs: options?.signs }, options);
 }

@@ -23,5 +23,5 @@ export const preload = hadamardFamily.preload;
 
 /** The Walsh–Hadamard transform of each row in natural order: orthonormal unless a scale is given. */
 export function hadamard(x: Float32Array, options: HadamardOptions & HadamardArrays): Float32Array {
-  return hadamardFamily.run(hadamard_f32, { x, signs: options?.signs, out: options?.out }, options).out as Float32Array;
+  return hadamardFamily.run(hadamard_f32, { x, signs: options?.signs }, options);
 }

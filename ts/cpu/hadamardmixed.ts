@@ -31,6 +31,6 @@ export const preload = mixedFamily.preload;
  */
 export function hadamardMixed(x: Float32Array, options: HadamardMixedOptions & HadamardMixedArrays): Float32Array {
   const { order } = hadamard_mixed_f32.params(options);
-  const { matrix = knownMatrix(order!), signs, out } = options;
-  return mixedFamily.run(hadamard_mixed_f32, { x, matrix, signs, out }, options).out as Float32Array;
+  const { matrix = knownMatrix(order!), signs } = options;
+  return mixedFamily.run(hadamard_mixed_f32, { x, matrix, signs }, options);
 }

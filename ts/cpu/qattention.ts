@@ -1,3 +1,4 @@
+import { withBlocks } from '../contract/attention.js';
 import {
   type AttentionBlocksparseQuantizedOptions,
   type AttentionDecodeQuantizedOptions,
@@ -7,6 +8,7 @@ import {
   type QuantizedAttentionInputs,
   quantizedAttentionScratchBytes,
 } from '../contract/qattention.js';
+import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/qattention.js';
 import type { AttentionOutputs } from './attention.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
@@ -41,18 +43,15 @@ export const preload = qattentionFamily.preload;
  */
 export function attentionDecodeQuantized(
   inputs: QuantizedAttentionInputs,
-  options: AttentionDecodeQuantizedOptions,
+  options: AttentionDecodeQuantizedOptions & Out<AttentionOutputs>,
 ): AttentionOutputs {
-  const arrays = arraysOf(inputs);
-  return qattentionFamily.run(attention_decode_quantized_f32, arrays, options) as unknown as AttentionOutputs;
+  return qattentionFamily.run(attention_decode_quantized_f32, arraysOf(inputs), options);
 }
 
 /** Many queries, or chosen blocks, of a quantised cache: under a block mask over stored keys, a causal mask and a window. */
 export function attentionBlocksparseQuantized(
   inputs: QuantizedAttentionInputs,
-  options: AttentionBlocksparseQuantizedOptions,
+  options: AttentionBlocksparseQuantizedOptions & Out<AttentionOutputs>,
 ): AttentionOutputs {
-  const { indptr, indices } = options?.blocks ?? {};
-  const arrays = { ...arraysOf(inputs), indptr, indices };
-  return qattentionFamily.run(attention_blocksparse_quantized_f32, arrays, options) as unknown as AttentionOutputs;
+  return qattentionFamily.run(attention_blocksparse_quantized_f32, withBlocks(arraysOf(inputs), options), options);
 }

@@ -1,4 +1,5 @@
-import { ARRAY_OF, type Contract, dtypeOf, type Params, type TypedArray } from '../contract.js';
+import { arraysOf, checkArrays, checkOverlap, comesBack, mayLack, returned, type Span } from '../arrays.js';
+import { ARRAY_OF, type Contract, dtypeOf, type TypedArray } from '../contract.js';
 import { LanewiseUnsupportedError, message } from '../errors.js';
 import { parts } from '../parts.js';
 import { integer, MAX_U32, options as optionsOf } from '../validate.js';
@@ -111,15 +112,13 @@ export function release(array: TypedArray): void {
   top = Math.min(top, array.byteOffset);
 }
 
-type Inputs = Readonly<Record<string, TypedArray | undefined>>;
-
 /** What a family's public functions are made of. */
 export interface Family<Kernels> {
   instantiate(memory: WebAssembly.Memory, options?: InstantiateOptions): Instance<Kernels>;
   /** Compiles off the main thread, for modules too large for an old browser's synchronous limit. Optional. */
   preload(options?: InstantiateOptions): Promise<void>;
-  /** One typed-array call: checks, places, runs, copies out. Answers with the arrays of role `out`. */
-  run<O>(contract: Contract<O>, arrays: Inputs, options: O): Record<string, TypedArray>;
+  /** One typed-array call: checks, places, runs, copies out, to where the options' `out` says. Returns what it is to return. */
+  run<O, R>(contract: Contract<O>, inputs: object, options: O): R;
 }
 
 export function family<Kernels extends object>(
@@ -179,41 +178,30 @@ export function family<Kernels extends object>(
 
   let instance: Instance<Kernels> | undefined;
 
-  function run<O>(contract: Contract<O>, arrays: Inputs, options: O): Record<string, TypedArray> {
+  function run<O, R>(contract: Contract<O>, inputs: object, options: O): R {
     const { kernel } = contract;
     const params = contract.params(options);
-    const lengths = contract.lengths(params);
+    const arrays = arraysOf(contract, inputs, (options as { out?: unknown }).out);
+    const lengths = checkArrays(contract, params, arrays);
     // Everything is checked before anything is copied; offsets of arrays in place are read before the memory can grow.
     const buffer = memory().buffer;
     const offsets: Record<string, number> = {};
     const placed: [name: string, offset: number, given: TypedArray | undefined][] = [];
     let end = align(top);
     for (const [name, declared] of Object.entries(contract.arrays)) {
-      const { role, optional } = declared;
-      const type = ARRAY_OF[dtypeOf(declared, params)];
       const length = lengths[name]!;
       const given = arrays[name];
-      if (given === undefined) {
-        if ((optional && role !== 'scratch') || (length === 0 && role === 'in')) continue;
-        if (role === 'in') throw new TypeError(message(kernel, name, `${type.name} of length ${length}`, given));
-      } else {
-        if (!(given instanceof type))
-          throw new TypeError(message(kernel, name, `${type.name} of length ${length}`, given));
-        if (given.length !== length)
-          throw new RangeError(message(kernel, name, `${type.name} of length ${length}`, given));
-        if (given.buffer === buffer) {
-          offsets[name] = given.byteOffset;
-          placed.push([name, -1, given]);
-          continue;
-        }
+      if (!given && declared.role !== 'scratch' && !comesBack(declared, length)) continue;
+      if (given?.buffer === buffer) {
+        offsets[name] = given.byteOffset;
+        placed.push([name, -1, given]);
+        continue;
       }
       offsets[name] = end;
       placed.push([name, end, given]);
-      end = align(end + length * type.BYTES_PER_ELEMENT);
+      end = align(end + length * ARRAY_OF[dtypeOf(declared, params)].BYTES_PER_ELEMENT);
       if (end > MAX_U32) throw new RangeError(message(kernel, name, 'arrays that fit 4 GiB of memory together', end));
     }
-    checkOverlap(contract, params, offsets, lengths);
-    contract.checkData?.(params, arrays);
     instance ??= instantiate(memory());
     reserve(end - align(top));
     const now = memory().buffer as ArrayBuffer;
@@ -225,17 +213,17 @@ export function family<Kernels extends object>(
     (instance.raw as Record<string, (...args: number[]) => void>)[kernel]!(
       ...list.map((name) => offsets[name] ?? params[name] ?? 0),
     );
-    const outputs: Record<string, TypedArray> = {};
+    const results: Record<string, TypedArray> = {};
     for (const [name, offset, given] of placed) {
       if (contract.arrays[name]!.role !== 'out') continue;
       const result = view(name);
-      if (offset < 0) outputs[name] = given!.length === result.length ? given! : result;
+      if (offset < 0) results[name] = given!.length === result.length ? given! : result;
       else if (given) {
         given.set(result);
-        outputs[name] = given;
-      } else outputs[name] = result.slice();
+        results[name] = given;
+      } else results[name] = result.slice();
     }
-    return outputs;
+    return returned(contract, results);
   }
 
   return { instantiate, preload, run };
@@ -247,54 +235,29 @@ function checkPointers(
   given: Readonly<Record<string, number>>,
   buffer: ArrayBuffer | SharedArrayBuffer,
 ): void {
+  const { kernel } = contract;
   const lengths = contract.lengths(given);
   const views: Record<string, TypedArray> = {};
-  const offsets: Record<string, number> = {};
+  const spans: Record<string, Span> = {};
   for (const [name, declared] of Object.entries(contract.arrays)) {
-    const offset = given[name]!;
-    if (offset === 0 && (declared.optional || lengths[name] === 0)) continue;
+    const from = given[name]!;
+    const length = lengths[name]!;
     const type = ARRAY_OF[dtypeOf(declared, given)];
-    integer(contract.kernel, name, offset, 0);
-    if (offset % type.BYTES_PER_ELEMENT)
-      throw new RangeError(
-        message(contract.kernel, name, `byte offset that is a multiple of ${type.BYTES_PER_ELEMENT}`, offset),
-      );
-    const end = offset + lengths[name]! * type.BYTES_PER_ELEMENT;
-    if (end > buffer.byteLength)
-      throw new RangeError(
-        message(contract.kernel, name, `array that ends within the memory's ${buffer.byteLength} bytes`, end),
-      );
-    views[name] = new type(buffer as ArrayBuffer, offset, lengths[name]!);
-    offsets[name] = offset;
-  }
-  checkOverlap(contract, given, offsets, lengths);
-  contract.checkData?.(given, views);
-}
-
-/** What a kernel writes must not lie in what it reads, save where the contract says in place. */
-function checkOverlap(
-  contract: Contract<any>,
-  params: Params,
-  offsets: Readonly<Record<string, number>>,
-  lengths: Readonly<Record<string, number>>,
-): void {
-  const end = (name: string) =>
-    offsets[name]! + lengths[name]! * ARRAY_OF[dtypeOf(contract.arrays[name]!, params)].BYTES_PER_ELEMENT;
-  const named = Object.keys(contract.arrays).filter((name) => offsets[name] !== undefined && lengths[name]);
-  for (const name of named) {
-    const { role, inPlace } = contract.arrays[name]!;
-    if (role === 'in') continue;
-    for (const other of named) {
-      if (other === name || (inPlace === other && offsets[name] === offsets[other])) continue;
-      if (offsets[name]! < end(other) && offsets[other]! < end(name))
-        throw new RangeError(
-          message(
-            contract.kernel,
-            name,
-            `range that does not overlap "${other}" (bytes ${offsets[other]} to ${end(other)})`,
-            offsets[name],
-          ),
-        );
+    if (from === 0) {
+      if (mayLack(declared, length)) continue;
+      // Of arrays that may be left out, 0 is none.
+      if (declared.optional)
+        throw new TypeError(message(kernel, name, `byte offset of ${type.name} of length ${length}`, from));
     }
+    integer(kernel, name, from, 0);
+    if (from % type.BYTES_PER_ELEMENT)
+      throw new RangeError(message(kernel, name, `byte offset that is a multiple of ${type.BYTES_PER_ELEMENT}`, from));
+    const to = from + length * type.BYTES_PER_ELEMENT;
+    if (to > buffer.byteLength)
+      throw new RangeError(message(kernel, name, `array that ends within the memory's ${buffer.byteLength} bytes`, to));
+    views[name] = new type(buffer as ArrayBuffer, from, length);
+    if (length) spans[name] = { buffer, from, to };
   }
+  checkOverlap(contract, spans);
+  contract.checkData?.(given, views);
 }

@@ -6,9 +6,9 @@ import {
   runOf,
 } from '../contract/integers.js';
 import { groupOf } from '../contract/quantize.js';
-import type { Params } from '../contract.js';
+import type { Out, Params } from '../contract.js';
 import { fromHalf, toHalf } from '../half.js';
-import { checked } from './runtime.js';
+import { run } from './runtime.js';
 
 export type { IntegerOptions, QuantizeIntegersOptions } from '../contract/integers.js';
 
@@ -33,14 +33,20 @@ export interface Range {
 const f32 = Math.fround;
 
 /** x as integer codes, a scale (and, when affine, a minimum) for each group. */
-export function quantize(x: Float32Array, options: QuantizeIntegersOptions & { range?: Range }): QuantizedIntegers {
-  const lengths = quantize_integers_f32.lengths(quantize_integers_f32.params(options));
-  const Stored = options.scaleType === 'f16' ? Uint16Array : Float32Array;
+export function quantize(
+  x: Float32Array,
+  options: QuantizeIntegersOptions & { range?: Range } & Out<QuantizedIntegers>,
+): QuantizedIntegers {
+  const range = options?.range;
+  return run(quantize_integers_f32, { x, ...range }, options, (p) => encoded(x, p, range));
+}
+
+function encoded(x: Float32Array, p: Params, range: Range | undefined) {
+  const lengths = quantize_integers_f32.lengths(p);
+  const Stored = p.scaleType ? Uint16Array : Float32Array;
   const codes = new Uint32Array(lengths.codes!);
   const scales = new Stored(lengths.scales!);
   const minima = new Stored(lengths.minima!);
-  const p = checked(quantize_integers_f32, { x, codes, scales, minima, ...options.range }, options);
-  const { range } = options;
   const { affine, sign, lowest, highest } = formatOf(p);
   const { groups, valueAt, put } = layoutOf(p, codes);
   const store = (value: number) => (p.scaleType ? toHalf(value) : value);
@@ -86,13 +92,15 @@ export function quantize(x: Float32Array, options: QuantizeIntegersOptions & { r
       put(line, i, code);
     }
   });
-  return affine ? { codes, scales, minima } : { codes, scales };
+  return { codes, scales, minima };
 }
 
 /** code · scale + minimum (not affine: code · scale; 1 bit symmetric: ±scale), each operation rounded to f32. */
-export function dequantize(quantized: QuantizedIntegers, options: IntegerOptions): Float32Array {
-  const p = checked(dequantize_integers_f32, { ...quantized }, options);
-  const { codes, scales, minima } = quantized;
+export function dequantize(quantized: QuantizedIntegers, options: IntegerOptions & Out<Float32Array>): Float32Array {
+  return run(dequantize_integers_f32, quantized, options, (p) => ({ out: decoded(quantized, p) }));
+}
+
+function decoded({ codes, scales, minima }: QuantizedIntegers, p: Params): Float32Array {
   const out = new Float32Array(dequantize_integers_f32.lengths(p).out!);
   const { affine, sign } = formatOf(p);
   const { groups, valueAt, get } = layoutOf(p, codes);

@@ -10,8 +10,8 @@ import {
   scaleOf,
   widthOf,
 } from '../contract/mx.js';
-import type { Params } from '../contract.js';
-import { checked } from './runtime.js';
+import type { Out, Params } from '../contract.js';
+import { run } from './runtime.js';
 
 export type { MxFormat, MxOptions } from '../contract/mx.js';
 
@@ -27,11 +27,14 @@ const [EVEN, AWAY] = [ROUNDINGS.indexOf('even'), ROUNDINGS.indexOf('away')];
 const f32 = Math.fround;
 
 /** x as elements of a few bits and a scale byte for each block along its rows. */
-export function mxQuantize(x: Float32Array, options: MxOptions): MxQuantized {
-  const lengths = mx_quantize_f32.lengths(mx_quantize_f32.params(options));
+export function mxQuantize(x: Float32Array, options: MxOptions & Out<MxQuantized>): MxQuantized {
+  return run(mx_quantize_f32, { x }, options, (p) => encoded(x, p));
+}
+
+function encoded(x: Float32Array, p: Params) {
+  const lengths = mx_quantize_f32.lengths(p);
   const codes = new Uint8Array(lengths.codes!);
   const scales = new Uint8Array(lengths.scales!);
-  const p = checked(mx_quantize_f32, { x, codes, scales }, options);
   const [element, width] = [elementOf(p), widthOf(p)];
   const maximum = elementValue(element.maxCode, element);
 
@@ -57,9 +60,11 @@ export function mxQuantize(x: Float32Array, options: MxOptions): MxQuantized {
 }
 
 /** element · scale, for nvfp4 element · f32(scale · tensorScale). */
-export function mxDequantize(quantized: MxQuantized, options: MxOptions): Float32Array {
-  const p = checked(mx_dequantize_f32, { ...quantized }, options);
-  const { codes, scales } = quantized;
+export function mxDequantize(quantized: MxQuantized, options: MxOptions & Out<Float32Array>): Float32Array {
+  return run(mx_dequantize_f32, quantized, options, (p) => ({ out: decoded(quantized, p) }));
+}
+
+function decoded({ codes, scales }: MxQuantized, p: Params): Float32Array {
   const out = new Float32Array(mx_dequantize_f32.lengths(p).out!);
   const [element, width] = [elementOf(p), widthOf(p)];
   eachBlock(p, (block, row, from, to) => {

@@ -5,11 +5,11 @@ import {
   rotate_f32,
   rotate_quantize_f32,
 } from '../contract/rotate.js';
-import type { Params } from '../contract.js';
+import type { Out, Params } from '../contract.js';
 import { knownMatrix } from '../hadamard-matrices.js';
 import { entriesOf } from './hadamardmixed.js';
-import { dequantize, type Quantized, quantize } from './quantize.js';
-import { checked } from './runtime.js';
+import { decoded, encoded, type Quantized } from './quantize.js';
+import { run } from './runtime.js';
 
 export type { Quantized, RotateOptions, RotateQuantizeOptions };
 
@@ -28,32 +28,30 @@ export interface Rotation {
 const f32 = Math.fround;
 
 /** out = scale·(M ⊗ H)·(signs ∘ (factors ∘ x)[permutation]) for each row; with `inverse` the way back. */
-export function rotate(x: Float32Array, options: RotateOptions & Rotation & { out?: Float32Array }): Float32Array {
+export function rotate(x: Float32Array, options: RotateOptions & Rotation & Out<Float32Array>): Float32Array {
   const rotation = rotationOf(options, rotate_f32.params(options));
-  const { out } = options;
-  const params = checked(rotate_f32, { x, out, ...rotation }, options);
-  const result = params.inverse ? rotatedBack(x, params, rotation) : rotated(x, params, rotation);
-  if (!out) return result;
-  out.set(result);
-  return out;
+  return run(rotate_f32, { x, ...rotation }, options, (params) => ({
+    out: params.inverse ? rotatedBack(x, params, rotation) : rotated(x, params, rotation),
+  }));
 }
 
 /** The codes of rotated rows, as quantize makes them of groups along a row. */
-export function rotateQuantize(x: Float32Array, options: RotateQuantizeOptions & Rotation): Quantized {
+export function rotateQuantize(x: Float32Array, options: RotateQuantizeOptions & Rotation & Out<Quantized>): Quantized {
   const rotation = rotationOf(options, rotate_quantize_f32.params(options));
-  const { codes, scales, minima } = emptyOf(options);
-  const params = checked(rotate_quantize_f32, { x, ...rotation, codes, scales, minima }, options);
-  const { rows, n, bits, groupSize, scheme } = options;
-  return quantize(rotated(x, params, rotation), { rows, n, bits, groupSize, scheme, axis: 'row' });
+  return run(rotate_quantize_f32, { x, ...rotation }, options, (params) =>
+    encoded(rotated(x, params, rotation), { ...params, axis: 0 }),
+  );
 }
 
 /** The values of codes, rotated back. */
-export function rotateDequantize(quantized: Quantized, options: RotateQuantizeOptions & Rotation): Float32Array {
+export function rotateDequantize(
+  quantized: Quantized,
+  options: RotateQuantizeOptions & Rotation & Out<Float32Array>,
+): Float32Array {
   const rotation = rotationOf(options, rotate_dequantize_f32.params(options));
-  const params = checked(rotate_dequantize_f32, { ...quantized, ...rotation }, options);
-  const { rows, n, bits, groupSize, scheme } = options;
-  const values = dequantize(quantized, { rows, n, bits, groupSize, scheme, axis: 'row' });
-  return rotatedBack(values, params, rotation);
+  return run(rotate_dequantize_f32, { ...quantized, ...rotation }, options, (params) => ({
+    out: rotatedBack(decoded(quantized, { ...params, axis: 0 }), params, rotation),
+  }));
 }
 
 /** The arrays of a rotation; the matrix of a known order need not be given. */
@@ -63,11 +61,6 @@ export const rotationOf = ({ permutation, factors, signs, matrix }: Rotation, { 
   signs,
   matrix: matrix ?? knownMatrix(order!),
 });
-
-function emptyOf(options: RotateQuantizeOptions) {
-  const { codes, scales, minima } = rotate_quantize_f32.lengths(rotate_quantize_f32.params(options));
-  return { codes: new Uint32Array(codes!), scales: new Float32Array(scales!), minima: new Float32Array(minima!) };
-}
 
 /** For each value of a rotated row: its column in x, and what x is multiplied by, the scale and the sign in it. */
 function rotated(
