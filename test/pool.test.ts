@@ -408,6 +408,9 @@ describe('errors', () => {
     const bytes = attention.attentionScratchBytes({ headDim: 16 });
     const at = (scratch: number) => () => decode(64, 128, 256, 1, 1, 1, 16, 16, 0, 1, 0.25, 0, 512, 640, scratch);
     at(4 * 65536 - pool.scratchBytes(bytes))();
+    expect(at(undefined as never)).toThrow(
+      /^attention_decode_f32: "scratch" expected byte offset of .*, got undefined$/,
+    );
     expect(at(4 * 65536 - pool.scratchBytes(bytes) + 64)).toThrow(
       'attention_decode_f32: "scratch" expected array that ends within',
     );

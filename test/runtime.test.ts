@@ -1,9 +1,12 @@
 /** The CPU runtime: other people's memory, shared memory, several modules in one, arrays in place, errors before effects. */
 import { describe, expect, test } from 'vitest';
 import { hadamard, instantiate as instantiateHadamard } from '../ts/cpu/hadamard.js';
+import { instantiate as instantiateQuantize } from '../ts/cpu/quantize.js';
 import { allocate, memory, release, reserve, supports } from '../ts/cpu/runtime.js';
 import { instantiate as instantiateTopk, topk } from '../ts/cpu/topk.js';
+import { instantiate as instantiateHalfTopk, topkScratchBytes } from '../ts/cpu/topk-f16.js';
 import { LanewiseUnsupportedError } from '../ts/errors.js';
+import { toHalves } from '../ts/half.js';
 import { cpu, references } from './generated/registry.js';
 
 const x = Float32Array.of(3, 1, 4, 1, 5, 9, 2, 6);
@@ -83,6 +86,32 @@ describe('pointer calls are checked before anything is written', () => {
     expect(call).toThrow(new RangeError(message));
     expect(bytes.every((byte) => byte === 7)).toBe(true);
   });
+});
+
+test('an array left out of a pointer call is named, and nothing is written; 0 that is said is a place', () => {
+  const target = new WebAssembly.Memory({ initial: 2 });
+  const bytes = new Uint8Array(target.buffer).fill(7);
+  const half = instantiateHalfTopk(target);
+  const left = (call: () => void, message: string) => {
+    expect(call).toThrow(new TypeError(message));
+    expect(bytes.every((byte) => byte === 7)).toBe(true);
+  };
+  const scratch = `topk_f16: "scratch" expected byte offset of Uint32Array of length ${topkScratchBytes({ n: 64, k: 2 }) / 4}`;
+  const { topk_f16 } = half as unknown as Record<string, (...args: unknown[]) => void>;
+  left(() => topk_f16!(32768, 1, 64, 2, 40000, 41000), `${scratch}, got undefined`);
+  left(() => topk_f16!(32768, 1, 64, 2, 40000, 41000, 0, null), `${scratch}, got null`);
+  left(
+    () => topk_f16!(undefined, 1, 64, 2, 40000, 41000, 0, 65536),
+    'topk_f16: "x" expected byte offset of Uint16Array of length 64, got undefined',
+  );
+  // Minima are optional, but affine groups have them.
+  left(
+    () => instantiateQuantize(target).quantize_f32(64, 1, 32, 4, 32, 0, 0, 1024, 2048, 0),
+    'quantize_f32: "minima" expected byte offset of Float32Array of length 1, got 0',
+  );
+  new Uint16Array(target.buffer, 32768, 64).set(toHalves(Float32Array.from({ length: 64 }, (_, i) => i)));
+  topk_f16!(32768, 1, 64, 2, 40000, 41000, 0, 0);
+  expect([...new Uint32Array(target.buffer, 41000, 2)]).toEqual([63, 62]);
 });
 
 describe('typed arrays', () => {

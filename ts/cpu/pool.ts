@@ -1,6 +1,6 @@
 import type { Contract } from '../contract.js';
 import { LanewiseUnsupportedError, message } from '../errors.js';
-import { parts } from '../parts.js';
+import { named, parts } from '../parts.js';
 import { CALL_LENGTH, callWriter, threadScratchBytes } from '../pool-call.js';
 import { CALL, CONTROL_WORDS, type Load, MAX_THREADS, OPEN, type Start, share, WORDS, work } from '../pool-thread.js';
 import { integer, options as optionsOf, word } from '../validate.js';
@@ -141,12 +141,6 @@ function requireIsolation(): void {
   throw error;
 }
 
-function named(list: readonly string[], args: readonly number[]): Record<string, number> {
-  const given: Record<string, number> = {};
-  for (let i = 0; i < list.length; i++) given[list[i]!] = args[i] ?? 0;
-  return given;
-}
-
 /** Threads that work off one kernel call together. Resolves when all have started. */
 export async function createPool(given: PoolOptions = {}): Promise<Pool> {
   const options = optionsOf('pool', given);
@@ -255,11 +249,7 @@ export async function createPool(given: PoolOptions = {}): Promise<Pool> {
         },
       };
       raw[name] = (...args) => run(named(list, args), args);
-      checked[name] = (...args: number[]) => {
-        const given = named(list, args);
-        made.check(wide, given, memory.buffer);
-        run(given, args);
-      };
+      checked[name] = (...args: number[]) => run(made.check(wide, list, args, memory.buffer), args);
     }
     await send(() => ({ module: made.module, names }));
     return checked as Instance<Kernels>;

@@ -1,7 +1,7 @@
 import { arraysOf, checkArrays, checkOverlap, comesBack, mayLack, returned, type Span } from '../arrays.js';
-import { ARRAY_OF, type Contract, dtypeOf, type TypedArray } from '../contract.js';
+import { ARRAY_OF, type Contract, dtypeOf, type Params, type TypedArray } from '../contract.js';
 import { LanewiseUnsupportedError, message } from '../errors.js';
-import { parts } from '../parts.js';
+import { named, parts } from '../parts.js';
 import { integer, MAX_U32, options as optionsOf } from '../validate.js';
 
 /** `simd`: fixed 128-bit SIMD. `relaxed`: the same with fused multiply-add and relaxed integer dot products. */
@@ -166,9 +166,7 @@ export function family<Kernels extends object>(
       const parameters = list.split(' ');
       const contract = contracts[name]!;
       kernels[name] = (...args: number[]) => {
-        const given: Record<string, number> = {};
-        for (const [i, parameter] of parameters.entries()) given[parameter] = args[i] ?? 0;
-        checkPointers(contract, given, target.buffer);
+        checkPointers(contract, parameters, args, target.buffer);
         raw[name]!(...args);
       };
     }
@@ -229,13 +227,15 @@ export function family<Kernels extends object>(
   return { instantiate, preload, run };
 }
 
-/** Every number, alignment and bound of a pointer call. */
+/** Every number, alignment and bound of a pointer call; answers with its arguments by name. */
 function checkPointers(
   contract: Contract<any>,
-  given: Readonly<Record<string, number>>,
+  list: readonly string[],
+  args: readonly number[],
   buffer: ArrayBuffer | SharedArrayBuffer,
-): void {
+): Params {
   const { kernel } = contract;
+  const given = named(list, args);
   const lengths = contract.lengths(given);
   const views: Record<string, TypedArray> = {};
   const spans: Record<string, Span> = {};
@@ -245,9 +245,10 @@ function checkPointers(
     const type = ARRAY_OF[dtypeOf(declared, given)];
     if (from === 0) {
       if (mayLack(declared, length)) continue;
-      // Of arrays that may be left out, 0 is none.
-      if (declared.optional)
-        throw new TypeError(message(kernel, name, `byte offset of ${type.name} of length ${length}`, from));
+      // 0 is a place like any other, but "none" for an array that some calls leave out; and it must have been said.
+      const said = args[list.indexOf(name)];
+      if (declared.optional || typeof said !== 'number')
+        throw new TypeError(message(kernel, name, `byte offset of ${type.name} of length ${length}`, said));
     }
     integer(kernel, name, from, 0);
     if (from % type.BYTES_PER_ELEMENT)
@@ -260,4 +261,5 @@ function checkPointers(
   }
   checkOverlap(contract, spans);
   contract.checkData?.(given, views);
+  return given;
 }
