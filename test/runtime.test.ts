@@ -165,10 +165,34 @@ describe('typed arrays', () => {
     release(input);
   });
 
-  test('an `out` elsewhere is filled and returned', () => {
-    const out = new Float32Array(8);
-    expect(hadamard(x, { rows: 1, n: 8, scale: 1, out })).toBe(out);
-    expect(out[0]).toBe(31);
+  test('an array is released after the memory has grown, too', () => {
+    const first = allocate(Float32Array, 16);
+    const at = first.byteOffset;
+    allocate(Uint8Array, memory().buffer.byteLength);
+    expect(first.length).toBe(0);
+    release(first);
+    const again = allocate(Float32Array, 16);
+    expect(again.byteOffset).toBe(at);
+    release(again);
+  });
+
+  test('memory errors are named', () => {
+    const types = 'one of Float32Array, Uint16Array, Uint32Array, Int32Array, Int16Array, Uint8Array, Int8Array';
+    for (const [call, error] of [
+      [() => allocate('x' as never, 3), new TypeError(`allocate: "type" expected ${types}, got "x"`)],
+      [() => allocate(Float64Array as never, 3), new TypeError(`allocate: "type" expected ${types}, got Float64Array`)],
+      [() => allocate(Int8Array, -1), new RangeError('allocate: "length" expected integer in [0, 4294967295], got -1')],
+      [() => reserve(NaN), new RangeError('reserve: "bytes" expected integer in [0, 4294967295], got NaN')],
+      [
+        () => release(undefined as never),
+        new TypeError('release: "array" expected array made by allocate(), got undefined'),
+      ],
+      [
+        () => release(x),
+        new RangeError('release: "array" expected array made by allocate(), got Float32Array of length 8'),
+      ],
+    ] as const)
+      expect(call).toThrow(error);
   });
 
   test('results stay when later calls reuse and grow the memory', () => {

@@ -88,28 +88,41 @@ export function memory(): WebAssembly.Memory {
 
 /** Makes sure that `bytes` more fit, so that no later call has to grow the memory (growing empties existing views). */
 export function reserve(bytes: number): void {
+  integer('reserve', 'bytes', bytes, 0);
   const missing = align(top) + bytes - memory().buffer.byteLength;
   if (missing > 0) memory().grow(Math.ceil(missing / 65536));
 }
+
+/** Where allocated arrays lie. Once the memory has grown they do not know it themselves. */
+const allocated = new WeakMap<TypedArray, number>();
+
+const TYPES = Object.values(ARRAY_OF);
 
 /**
  * An array inside the kernels' memory: typed-array functions use it in place, without a copy.
  * Its content is whatever was there. It stays valid until the memory grows (`reserve` first) or it is released.
  */
 export function allocate<T extends (typeof ARRAY_OF)[keyof typeof ARRAY_OF]>(type: T, length: number): InstanceType<T> {
+  if (!(TYPES as unknown[]).includes(type))
+    throw new TypeError(message('allocate', 'type', `one of ${TYPES.map(({ name }) => name).join(', ')}`, type));
   integer('allocate', 'length', length, 0);
   const offset = align(top);
   const bytes = length * type.BYTES_PER_ELEMENT;
   reserve(bytes);
   top = offset + bytes;
-  return new type(memory().buffer as ArrayBuffer, offset, length) as InstanceType<T>;
+  const array = new type(memory().buffer as ArrayBuffer, offset, length) as InstanceType<T>;
+  allocated.set(array, offset);
+  return array;
 }
 
-/** Gives an allocated array back, and everything allocated after it. */
+/** Gives an allocated array back, and everything allocated after it; also when the memory has grown since. */
 export function release(array: TypedArray): void {
-  if (array.buffer !== memory().buffer)
-    throw new RangeError(message('release', 'array', 'array made by allocate()', array));
-  top = Math.min(top, array.byteOffset);
+  const offset = allocated.get(array);
+  if (offset === undefined) {
+    const Kind = ArrayBuffer.isView(array) ? RangeError : TypeError;
+    throw new Kind(message('release', 'array', 'array made by allocate()', array));
+  }
+  top = Math.min(top, offset);
 }
 
 /** What a family's public functions are made of. */
