@@ -431,6 +431,14 @@ describe('errors', () => {
     await expect(createPool({ level: 'fast' as never })).rejects.toThrow(
       new RangeError('pool: "level" expected "simd" or "relaxed", got "fast"'),
     );
+    for (const [wrong, error] of [
+      [{ level: null }, new TypeError('pool: "level" expected "simd" or "relaxed", got null')],
+      [{ timeoutMs: '5' }, new TypeError('pool: "timeoutMs" expected number of at least 0, got "5"')],
+      [{ timeoutMs: -1 }, new RangeError('pool: "timeoutMs" expected number of at least 0, got -1')],
+      [{ timeoutMs: NaN }, new RangeError('pool: "timeoutMs" expected number of at least 0, got NaN')],
+      [{ worker: 5 }, new TypeError('pool: "worker" expected string or URL, got 5')],
+    ] as const)
+      await expect(createPool({ threads: 2, ...(wrong as object) })).rejects.toThrow(error);
     if (!supports('relaxed')) await expect(createPool({ level: 'relaxed' })).rejects.toThrow(LanewiseUnsupportedError);
   });
 

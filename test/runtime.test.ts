@@ -206,6 +206,11 @@ test('a level the host lacks is a LanewiseUnsupportedError', () => {
   const target = new WebAssembly.Memory({ initial: 1 });
   if (supports('relaxed')) expect(instantiateTopk(target, { level: 'relaxed' }).level).toBe('relaxed');
   else expect(() => instantiateTopk(target, { level: 'relaxed' })).toThrow(LanewiseUnsupportedError);
-  expect(() => instantiateTopk(target, { level: 'fast' as never })).toThrow(RangeError);
+  expect(() => instantiateTopk(target, { level: 'fast' as never })).toThrow(
+    new RangeError('topk_f32: "level" expected "simd" or "relaxed", got "fast"'),
+  );
+  expect(() => instantiateTopk(target, { level: null as never })).toThrow(
+    new TypeError('topk_f32: "level" expected "simd" or "relaxed", got null'),
+  );
   expect(() => instantiateTopk({} as never)).toThrow(TypeError);
 });

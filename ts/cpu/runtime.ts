@@ -2,7 +2,7 @@ import { arraysOf, checkArrays, checkOverlap, comesBack, mayLack, returned, type
 import { ARRAY_OF, type Contract, dtypeOf, type Params, type TypedArray } from '../contract.js';
 import { LanewiseUnsupportedError, message } from '../errors.js';
 import { named, parts } from '../parts.js';
-import { integer, MAX_U32, options as optionsOf } from '../validate.js';
+import { integer, MAX_U32, options as optionsOf, word } from '../validate.js';
 
 /** `simd`: fixed 128-bit SIMD. `relaxed`: the same with fused multiply-add and relaxed integer dot products. */
 export type CpuLevel = 'simd' | 'relaxed';
@@ -48,6 +48,14 @@ export function bestLevel(kernel = 'lanewise'): CpuLevel {
   if (supports('relaxed')) return 'relaxed';
   if (supports('simd')) return 'simd';
   throw new LanewiseUnsupportedError(kernel, 'simd');
+}
+
+/** The level asked for, or the best where none is. */
+export function levelOf(kernel: string, level: CpuLevel | undefined): CpuLevel {
+  if (level === undefined) return bestLevel(kernel);
+  word(kernel, 'level', level, Object.keys(PROBES));
+  if (!supports(level)) throw new LanewiseUnsupportedError(kernel, level);
+  return level;
 }
 
 /** The same module, its one import declared as a shared memory of at most 65,536 pages (3 bytes more). */
@@ -141,14 +149,6 @@ export function family<Kernels extends object>(
   const modules = new Map<string, WebAssembly.Module>();
   const first = Object.keys(code.parameters)[0]!;
 
-  function checked(level: CpuLevel | undefined): CpuLevel {
-    if (level === undefined) return bestLevel(first);
-    if (level !== 'simd' && level !== 'relaxed')
-      throw new RangeError(message(first, 'level', '"simd" or "relaxed"', level));
-    if (!supports(level)) throw new LanewiseUnsupportedError(first, level);
-    return level;
-  }
-
   function binary(level: CpuLevel, shared: boolean): BufferSource {
     const bytes = Uint8Array.from(atob(code[level]), (c) => c.charCodeAt(0));
     return shared ? (importShared(bytes) as BufferSource) : bytes;
@@ -162,7 +162,7 @@ export function family<Kernels extends object>(
   }
 
   async function preload(options: InstantiateOptions = {}): Promise<void> {
-    const level = checked(optionsOf(first, options).level);
+    const level = levelOf(first, optionsOf(first, options).level);
     for (const shared of typeof SharedArrayBuffer === 'undefined' ? [false] : [false, true])
       modules.set(`${level} ${shared}`, await WebAssembly.compile(binary(level, shared)));
   }
@@ -170,7 +170,7 @@ export function family<Kernels extends object>(
   function instantiate(target: WebAssembly.Memory, options: InstantiateOptions = {}): Instance<Kernels> {
     if (!(target instanceof WebAssembly.Memory))
       throw new TypeError(message(first, 'memory', 'WebAssembly.Memory', target));
-    const level = checked(optionsOf(first, options).level);
+    const level = levelOf(first, optionsOf(first, options).level);
     const module = compiled(level, isShared(target));
     const { exports } = new WebAssembly.Instance(module, { env: { memory: target } });
     const raw = exports as unknown as Kernels & Record<string, (...args: number[]) => void>;
