@@ -1,4 +1,11 @@
-import { type ArrayContract, type Arrays, type Contract, type Params, SCALE_TYPES } from '../contract.js';
+import {
+  type ArrayContract,
+  type Arrays,
+  type Contract,
+  type Params,
+  SCALE_TYPES,
+  type TypedArray,
+} from '../contract.js';
 import { message } from '../errors.js';
 import { elements, integer, options, word } from '../validate.js';
 import {
@@ -55,18 +62,22 @@ export interface AttentionDecodeQuantizedOptions extends QuantizedAttentionOptio
 /** Query i stands at position i + keys + recentKeys - queries. Block lists choose among stored keys; recent ones need none. */
 export interface AttentionBlocksparseQuantizedOptions extends QuantizedAttentionOptions, MaskOptions {}
 
-/** One side of a stored cache, all kv heads: what `quantize` gives for each, one after the other. */
+/**
+ * One side of a stored cache, all kv heads one after the other: what `quantize`, `mxQuantize` (mxfp4) or `codebookQuantize`
+ * (with the `table` beside it) returned, as it is.
+ */
 export interface Stored {
-  /** `row`: `[kvHeads, capacity, words of n codes]`. `column`: `[kvHeads, words of capacity codes, n]`. */
-  codes: Uint32Array;
-  /** `row`: `[kvHeads, capacity, groups]`. `column`: `[kvHeads, groups, n]`. Not for mxfp4. */
-  scales?: Float32Array | Uint16Array;
+  /**
+   * `row`: `[kvHeads, capacity, words of n codes]`. `column`: `[kvHeads, words of capacity codes, n]`. Bytes are taken for
+   * the words that they are, in place; they are copied only where they begin off a word.
+   */
+  codes: Uint32Array | Uint8Array;
+  /** `row`: `[kvHeads, capacity, groups]`. `column`: `[kvHeads, groups, n]`. mxfp4: E8M0 bytes `[kvHeads, capacity, ceil(n/32)]`. */
+  scales?: Float32Array | Uint16Array | Uint8Array | undefined;
   /** As scales; affine only. */
-  minima?: Float32Array | Uint16Array;
-  /** E8M0 bytes `[kvHeads, capacity, ceil(n/32)]`; mxfp4 only. */
-  exponents?: Uint8Array;
+  minima?: Float32Array | Uint16Array | undefined;
   /** The 16 values of the codes; codebook only. */
-  table?: Float32Array;
+  table?: Float32Array | undefined;
 }
 
 export interface QuantizedAttentionInputs {
@@ -212,17 +223,26 @@ function storedLengths(kernel: string, params: Params) {
   };
 }
 
+/** Bytes as the words that they are. What is no whole number of words stays as it is, and is refused. */
+function wordsFrom(codes: Stored['codes'] | undefined): TypedArray | undefined {
+  if (!(codes instanceof Uint8Array) || codes.length % 4) return codes;
+  const { buffer, byteOffset, length } = codes.byteOffset % 4 ? new Uint8Array(codes) : codes;
+  return new Uint32Array(buffer, byteOffset, length / 4);
+}
+
 /** The arrays by their contract names. */
-export function arraysOf(inputs: QuantizedAttentionInputs): Arrays {
+export function cacheArrays(
+  inputs: QuantizedAttentionInputs,
+  given: Pick<QuantizedAttentionOptions, 'kScheme' | 'vScheme'>,
+): Arrays {
   const { q, k, v, kRecent, vRecent } = { ...inputs };
-  const side = (name: string, stored: Stored | undefined) => ({
-    [`${name}Codes`]: stored?.codes,
-    [`${name}Scales`]: stored?.scales,
+  const side = (name: string, stored: Stored | undefined, scheme: StoredScheme | undefined) => ({
+    [`${name}Codes`]: wordsFrom(stored?.codes),
+    [name + (scheme === 'mxfp4' ? 'Exponents' : 'Scales')]: stored?.scales,
     [`${name}Minima`]: stored?.minima,
-    [`${name}Exponents`]: stored?.exponents,
     [`${name}Table`]: stored?.table,
   });
-  return { q, ...side('k', k), ...side('v', v), kRecent, vRecent };
+  return { q, ...side('k', k, given?.kScheme), ...side('v', v, given?.vScheme), kRecent, vRecent };
 }
 
 /** What the scheme has no use for has length 0; so have recent keys where there are none. */

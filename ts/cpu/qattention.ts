@@ -2,9 +2,9 @@ import { withBlocks } from '../contract/attention.js';
 import {
   type AttentionBlocksparseQuantizedOptions,
   type AttentionDecodeQuantizedOptions,
-  arraysOf,
   attention_blocksparse_quantized_f32,
   attention_decode_quantized_f32,
+  cacheArrays,
   type QuantizedAttentionInputs,
   quantizedAttentionScratchBytes,
 } from '../contract/qattention.js';
@@ -45,7 +45,7 @@ export function attentionDecodeQuantized(
   inputs: QuantizedAttentionInputs,
   options: AttentionDecodeQuantizedOptions & Out<AttentionOutputs>,
 ): AttentionOutputs {
-  return qattentionFamily.run(attention_decode_quantized_f32, arraysOf(inputs), options);
+  return qattentionFamily.run(attention_decode_quantized_f32, cacheArrays(inputs, options), options);
 }
 
 /** Many queries, or chosen blocks, of a quantised cache: under a block mask over stored keys, a causal mask and a window. */
@@ -53,5 +53,9 @@ export function attentionBlocksparseQuantized(
   inputs: QuantizedAttentionInputs,
   options: AttentionBlocksparseQuantizedOptions & Out<AttentionOutputs>,
 ): AttentionOutputs {
-  return qattentionFamily.run(attention_blocksparse_quantized_f32, withBlocks(arraysOf(inputs), options), options);
+  return qattentionFamily.run(
+    attention_blocksparse_quantized_f32,
+    withBlocks(cacheArrays(inputs, options), options),
+    options,
+  );
 }

@@ -2,9 +2,9 @@ import { withBlocks } from '../contract/attention.js';
 import {
   type AttentionBlocksparseQuantizedOptions,
   type AttentionDecodeQuantizedOptions,
-  arraysOf,
   attention_blocksparse_quantized_f32,
   attention_decode_quantized_f32,
+  cacheArrays,
   formatOf,
   groupSizeOf,
   type QuantizedAttentionInputs,
@@ -27,7 +27,7 @@ export function attentionDecodeQuantized(
   inputs: QuantizedAttentionInputs,
   options: AttentionDecodeQuantizedOptions & Out<AttentionOutputs>,
 ): AttentionOutputs {
-  const arrays = arraysOf(inputs);
+  const arrays = cacheArrays(inputs, options);
   return run(attention_decode_quantized_f32, arrays, options, () => attentionDecodeQuantizedF64(arrays, options));
 }
 
@@ -36,7 +36,7 @@ export function attentionBlocksparseQuantized(
   inputs: QuantizedAttentionInputs,
   options: AttentionBlocksparseQuantizedOptions & Out<AttentionOutputs>,
 ): AttentionOutputs {
-  const arrays = arraysOf(inputs);
+  const arrays = cacheArrays(inputs, options);
   return run(attention_blocksparse_quantized_f32, withBlocks(arrays, options), options, () =>
     attentionBlocksparseQuantizedF64(arrays, options),
   );
