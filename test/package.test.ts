@@ -93,6 +93,12 @@ describe('npm pack', () => {
   });
 });
 
+test('no layer loads the reference', () => {
+  for (const file of readdirSync(join(root, 'ts'), { recursive: true, encoding: 'utf8' }))
+    if (file.endsWith('.ts') && !file.startsWith('reference'))
+      expect(readFileSync(join(root, 'ts', file), 'utf8'), file).not.toMatch(/from '[./]+reference\//);
+});
+
 test('importing one kernel brings one kernel', async () => {
   const kernels = Object.keys(await contracts());
   const { text, gzip } = await bundleOf('cpu/topk.js');

@@ -56,6 +56,36 @@ export interface AttentionDecodeOptions extends HeadOptions {
   to?: number;
 }
 
+export interface AttentionInputs {
+  /** Blocksparse: [heads, queries, headDim]. Decode: [heads, headDim]. */
+  q: Float32Array;
+  /** [kvHeads, keys, headDim]. */
+  k: Float32Array;
+  /** [kvHeads, keys, valueDim]. */
+  v: Float32Array;
+}
+
+export interface AttentionOutputs {
+  /** [heads, queries, valueDim] or [heads, valueDim]. */
+  output: Float32Array;
+  /** Natural log-sum-exp of each row's scores: [heads, queries] or [heads]. */
+  lse: Float32Array;
+}
+
+/** `AttentionInputs` in halves, as their bits. */
+export interface AttentionHalfInputs {
+  q: Uint16Array;
+  k: Uint16Array;
+  v: Uint16Array;
+}
+
+/** `AttentionOutputs` with its output in halves. */
+export interface AttentionHalfOutputs {
+  output: Uint16Array;
+  /** Natural log-sum-exp, f32. */
+  lse: Float32Array;
+}
+
 /** The arrays of a call with a block mask. */
 export const withBlocks = (inputs: object, given: MaskOptions | undefined) => ({
   ...inputs,

@@ -35,6 +35,13 @@ export interface CodebookOptions {
   nibbles?: 'low' | 'high';
 }
 
+export interface CodebookCodes {
+  /** `[rows, codeBytes]`: see `CodebookOptions` for the layout. */
+  codes: Uint8Array;
+  /** `[rows, ceil(n/groupSize)]`; none with scale 'none'. */
+  scales?: Float32Array;
+}
+
 /** Positions in these lists are the numbers that kernels take. */
 const SCALES = ['absmax', 'rms', 'none'] as const;
 const TABLES = ['shared', 'perColumn'] as const;

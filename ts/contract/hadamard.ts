@@ -1,4 +1,4 @@
-import type { Contract, Float } from '../contract.js';
+import type { Contract, Float, Out } from '../contract.js';
 import { message } from '../errors.js';
 import { elements, finite, flag, integer, options, signs } from '../validate.js';
 
@@ -12,6 +12,13 @@ export interface HadamardOptions {
   /** Signs come after the transform instead of before it: undoes a call without. Default false. */
   inverse?: boolean;
 }
+
+export interface HadamardArrays extends Out<Float32Array> {
+  /** ±1 per column: multiply the input, or with `inverse` the output. */
+  signs?: Int8Array | undefined;
+}
+
+export interface HadamardHalfArrays extends Out<Uint16Array>, Pick<HadamardArrays, 'signs'> {}
 
 const MAX_N = 32768;
 

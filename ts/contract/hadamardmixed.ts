@@ -1,4 +1,4 @@
-import type { Contract } from '../contract.js';
+import type { Contract, Out } from '../contract.js';
 import { message } from '../errors.js';
 import { HADAMARD_ORDERS, hadamardOrder } from '../hadamard-matrices.js';
 import { elements, finite, flag, integer, options, signs } from '../validate.js';
@@ -19,6 +19,13 @@ export interface HadamardMixedOptions {
   scale?: number;
   /** The transpose of the matrix, and the signs after the transform instead of before it: undoes a call without. Default false. */
   inverse?: boolean;
+}
+
+export interface HadamardMixedArrays extends Out<Float32Array> {
+  /** A Hadamard matrix of the order, packed as by `hadamardMatrix`, which it is by default. */
+  matrix?: Uint32Array | undefined;
+  /** ±1 for each of the n values: multiply the input, or with `inverse` the output. */
+  signs?: Int8Array | undefined;
 }
 
 const KERNEL = 'hadamard_mixed_f32';

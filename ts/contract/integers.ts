@@ -48,6 +48,23 @@ export interface RoundingOptions {
 
 export type QuantizeIntegersOptions = IntegerOptions & RoundingOptions;
 
+export interface QuantizedIntegers {
+  /** Row groups: `[rows, words]`. Column groups: `[words, n]`. */
+  codes: Uint32Array;
+  /** Row groups: `[rows, ceil(n/groupSize)]`. Column groups: `[ceil(rows/groupSize), n]`. f16 as bits in a Uint16Array. */
+  scales: Float32Array | Uint16Array;
+  /** As scales; affine only. */
+  minima?: Float32Array | Uint16Array;
+}
+
+/** Given instead of searched: one value per group, shaped as scales. Values outside saturate. */
+export interface Range {
+  /** The value of code 0; affine only. */
+  lows?: Float32Array;
+  /** Affine: the value of the last code. Symmetric: the magnitude of the last code. Ternary, 1 bit: the scale. */
+  highs: Float32Array;
+}
+
 export const SCHEMES = ['affine', 'symmetric', 'ternary'] as const;
 const TERNARY = 2;
 

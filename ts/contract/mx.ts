@@ -41,6 +41,13 @@ export interface MxOptions {
   tensorScale?: number;
 }
 
+export interface MxQuantized {
+  /** Elements, `[rows, ceil(n·width/8)]` bytes: 4, 6 or 8 bits each; unpacked: `[rows, n]`. */
+  codes: Uint8Array;
+  /** `[rows, ceil(n/blockSize)]`: E8M0; nvfp4: E4M3 or UE5M3. */
+  scales: Uint8Array;
+}
+
 /** Positions in these lists are the numbers that kernels take. */
 export const FORMATS = [
   'mxfp4',

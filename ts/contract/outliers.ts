@@ -17,6 +17,13 @@ export interface OutliersOptions {
   k: number;
 }
 
+export interface Outliers {
+  /** `[rows, k]`: what was taken out, as stored in x, by ascending index. */
+  values: Float32Array;
+  /** `[rows, k]`: their positions in the row, ascending. */
+  indices: Uint32Array;
+}
+
 function params(kernel: string, o: OutliersOptions): Params {
   const { rows, n, k } = options(kernel, o);
   return { rows, n, k };

@@ -36,6 +36,15 @@ export interface QuantizeOptions {
   axis: 'row' | 'column';
 }
 
+export interface Quantized {
+  /** Row groups: `[rows, ceil(n·bits/32)]`. Column groups: `[ceil(rows·bits/32), n]`. */
+  codes: Uint32Array;
+  /** Row groups: `[rows, ceil(n/groupSize)]`. Column groups: `[ceil(rows/groupSize), n]`. */
+  scales: Float32Array;
+  /** As scales; affine only. */
+  minima?: Float32Array;
+}
+
 /** Positions in these lists are the numbers that kernels take. */
 export const SCHEMES = ['affine', 'symmetric'] as const;
 export const AXES = ['row', 'column'] as const;

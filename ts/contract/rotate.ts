@@ -1,6 +1,6 @@
 import type { Arrays, Contract, Params } from '../contract.js';
 import { message } from '../errors.js';
-import { hadamardOrder } from '../hadamard-matrices.js';
+import { hadamardOrder, knownMatrix } from '../hadamard-matrices.js';
 import { finite, flag, integer, options, signs, word } from '../validate.js';
 import { checkOrder, matrixLength, mixScratchLength } from './hadamardmixed.js';
 import { checkFormat, type QuantizeOptions, quantizedLengths, SCHEMES } from './quantize.js';
@@ -22,6 +22,25 @@ export interface RotateOptions {
 export interface RotateQuantizeOptions
   extends Omit<RotateOptions, 'inverse'>,
     Pick<QuantizeOptions, 'bits' | 'groupSize' | 'scheme'> {}
+
+export interface Rotation {
+  /** The column of x that each value of a row comes from; each column once. */
+  permutation?: Uint32Array;
+  /** Multiply the columns of x; finite, not 0. */
+  factors?: Float32Array;
+  /** ±1 for each value of a permuted row. */
+  signs?: Int8Array;
+  /** A Hadamard matrix of the order, packed as by `hadamardMatrix`, which it is by default. */
+  matrix?: Uint32Array;
+}
+
+/** The arrays of a rotation; the matrix of a known order need not be given. */
+export const rotationOf = ({ permutation, factors, signs, matrix }: Rotation, { order }: Params) => ({
+  permutation,
+  factors,
+  signs,
+  matrix: matrix ?? knownMatrix(order!),
+});
 
 export const MAX_N = 2048;
 

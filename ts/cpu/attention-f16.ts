@@ -1,6 +1,8 @@
 import {
   type AttentionBlocksparseOptions,
   type AttentionDecodeOptions,
+  type AttentionHalfInputs,
+  type AttentionHalfOutputs,
   attention_blocksparse_f16,
   attention_decode_f16,
   attentionHalfScratchBytes,
@@ -10,22 +12,15 @@ import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/attention-f16.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
-export type { AttentionBlocksparseOptions, AttentionDecodeOptions, Blocks } from '../contract/attention.js';
+export type {
+  AttentionBlocksparseOptions,
+  AttentionDecodeOptions,
+  AttentionHalfInputs,
+  AttentionHalfOutputs,
+  Blocks,
+} from '../contract/attention.js';
 export { attentionHalfScratchBytes as attentionScratchBytes };
 export type AttentionHalfKernels = Instance<code.Kernels>;
-
-/** Arrays of halves, as their bits: shapes as in `lanewise/cpu/attention.js`. */
-export interface AttentionHalfInputs {
-  q: Uint16Array;
-  k: Uint16Array;
-  v: Uint16Array;
-}
-
-export interface AttentionHalfOutputs {
-  output: Uint16Array;
-  /** Natural log-sum-exp, f32. */
-  lse: Float32Array;
-}
 
 const attentionFamily = family<code.Kernels>(code, { attention_blocksparse_f16, attention_decode_f16 });
 

@@ -1,6 +1,8 @@
 import {
   type AttentionBlocksparseOptions,
   type AttentionDecodeOptions,
+  type AttentionInputs,
+  type AttentionOutputs,
   attention_blocksparse_f32,
   attention_decode_f32,
   attentionScratchBytes,
@@ -10,25 +12,15 @@ import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/attention.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
-export type { AttentionBlocksparseOptions, AttentionDecodeOptions, Blocks } from '../contract/attention.js';
+export type {
+  AttentionBlocksparseOptions,
+  AttentionDecodeOptions,
+  AttentionInputs,
+  AttentionOutputs,
+  Blocks,
+} from '../contract/attention.js';
 export { attentionScratchBytes };
 export type AttentionKernels = Instance<code.Kernels>;
-
-export interface AttentionInputs {
-  /** Blocksparse: [heads, queries, headDim]. Decode: [heads, headDim]. */
-  q: Float32Array;
-  /** [kvHeads, keys, headDim]. */
-  k: Float32Array;
-  /** [kvHeads, keys, valueDim]. */
-  v: Float32Array;
-}
-
-export interface AttentionOutputs {
-  /** [heads, queries, valueDim] or [heads, valueDim]. */
-  output: Float32Array;
-  /** Natural log-sum-exp of each row's scores: [heads, queries] or [heads]. */
-  lse: Float32Array;
-}
 
 const attentionFamily = family<code.Kernels>(code, { attention_blocksparse_f32, attention_decode_f32 });
 

@@ -1,8 +1,12 @@
 import { bookOf, type Table, valuesOf } from '../codebook-tables.js';
-import { type CodebookOptions, codebook_dequantize_f32, codebook_quantize_f32 } from '../contract/codebook.js';
+import {
+  type CodebookCodes,
+  type CodebookOptions,
+  codebook_dequantize_f32,
+  codebook_quantize_f32,
+} from '../contract/codebook.js';
 import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/codebook.js';
-import type { CodebookCodes } from '../reference/codebook.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
 export {

@@ -8,9 +8,9 @@ import {
   gemm_quantized_i8,
   gemm_quantized_i16,
 } from '../contract/gemm.js';
+import type { Quantized } from '../contract/quantize.js';
 import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/gemm.js';
-import type { Quantized } from '../reference/quantize.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
 export type { Activations, GemmFormat, GemmOptions, Quantized };

@@ -1,12 +1,13 @@
 import {
   dequantize_integers_f32,
   type IntegerOptions,
+  type QuantizedIntegers,
   type QuantizeIntegersOptions,
   quantize_integers_f32,
+  type Range,
 } from '../contract/integers.js';
 import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/integers.js';
-import type { QuantizedIntegers, Range } from '../reference/integers.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
 export { type QuantileOptions, quantileRanges } from '../quantiles.js';

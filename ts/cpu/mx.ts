@@ -1,7 +1,6 @@
-import { type MxFormat, type MxOptions, mx_dequantize_f32, mx_quantize_f32 } from '../contract/mx.js';
+import { type MxFormat, type MxOptions, type MxQuantized, mx_dequantize_f32, mx_quantize_f32 } from '../contract/mx.js';
 import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/mx.js';
-import type { MxQuantized } from '../reference/mx.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
 export type { MxFormat, MxOptions, MxQuantized };

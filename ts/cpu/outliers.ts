@@ -1,7 +1,11 @@
-import { type OutliersOptions, outliers_extract_f32, outliers_restore_f32 } from '../contract/outliers.js';
+import {
+  type Outliers,
+  type OutliersOptions,
+  outliers_extract_f32,
+  outliers_restore_f32,
+} from '../contract/outliers.js';
 import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/outliers.js';
-import type { Outliers } from '../reference/outliers.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
 export type { Outliers, OutliersOptions };

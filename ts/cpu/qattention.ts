@@ -1,4 +1,4 @@
-import { withBlocks } from '../contract/attention.js';
+import { type AttentionOutputs, withBlocks } from '../contract/attention.js';
 import {
   type AttentionBlocksparseQuantizedOptions,
   type AttentionDecodeQuantizedOptions,
@@ -10,7 +10,6 @@ import {
 } from '../contract/qattention.js';
 import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/qattention.js';
-import type { AttentionOutputs } from './attention.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
 export type {

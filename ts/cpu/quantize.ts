@@ -1,7 +1,6 @@
-import { dequantize_f32, type QuantizeOptions, quantize_f32 } from '../contract/quantize.js';
+import { dequantize_f32, type Quantized, type QuantizeOptions, quantize_f32 } from '../contract/quantize.js';
 import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/quantize.js';
-import type { Quantized } from '../reference/quantize.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
 export type { Quantized, QuantizeOptions };

@@ -1,15 +1,17 @@
+import type { Quantized } from '../contract/quantize.js';
 import {
   type RotateOptions,
   type RotateQuantizeOptions,
+  type Rotation,
   rotate_dequantize_f32,
   rotate_f32,
   rotate_quantize_f32,
   rotateScratchBytes,
+  rotationOf,
 } from '../contract/rotate.js';
 import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/rotate.js';
 import { HADAMARD_ORDERS, hadamardMatrix, hadamardOrder } from '../hadamard-matrices.js';
-import { type Quantized, type Rotation, rotationOf } from '../reference/rotate.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
 export type { Quantized, RotateOptions, RotateQuantizeOptions, Rotation };

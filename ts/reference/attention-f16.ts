@@ -1,6 +1,8 @@
 import {
   type AttentionBlocksparseOptions,
   type AttentionDecodeOptions,
+  type AttentionHalfInputs,
+  type AttentionHalfOutputs,
   attention_blocksparse_f16,
   attention_decode_f16,
   withBlocks,
@@ -10,18 +12,13 @@ import { fromHalves } from '../half.js';
 import { attentionBlocksparseF64, attentionDecodeF64 } from './attention.js';
 import { run } from './runtime.js';
 
-export type { AttentionBlocksparseOptions, AttentionDecodeOptions, Blocks } from '../contract/attention.js';
-
-export interface AttentionHalfInputs {
-  q: Uint16Array;
-  k: Uint16Array;
-  v: Uint16Array;
-}
-
-export interface AttentionHalfOutputs {
-  output: Uint16Array;
-  lse: Float32Array;
-}
+export type {
+  AttentionBlocksparseOptions,
+  AttentionDecodeOptions,
+  AttentionHalfInputs,
+  AttentionHalfOutputs,
+  Blocks,
+} from '../contract/attention.js';
 
 const widened = ({ q, k, v }: AttentionHalfInputs) => ({ q: fromHalves(q), k: fromHalves(k), v: fromHalves(v) });
 

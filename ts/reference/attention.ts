@@ -1,6 +1,8 @@
 import {
   type AttentionBlocksparseOptions,
   type AttentionDecodeOptions,
+  type AttentionInputs,
+  type AttentionOutputs,
   attention_blocksparse_f32,
   attention_decode_f32,
   withBlocks,
@@ -8,18 +10,13 @@ import {
 import type { Out, Params } from '../contract.js';
 import { checked, run } from './runtime.js';
 
-export type { AttentionBlocksparseOptions, AttentionDecodeOptions, Blocks } from '../contract/attention.js';
-
-export interface AttentionInputs {
-  q: Float32Array;
-  k: Float32Array;
-  v: Float32Array;
-}
-
-export interface AttentionOutputs {
-  output: Float32Array;
-  lse: Float32Array;
-}
+export type {
+  AttentionBlocksparseOptions,
+  AttentionDecodeOptions,
+  AttentionInputs,
+  AttentionOutputs,
+  Blocks,
+} from '../contract/attention.js';
 
 /** Attention under a block mask, a causal mask and a window: softmax(scale·q·k)·v, and the log-sum-exp of each row. */
 export function attentionBlocksparse(

@@ -1,5 +1,6 @@
 import { bookOf, type Table, valuesOf } from '../codebook-tables.js';
 import {
+  type CodebookCodes,
   type CodebookOptions,
   codeBytes,
   codebook_dequantize_f32,
@@ -22,14 +23,7 @@ export {
   NF4,
   type Table,
 } from '../codebook-tables.js';
-export type { CodebookOptions };
-
-export interface CodebookCodes {
-  /** `[rows, codeBytes]`: see `CodebookOptions` for the layout. */
-  codes: Uint8Array;
-  /** `[rows, ceil(n/groupSize)]`; none with scale 'none'. */
-  scales?: Float32Array;
-}
+export type { CodebookCodes, CodebookOptions };
 
 /** Every operation is one correctly rounded f32 operation: what the codes are made of has to be the same everywhere. */
 const f32 = Math.fround;

@@ -8,8 +8,8 @@ import {
   PANEL,
   packedLayout,
 } from '../contract/gemm.js';
+import type { Quantized } from '../contract/quantize.js';
 import type { Out, Params } from '../contract.js';
-import type { Quantized } from './quantize.js';
 import { checked, run } from './runtime.js';
 
 export type { Activations, GemmFormat, GemmOptions, Quantized };

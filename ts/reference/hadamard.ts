@@ -1,16 +1,9 @@
-import { type HadamardOptions, hadamard_f32 } from '../contract/hadamard.js';
+import { type HadamardArrays, type HadamardOptions, hadamard_f32 } from '../contract/hadamard.js';
 import { checked, run } from './runtime.js';
 
-export type { HadamardOptions };
+export type { HadamardArrays, HadamardOptions };
 
-export interface HadamardArrays {
-  /** ±1 per column. */
-  signs?: Int8Array;
-  /** Where the result goes; may be x. */
-  out?: Float32Array;
-}
-
-/** The Walsh–Hadamard transform of each row, in natural order. */
+/** The Walsh–Hadamard transform of each row, in natural order; `out` may be x. */
 export function hadamard(x: Float32Array, options: HadamardOptions & HadamardArrays): Float32Array {
   const signs = options?.signs;
   return run(hadamard_f32, { x, signs }, options, () => ({ out: hadamardF64(x, signs, options) }));

@@ -1,8 +1,10 @@
 import {
   dequantize_integers_f32,
   type IntegerOptions,
+  type QuantizedIntegers,
   type QuantizeIntegersOptions,
   quantize_integers_f32,
+  type Range,
   runOf,
 } from '../contract/integers.js';
 import { groupOf } from '../contract/quantize.js';
@@ -10,24 +12,7 @@ import type { Out, Params } from '../contract.js';
 import { fromHalf, toHalf } from '../half.js';
 import { run } from './runtime.js';
 
-export type { IntegerOptions, QuantizeIntegersOptions } from '../contract/integers.js';
-
-export interface QuantizedIntegers {
-  /** Row groups: `[rows, words]`. Column groups: `[words, n]`. */
-  codes: Uint32Array;
-  /** Row groups: `[rows, ceil(n/groupSize)]`. Column groups: `[ceil(rows/groupSize), n]`. f16 as bits in a Uint16Array. */
-  scales: Float32Array | Uint16Array;
-  /** As scales; affine only. */
-  minima?: Float32Array | Uint16Array;
-}
-
-/** Given instead of searched: one value per group, shaped as scales. Values outside saturate. */
-export interface Range {
-  /** The value of code 0; affine only. */
-  lows?: Float32Array;
-  /** Affine: the value of the last code. Symmetric: the magnitude of the last code. Ternary, 1 bit: the scale. */
-  highs: Float32Array;
-}
+export type { IntegerOptions, QuantizedIntegers, QuantizeIntegersOptions, Range } from '../contract/integers.js';
 
 /** Every operation is one correctly rounded f32 operation: what the codes are made of has to be the same everywhere. */
 const f32 = Math.fround;

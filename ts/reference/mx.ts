@@ -4,6 +4,7 @@ import {
   elementOf,
   isNv,
   type MxOptions,
+  type MxQuantized,
   mx_dequantize_f32,
   mx_quantize_f32,
   ROUNDINGS,
@@ -13,14 +14,7 @@ import {
 import type { Out, Params } from '../contract.js';
 import { run } from './runtime.js';
 
-export type { MxFormat, MxOptions } from '../contract/mx.js';
-
-export interface MxQuantized {
-  /** Elements, `[rows, ceil(n·width/8)]` bytes: 4, 6 or 8 bits each; unpacked: `[rows, n]`. */
-  codes: Uint8Array;
-  /** `[rows, ceil(n/blockSize)]`: E8M0; nvfp4: E4M3 or UE5M3. */
-  scales: Uint8Array;
-}
+export type { MxFormat, MxOptions, MxQuantized } from '../contract/mx.js';
 
 const E8M0_NAN = 255;
 const [EVEN, AWAY] = [ROUNDINGS.indexOf('even'), ROUNDINGS.indexOf('away')];

@@ -1,15 +1,13 @@
-import { type OutliersOptions, outliers_extract_f32, outliers_restore_f32 } from '../contract/outliers.js';
+import {
+  type Outliers,
+  type OutliersOptions,
+  outliers_extract_f32,
+  outliers_restore_f32,
+} from '../contract/outliers.js';
 import type { Out, Params } from '../contract.js';
 import { run } from './runtime.js';
 
-export type { OutliersOptions };
-
-export interface Outliers {
-  /** `[rows, k]`: what was taken out, as stored in x, by ascending index. */
-  values: Float32Array;
-  /** `[rows, k]`: their positions in the row, ascending. */
-  indices: Uint32Array;
-}
+export type { Outliers, OutliersOptions };
 
 /** The k values of largest magnitude of each row, and the row without them (0 in their place). */
 export function outliersExtract(

@@ -1,4 +1,4 @@
-import { withBlocks } from '../contract/attention.js';
+import { type AttentionOutputs, withBlocks } from '../contract/attention.js';
 import {
   type AttentionBlocksparseQuantizedOptions,
   type AttentionDecodeQuantizedOptions,
@@ -12,7 +12,7 @@ import {
 } from '../contract/qattention.js';
 import type { Arrays, Out, Params } from '../contract.js';
 import { fromHalves } from '../half.js';
-import { type AttentionOutputs, attention, visibleKeys } from './attention.js';
+import { attention, visibleKeys } from './attention.js';
 import { checked, run } from './runtime.js';
 
 export type {

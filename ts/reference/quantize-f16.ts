@@ -1,7 +1,7 @@
-import { dequantize_f16, type QuantizeOptions, quantize_f16 } from '../contract/quantize.js';
+import { dequantize_f16, type Quantized, type QuantizeOptions, quantize_f16 } from '../contract/quantize.js';
 import type { Out } from '../contract.js';
 import { fromHalves } from '../half.js';
-import { decoded, encoded, type Quantized } from './quantize.js';
+import { decoded, encoded } from './quantize.js';
 import { run } from './runtime.js';
 
 export type { Quantized, QuantizeOptions };

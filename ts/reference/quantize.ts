@@ -1,17 +1,8 @@
-import { dequantize_f32, groupOf, type QuantizeOptions, quantize_f32 } from '../contract/quantize.js';
+import { dequantize_f32, groupOf, type Quantized, type QuantizeOptions, quantize_f32 } from '../contract/quantize.js';
 import type { Out, Params } from '../contract.js';
 import { run } from './runtime.js';
 
-export type { QuantizeOptions } from '../contract/quantize.js';
-
-export interface Quantized {
-  /** Row groups: `[rows, ceil(n·bits/32)]`. Column groups: `[ceil(rows·bits/32), n]`. */
-  codes: Uint32Array;
-  /** Row groups: `[rows, ceil(n/groupSize)]`. Column groups: `[ceil(rows/groupSize), n]`. */
-  scales: Float32Array;
-  /** As scales; affine only. */
-  minima?: Float32Array;
-}
+export type { Quantized, QuantizeOptions } from '../contract/quantize.js';
 
 /** Every operation is one correctly rounded f32 operation: what the codes are made of has to be the same everywhere. */
 const f32 = Math.fround;

@@ -1,28 +1,19 @@
+import type { Quantized } from '../contract/quantize.js';
 import {
   type RotateOptions,
   type RotateQuantizeOptions,
+  type Rotation,
   rotate_dequantize_f32,
   rotate_f32,
   rotate_quantize_f32,
+  rotationOf,
 } from '../contract/rotate.js';
 import type { Out, Params } from '../contract.js';
-import { knownMatrix } from '../hadamard-matrices.js';
 import { entriesOf } from './hadamardmixed.js';
-import { decoded, encoded, type Quantized } from './quantize.js';
+import { decoded, encoded } from './quantize.js';
 import { run } from './runtime.js';
 
-export type { Quantized, RotateOptions, RotateQuantizeOptions };
-
-export interface Rotation {
-  /** The column of x that each value of a row comes from; each column once. */
-  permutation?: Uint32Array;
-  /** Multiply the columns of x; finite, not 0. */
-  factors?: Float32Array;
-  /** ±1 for each value of a permuted row. */
-  signs?: Int8Array;
-  /** A Hadamard matrix of the order, packed as by `hadamardMatrix`, which it is by default. */
-  matrix?: Uint32Array;
-}
+export type { Quantized, RotateOptions, RotateQuantizeOptions, Rotation };
 
 /** Every operation is one correctly rounded f32 operation, in a given order: codes hang on it. */
 const f32 = Math.fround;
@@ -53,14 +44,6 @@ export function rotateDequantize(
     out: rotatedBack(decoded(quantized, { ...params, axis: 0 }), params, rotation),
   }));
 }
-
-/** The arrays of a rotation; the matrix of a known order need not be given. */
-export const rotationOf = ({ permutation, factors, signs, matrix }: Rotation, { order }: Params) => ({
-  permutation,
-  factors,
-  signs,
-  matrix: matrix ?? knownMatrix(order!),
-});
 
 /** For each value of a rotated row: its column in x, and what x is multiplied by, the scale and the sign in it. */
 function rotated(
