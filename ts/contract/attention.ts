@@ -44,7 +44,7 @@ export interface MaskOptions {
   /** A query sees its own position and the window - 1 keys before it (which implies causal). Default 0: no window. */
   window?: number;
   /** The block mask. Default: dense. */
-  blocks?: Blocks;
+  blocks?: Blocks | undefined;
 }
 
 export interface AttentionBlocksparseOptions extends HeadOptions, MaskOptions {}

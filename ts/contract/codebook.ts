@@ -39,7 +39,7 @@ export interface CodebookCodes {
   /** `[rows, codeBytes]`: see `CodebookOptions` for the layout. */
   codes: Uint8Array;
   /** `[rows, ceil(n/groupSize)]`; none with scale 'none'. */
-  scales?: Float32Array;
+  scales?: Float32Array | undefined;
 }
 
 /** Positions in these lists are the numbers that kernels take. */

@@ -54,13 +54,13 @@ export interface QuantizedIntegers {
   /** Row groups: `[rows, ceil(n/groupSize)]`. Column groups: `[ceil(rows/groupSize), n]`. f16 as bits in a Uint16Array. */
   scales: Float32Array | Uint16Array;
   /** As scales; affine only. */
-  minima?: Float32Array | Uint16Array;
+  minima?: Float32Array | Uint16Array | undefined;
 }
 
 /** Given instead of searched: one value per group, shaped as scales. Values outside saturate. */
 export interface Range {
   /** The value of code 0; affine only. */
-  lows?: Float32Array;
+  lows?: Float32Array | undefined;
   /** Affine: the value of the last code. Symmetric: the magnitude of the last code. Ternary, 1 bit: the scale. */
   highs: Float32Array;
 }

@@ -86,9 +86,9 @@ export interface QuantizedAttentionInputs {
   k: Stored;
   v: Stored;
   /** [kvHeads, recentCapacity, headDim]: the keys after the stored ones. */
-  kRecent?: Float32Array;
+  kRecent?: Float32Array | undefined;
   /** [kvHeads, recentCapacity, valueDim]. */
-  vRecent?: Float32Array;
+  vRecent?: Float32Array | undefined;
 }
 
 const DECODE = 'attention_decode_quantized_f32';

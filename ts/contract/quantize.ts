@@ -42,7 +42,7 @@ export interface Quantized {
   /** Row groups: `[rows, ceil(n/groupSize)]`. Column groups: `[ceil(rows/groupSize), n]`. */
   scales: Float32Array;
   /** As scales; affine only. */
-  minima?: Float32Array;
+  minima?: Float32Array | undefined;
 }
 
 /** Positions in these lists are the numbers that kernels take. */

@@ -25,13 +25,13 @@ export interface RotateQuantizeOptions
 
 export interface Rotation {
   /** The column of x that each value of a row comes from; each column once. */
-  permutation?: Uint32Array;
+  permutation?: Uint32Array | undefined;
   /** Multiply the columns of x; finite, not 0. */
-  factors?: Float32Array;
+  factors?: Float32Array | undefined;
   /** ±1 for each value of a permuted row. */
-  signs?: Int8Array;
+  signs?: Int8Array | undefined;
   /** A Hadamard matrix of the order, packed as by `hadamardMatrix`, which it is by default. */
-  matrix?: Uint32Array;
+  matrix?: Uint32Array | undefined;
 }
 
 /** The arrays of a rotation; the matrix of a known order need not be given. */

@@ -29,7 +29,7 @@ export const preload = integersFamily.preload;
  */
 export function quantize(
   x: Float32Array,
-  options: QuantizeIntegersOptions & { range?: Range } & Out<QuantizedIntegers>,
+  options: QuantizeIntegersOptions & { range?: Range | undefined } & Out<QuantizedIntegers>,
 ): QuantizedIntegers {
   return integersFamily.run(quantize_integers_f32, { x, ...options?.range }, options);
 }

@@ -20,7 +20,7 @@ const f32 = Math.fround;
 /** x as integer codes, a scale (and, when affine, a minimum) for each group. */
 export function quantize(
   x: Float32Array,
-  options: QuantizeIntegersOptions & { range?: Range } & Out<QuantizedIntegers>,
+  options: QuantizeIntegersOptions & { range?: Range | undefined } & Out<QuantizedIntegers>,
 ): QuantizedIntegers {
   const range = options?.range;
   return run(quantize_integers_f32, { x, ...range }, options, (p) => encoded(x, p, range));
