@@ -39,6 +39,14 @@ export function signs(kernel: string, given: Arrays['signs']): void {
   if (at >= 0) throw new RangeError(message(kernel, `signs[${at}]`, '1 or -1', given![at]));
 }
 
+/** Consecutive values that share a scale, along an axis of `length`: 16 to 256, or all of them. */
+export function checkGroupSize(kernel: string, name: string, size: unknown, length: number): void {
+  const given = integer(kernel, name, size, 0);
+  if (given === 0 || given >= length || (given % 16 === 0 && given <= 256)) return;
+  const expected = `multiple of 16 in [16, 256], or the whole axis (0, or at least ${length})`;
+  throw new RangeError(message(kernel, name, expected, size));
+}
+
 /** A product of axes that must stay addressable; `name` is the array it sizes. */
 export function elements(kernel: string, name: string, ...axes: number[]): number {
   const product = axes.reduce((a, b) => a * b, 1);

@@ -1,6 +1,6 @@
 import { type Contract, type Params, SCALE_TYPES } from '../contract.js';
 import { message } from '../errors.js';
-import { elements, integer, options, word } from '../validate.js';
+import { checkGroupSize, elements, integer, options, word } from '../validate.js';
 import { AXES, groupOf } from './quantize.js';
 
 /**
@@ -114,11 +114,7 @@ function lengths(kernel: string, p: Params) {
   const rows = integer(kernel, 'rows', p.rows, 0);
   const n = integer(kernel, 'n', p.n, 1);
   const length = p.axis ? rows : n;
-  const size = integer(kernel, 'groupSize', p.groupSize, 0);
-  if (size !== 0 && size < length && (size % 16 !== 0 || size > 256))
-    throw new RangeError(
-      message(kernel, 'groupSize', `multiple of 16 in [16, 256], or the whole axis (0, or at least ${length})`, size),
-    );
+  checkGroupSize(kernel, 'groupSize', p.groupSize, length);
   const x = elements(kernel, 'x', rows, n);
   if (x === 0) return { x, codes: 0, scales: 0, minima: 0 };
   const { codes, words } = runOf(p);

@@ -7,7 +7,7 @@ import {
   type TypedArray,
 } from '../contract.js';
 import { message } from '../errors.js';
-import { elements, integer, options, word } from '../validate.js';
+import { checkGroupSize, elements, integer, options, word } from '../validate.js';
 import {
   checkBlocks,
   checkHeads,
@@ -186,16 +186,7 @@ function sideLengths(kernel: string, params: Params, side: 'k' | 'v', n: number)
   const format = formatOf(params, side);
   const { scheme, bits, axis } = format;
   const [lines, length] = axis ? [n, capacity!] : [capacity!, n];
-  const size = format.groupSize;
-  if (size !== 0 && size < length && (size % 16 !== 0 || size > 256))
-    throw new RangeError(
-      message(
-        kernel,
-        `${side}GroupSize`,
-        `multiple of 16 in [16, 256], or the whole axis (0, or at least ${length})`,
-        size,
-      ),
-    );
+  checkGroupSize(kernel, `${side}GroupSize`, format.groupSize, length);
   const codes = elements(kernel, `${side}Codes`, kvHeads!, lines, wordsOf(length, bits));
   const groups = length === 0 ? 0 : kvHeads! * lines * Math.ceil(length / groupSizeOf(format, length));
   return {

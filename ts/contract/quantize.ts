@@ -1,6 +1,6 @@
 import type { Contract, Float, Params } from '../contract.js';
 import { message } from '../errors.js';
-import { elements, integer, options, word } from '../validate.js';
+import { checkGroupSize, elements, integer, options, word } from '../validate.js';
 
 /**
  * The layout, the same on every backend: codes lie along their group, low bits first, in 32-bit words; unused high bits
@@ -81,11 +81,7 @@ function lengths(kernel: string, p: Params): { x: number; codes: number; scales:
   const rows = integer(kernel, 'rows', p.rows, 0);
   const n = integer(kernel, 'n', p.n, 1);
   const length = p.axis ? rows : n;
-  const size = p.groupSize!;
-  if (size !== 0 && size < length && (size % 16 !== 0 || size > 256))
-    throw new RangeError(
-      message(kernel, 'groupSize', `multiple of 16 in [16, 256], or the whole axis (0, or at least ${length})`, size),
-    );
+  checkGroupSize(kernel, 'groupSize', p.groupSize, length);
   const x = elements(kernel, 'x', rows, n);
   if (x === 0) return { x, codes: 0, scales: 0, minima: 0 };
   const words = Math.ceil(length / (32 / p.bits!));

@@ -10,6 +10,7 @@ import {
 } from '../contract/gemm.js';
 import type { Quantized } from '../contract/quantize.js';
 import type { Out, Params } from '../contract.js';
+import { roundTiesEven } from './round.js';
 import { checked, run } from './runtime.js';
 
 export type { Activations, GemmFormat, GemmOptions, Quantized };
@@ -38,12 +39,6 @@ export function roundActivations(
       }
   }
   return out;
-}
-
-function roundTiesEven(x: number): number {
-  const below = Math.floor(x);
-  if (x - below !== 0.5) return Math.round(x);
-  return below % 2 === 0 ? below : below + 1;
 }
 
 /** Packed weights taken apart again: code (as stored, symmetric ones plus half), scale and minimum of output j, input l. */

@@ -10,6 +10,7 @@ import {
 import { groupOf } from '../contract/quantize.js';
 import type { Out, Params } from '../contract.js';
 import { fromHalf, toHalf } from '../half.js';
+import { roundTiesEven } from './round.js';
 import { run } from './runtime.js';
 
 export type { IntegerOptions, QuantizedIntegers, QuantizeIntegersOptions, Range } from '../contract/integers.js';
@@ -150,12 +151,6 @@ function magnitudes(from: number, to: number, value: (i: number) => number): num
 }
 
 const clamp = (x: number, low: number, high: number) => Math.min(Math.max(x, low), high);
-
-function roundTiesEven(x: number): number {
-  const below = Math.floor(x);
-  if (x - below !== 0.5) return Math.round(x);
-  return below % 2 === 0 ? below : below + 1;
-}
 
 /** Up with the probability of the fraction: floor(x + u) without that sum's rounding, for u that is as likely as 1 − u. */
 const roundAtRandom = (x: number, u: number) => Math.floor(x) + (u < f32(x - Math.floor(x)) ? 1 : 0);

@@ -12,6 +12,7 @@ import {
   widthOf,
 } from '../contract/mx.js';
 import type { Out, Params } from '../contract.js';
+import { roundTiesEven } from './round.js';
 import { run } from './runtime.js';
 
 export type { MxFormat, MxOptions, MxQuantized } from '../contract/mx.js';
@@ -149,12 +150,6 @@ function magnitudeCode(quotient: number, element: Element, rounding: number): nu
   const up = rounding === EVEN ? roundTiesEven(steps) > below : rounding === AWAY && steps - below >= 0.5;
   const rounded = up ? below + 1 : below;
   return rounded + (exponent - minExponent) * 2 ** mantissa;
-}
-
-function roundTiesEven(x: number): number {
-  const below = Math.floor(x);
-  if (x - below !== 0.5) return Math.round(x);
-  return below % 2 === 0 ? below : below + 1;
 }
 
 /** Where the i-th code of a row lies: its first byte, and the bit there. */

@@ -1,5 +1,6 @@
 import { dequantize_f32, groupOf, type Quantized, type QuantizeOptions, quantize_f32 } from '../contract/quantize.js';
 import type { Out, Params } from '../contract.js';
+import { roundTiesEven } from './round.js';
 import { run } from './runtime.js';
 
 export type { Quantized, QuantizeOptions } from '../contract/quantize.js';
@@ -69,12 +70,6 @@ export function decoded({ codes, scales, minima }: Quantized, p: Params): Float3
     }
   });
   return out;
-}
-
-function roundTiesEven(x: number): number {
-  const below = Math.floor(x);
-  if (x - below !== 0.5) return Math.round(x);
-  return below % 2 === 0 ? below : below + 1;
 }
 
 /** Where things lie. A line is what groups lie along: a row, or a column. */
