@@ -165,6 +165,31 @@ describe('typed arrays', () => {
     release(input);
   });
 
+  test.each([
+    ['quantize', 'quantize', 'x'],
+    ['quantize', 'dequantize', 'out'],
+    ['quantize-f16', 'dequantize', 'out'],
+    ['integers', 'quantize', 'x'],
+    ['integers', 'dequantize', 'out'],
+    ['mx', 'mxQuantize', 'x'],
+    ['mx', 'mxDequantize', 'out'],
+    ['codebook', 'codebookQuantize', 'x'],
+    ['codebook', 'codebookDequantize', 'out'],
+    ['ggml', 'ggmlQuantize', 'x'],
+    ['ggml', 'ggmlDequantize', 'out'],
+    ['rotate', 'rotate', 'x'],
+    ['rotate', 'rotateQuantize', 'x'],
+    ['rotate', 'rotateDequantize', 'out'],
+  ])('%s %s: what would be too large is an argument', (family, name, array) => {
+    const options = { rows: 2 ** 31, n: 32, bits: 4, groupSize: 32, scheme: 'affine', axis: 'row' };
+    const formats: Record<string, object> = { mx: { format: 'mxfp4', bits: 0 }, ggml: { type: 'q4_0' } };
+    const more = { ...options, ...formats[family] };
+    for (const layer of [cpu, references] as unknown as Record<string, Record<string, (...args: unknown[]) => void>>[])
+      expect(() => layer[family]![name]!(...(family === 'codebook' ? [x, x] : [x]), more)).toThrow(
+        new RegExp(`^\\w+: "${array}" expected at most 4294967295 elements, got 68719476736$`),
+      );
+  });
+
   test('an array is released after the memory has grown, too', () => {
     const first = allocate(Float32Array, 16);
     const at = first.byteOffset;

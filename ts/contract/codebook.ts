@@ -83,7 +83,8 @@ export function codeBytes({ n, bits }: Params): number {
 /** Values per group, as long as the row at most. */
 export const groupOf = ({ groupSize, n }: Params): number => (groupSize === 0 ? n! : Math.min(groupSize!, n!));
 
-function lengths(kernel: string, p: Params) {
+/** Every length; `values` is the name of the array that holds the values themselves. */
+function lengths(kernel: string, values: 'x' | 'out', p: Params) {
   checkFormat(kernel, p);
   const rows = integer(kernel, 'rows', p.rows, 0);
   const n = integer(kernel, 'n', p.n, 1);
@@ -91,8 +92,8 @@ function lengths(kernel: string, p: Params) {
   if (size < n && size % 16 !== 0)
     throw new RangeError(message(kernel, 'groupSize', `multiple of 16, or the whole row (0, or at least ${n})`, size));
   return {
-    x: elements(kernel, 'x', rows, n),
-    table: elements(kernel, 'table', p.tables ? n : 1, 2 ** p.bits!),
+    x: elements(kernel, values, rows, n),
+    table: elements(kernel, values === 'x' ? 'thresholds' : 'table', p.tables ? n : 1, 2 ** p.bits!),
     codes: elements(kernel, 'codes', rows, codeBytes(p)),
     scales: p.scale === UNSCALED ? 0 : rows * Math.ceil(n / groupOf(p)),
   };
@@ -121,7 +122,7 @@ export const codebook_quantize_f32: Contract<CodebookOptions> = {
   },
   params: (o) => params(QUANTIZE, o),
   lengths(p) {
-    const { x, table, codes, scales } = lengths(QUANTIZE, p);
+    const { x, table, codes, scales } = lengths(QUANTIZE, 'x', p);
     return { x, thresholds: table, order: table, codes, scales };
   },
   checkData: checkBook,
@@ -137,7 +138,7 @@ export const codebook_dequantize_f32: Contract<CodebookOptions> = {
   },
   params: (o) => params(DEQUANTIZE, o),
   lengths(p) {
-    const { x, table, codes, scales } = lengths(DEQUANTIZE, p);
+    const { x, table, codes, scales } = lengths(DEQUANTIZE, 'out', p);
     return { codes, scales, table, out: x };
   },
 };

@@ -109,13 +109,14 @@ export function runOf({ bits, scheme }: Params): { codes: number; words: number 
 /** Groups of affine formats have minima; the rest is told by scales. */
 const isAffine = ({ scheme }: Params) => scheme === 0;
 
-function lengths(kernel: string, p: Params) {
+/** Every length; `values` is the name of the array that holds the values themselves. */
+function lengths(kernel: string, values: 'x' | 'out', p: Params) {
   checkFormat(kernel, p);
   const rows = integer(kernel, 'rows', p.rows, 0);
   const n = integer(kernel, 'n', p.n, 1);
   const length = p.axis ? rows : n;
   checkGroupSize(kernel, 'groupSize', p.groupSize, length);
-  const x = elements(kernel, 'x', rows, n);
+  const x = elements(kernel, values, rows, n);
   if (x === 0) return { x, codes: 0, scales: 0, minima: 0 };
   const { codes, words } = runOf(p);
   const lines = p.axis ? n : rows;
@@ -143,14 +144,14 @@ export const quantize_integers_f32: Contract<QuantizeIntegersOptions> = {
     return { ...params(QUANTIZE, o), seed, first };
   },
   lengths(p) {
-    const all = lengths(QUANTIZE, p);
+    const all = lengths(QUANTIZE, 'x', p);
     integer(QUANTIZE, 'seed', p.seed, 0);
     integer(QUANTIZE, 'first', p.first, 0);
     return { ...all, lows: all.minima, highs: all.scales };
   },
   checkData(p, arrays) {
     const { lows, highs } = arrays;
-    const { scales } = lengths(QUANTIZE, p);
+    const { scales } = lengths(QUANTIZE, 'x', p);
     const expected = `Float32Array of length ${scales}`;
     if (lows?.length && !highs) throw new TypeError(message(QUANTIZE, 'highs', expected, highs));
     if (highs?.length && isAffine(p) && !lows) throw new TypeError(message(QUANTIZE, 'lows', expected, lows));
@@ -162,7 +163,7 @@ export const dequantize_integers_f32: Contract<IntegerOptions> = {
   arrays: { codes: { dtype: 'u32', role: 'in' }, ...stored('in'), out: { dtype: 'f32', role: 'out' } },
   params: (o) => params(DEQUANTIZE, o),
   lengths(p) {
-    const { x, ...rest } = lengths(DEQUANTIZE, p);
+    const { x, ...rest } = lengths(DEQUANTIZE, 'out', p);
     return { ...rest, out: x };
   },
 };

@@ -76,13 +76,18 @@ export const groupOf = ({ groupSize, rows, n, axis }: Params): number => {
   return groupSize === 0 ? length : Math.min(groupSize!, length);
 };
 
-function lengths(kernel: string, p: Params): { x: number; codes: number; scales: number; minima: number } {
+/** Every length; `values` is the name of the array that holds the values themselves. */
+function lengths(
+  kernel: string,
+  values: 'x' | 'out',
+  p: Params,
+): { x: number; codes: number; scales: number; minima: number } {
   checkFormat(kernel, p);
   const rows = integer(kernel, 'rows', p.rows, 0);
   const n = integer(kernel, 'n', p.n, 1);
   const length = p.axis ? rows : n;
   checkGroupSize(kernel, 'groupSize', p.groupSize, length);
-  const x = elements(kernel, 'x', rows, n);
+  const x = elements(kernel, values, rows, n);
   if (x === 0) return { x, codes: 0, scales: 0, minima: 0 };
   const words = Math.ceil(length / (32 / p.bits!));
   const groups = Math.ceil(length / groupOf(p));
@@ -103,7 +108,7 @@ function quantizeOf(dtype: Float): Contract<QuantizeOptions> {
       minima: { dtype: 'f32', role: 'out', optional: 'empty' },
     },
     params: (o) => params(kernel, o),
-    lengths: (p) => lengths(kernel, p),
+    lengths: (p) => lengths(kernel, 'x', p),
   };
 }
 
@@ -122,7 +127,7 @@ function dequantizeOf(dtype: Float): Contract<QuantizeOptions> {
     },
     params: (o) => params(kernel, o),
     lengths(p) {
-      const { x, ...stored } = lengths(kernel, p);
+      const { x, ...stored } = lengths(kernel, 'out', p);
       return { ...stored, out: x };
     },
   };

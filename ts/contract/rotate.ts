@@ -1,7 +1,7 @@
 import type { Arrays, Contract, Params } from '../contract.js';
 import { message } from '../errors.js';
 import { hadamardOrder, knownMatrix } from '../hadamard-matrices.js';
-import { finite, flag, integer, options, signs, word } from '../validate.js';
+import { elements, finite, flag, integer, options, signs, word } from '../validate.js';
 import { checkOrder, matrixLength, mixScratchLength } from './hadamardmixed.js';
 import { checkFormat, type QuantizeOptions, quantizedLengths, SCHEMES } from './quantize.js';
 
@@ -120,7 +120,7 @@ export const rotate_f32: Contract<RotateOptions> = {
   lengths(params) {
     const rotation = rotationLengths('rotate_f32', params);
     integer('rotate_f32', 'inverse', params.inverse, 0, 1);
-    const values = params.rows! * params.n!;
+    const values = elements('rotate_f32', 'x', params.rows!, params.n!);
     return { x: values, ...rotation, out: values };
   },
   checkData: (params, arrays) => checkRotation('rotate_f32', params, arrays),
@@ -137,10 +137,10 @@ function formatParams(kernel: string, given: RotateQuantizeOptions): Params {
 /** What is fixed at compile on a GPU. */
 export const checkRotateFormat = (kernel: string, params: Params): void => checkFormat(kernel, { ...params, axis: 0 });
 
-function formatLengths(kernel: string, params: Params) {
+function formatLengths(kernel: string, values: 'x' | 'out', params: Params) {
   const rotation = rotationLengths(kernel, params);
-  const { x, ...stored } = quantizedLengths(kernel, { ...params, axis: 0 });
-  return { values: x, rotation, stored };
+  const { x, ...stored } = quantizedLengths(kernel, values, { ...params, axis: 0 });
+  return { [values]: x, ...rotation, ...stored };
 }
 
 export const rotate_quantize_f32: Contract<RotateQuantizeOptions> = {
@@ -153,10 +153,7 @@ export const rotate_quantize_f32: Contract<RotateQuantizeOptions> = {
     minima: { dtype: 'f32', role: 'out', optional: 'empty' },
   },
   params: (given) => formatParams(QUANTIZE, given),
-  lengths(params) {
-    const { values, rotation, stored } = formatLengths(QUANTIZE, params);
-    return { x: values, ...rotation, ...stored };
-  },
+  lengths: (params) => formatLengths(QUANTIZE, 'x', params),
   checkData: (params, arrays) => checkRotation(QUANTIZE, params, arrays),
 };
 
@@ -170,9 +167,6 @@ export const rotate_dequantize_f32: Contract<RotateQuantizeOptions> = {
     out: { dtype: 'f32', role: 'out' },
   },
   params: (given) => formatParams(DEQUANTIZE, given),
-  lengths(params) {
-    const { values, rotation, stored } = formatLengths(DEQUANTIZE, params);
-    return { ...stored, ...rotation, out: values };
-  },
+  lengths: (params) => formatLengths(DEQUANTIZE, 'out', params),
   checkData: (params, arrays) => checkRotation(DEQUANTIZE, params, arrays),
 };

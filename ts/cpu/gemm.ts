@@ -30,7 +30,7 @@ export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOpti
 /** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
 export const preload = gemmFamily.preload;
 
-/** Bytes of scratch that a pointer call needs; what counts is m (to 64), k, groupSize and activations. */
+/** Bytes of scratch that a pointer call needs, from the options of that call: m (to 64), k, groupSize and activations count. */
 export function gemmScratchBytes(given: GemmOptions & { activations: Activations }): number {
   const contract = contractFor(given);
   return 4 * contract.lengths(contract.params(given)).scratch!;
