@@ -104,15 +104,14 @@ export function reserve(bytes: number): void {
 /** Where allocated arrays lie. Once the memory has grown they do not know it themselves. */
 const allocated = new WeakMap<TypedArray, number>();
 
-const TYPES = Object.values(ARRAY_OF);
-
 /**
  * An array inside the kernels' memory: typed-array functions use it in place, without a copy.
  * Its content is whatever was there. It stays valid until the memory grows (`reserve` first) or it is released.
  */
 export function allocate<T extends (typeof ARRAY_OF)[keyof typeof ARRAY_OF]>(type: T, length: number): InstanceType<T> {
-  if (!(TYPES as unknown[]).includes(type))
-    throw new TypeError(message('allocate', 'type', `one of ${TYPES.map(({ name }) => name).join(', ')}`, type));
+  const types: readonly (typeof ARRAY_OF)[keyof typeof ARRAY_OF][] = Object.values(ARRAY_OF);
+  if (!types.includes(type))
+    throw new TypeError(message('allocate', 'type', `one of ${types.map(({ name }) => name).join(', ')}`, type));
   integer('allocate', 'length', length, 0);
   const offset = align(top);
   const bytes = length * type.BYTES_PER_ELEMENT;
