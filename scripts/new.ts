@@ -61,6 +61,7 @@ export function ${kernel}(x: usize, rows: u32, n: u32, factor: f32, out: usize):
 }
 `,
     [`ts/cpu/${name}.ts`]: `import { type ${Name}Options, ${kernel} } from '../contract/${name}.js';
+import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/${name}.js';
 import { type Instance, type InstantiateOptions, family } from './runtime.js';
 
@@ -76,8 +77,8 @@ export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOpti
 export const preload = ${name}Family.preload;
 
 /** factor · x; \`out\` may be x. */
-export function ${name}(x: Float32Array, options: ${Name}Options & { out?: Float32Array }): Float32Array {
-  return ${name}Family.run(${kernel}, { x, out: options?.out }, options).out as Float32Array;
+export function ${name}(x: Float32Array, options: ${Name}Options & Out<Float32Array>): Float32Array {
+  return ${name}Family.run(${kernel}, { x }, options);
 }
 `,
     [`ts/gpu/${name}.ts`]: `import { type ${Name}Options, ${kernel} } from '../contract/${name}.js';
@@ -123,13 +124,14 @@ fn ${kernel}__inplace(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups)
 }
 `,
     [`ts/reference/${name}.ts`]: `import { type ${Name}Options, ${kernel} } from '../contract/${name}.js';
-import { checked } from './runtime.js';
+import type { Out } from '../contract.js';
+import { checked, run } from './runtime.js';
 
 export type { ${Name}Options };
 
-/** factor · x. */
-export function ${name}(x: Float32Array, options: ${Name}Options): Float32Array {
-  return Float32Array.from(${name}F64(x, options));
+/** factor · x; \`out\` may be x. */
+export function ${name}(x: Float32Array, options: ${Name}Options & Out<Float32Array>): Float32Array {
+  return run(${kernel}, { x }, options, () => ({ out: ${name}F64(x, options) }));
 }
 
 /** ${name} before its results are rounded to f32. */

@@ -98,7 +98,7 @@ const spec: FamilySpec = {
       indices: { shape: '[rows, k]', meaning: 'position of each in its row' },
       scratch: {
         shape: '[topkScratchBytes / 4]',
-        meaning: 'CPU: optional, twice the speed; GPU: only where it says so',
+        meaning: 'CPU: twice the speed; GPU: only where it says so',
       },
     },
     reference: ({ x }, options: TopkOptions) => ({ ...topk(x as Float32Array, options) }),

@@ -54,7 +54,7 @@ function halves<O>(spec: KernelSpec<O>, contract: Contract<O>, more: KernelSpec[
   return {
     ...spec,
     contract,
-    arrays: Object.fromEntries(Object.keys(contract.arrays).map((name) => [name, (spec.arrays[name] ?? more[name])!])),
+    arrays: Object.fromEntries(Object.keys(contract.arrays).map((name) => [name, (more[name] ?? spec.arrays[name])!])),
     summary: `${spec.summary}; values in f16`,
     reference: (inputs, options) => spec.reference(converted(contract, inputs, fromHalves), options),
     cases: spec.cases.map((one) => ({
@@ -75,7 +75,7 @@ function halves<O>(spec: KernelSpec<O>, contract: Contract<O>, more: KernelSpec[
   };
 }
 
-/** Kernels `..._f16` of `contracts` from the specs of `..._f32`; `more` describes arrays that those do not have. */
+/** Kernels `..._f16` of `contracts` from the specs of `..._f32`; `more` describes arrays that those do not have, or otherwise. */
 export const halfSpec = (spec: FamilySpec, contracts: object, more: KernelSpec['arrays'] = {}): FamilySpec =>
   Object.fromEntries(
     // In the order of the f32 kernels: that of a namespace object depends on who loads it.

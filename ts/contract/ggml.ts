@@ -89,13 +89,14 @@ export function formatOf(kernel: string, names: readonly GgmlType[], type: unkno
   throw new RangeError(message(kernel, 'type', known.join(', '), type));
 }
 
-function lengths(kernel: string, names: readonly GgmlType[], p: Params): { values: number; blocks: number } {
+/** Every length; `values` is the name of the array that holds the values themselves. */
+function lengths(kernel: string, values: 'x' | 'out', names: readonly GgmlType[], p: Params) {
   const { block, bytes } = formatOf(kernel, names, p.type);
   const rows = integer(kernel, 'rows', p.rows, 0);
   const n = integer(kernel, 'n', p.n, 0);
   if (n % block) throw new RangeError(message(kernel, 'n', `multiple of ${block}`, n));
-  const values = elements(kernel, 'values', rows, n);
-  return { values, blocks: elements(kernel, 'blocks', values / block, bytes) };
+  const x = elements(kernel, values, rows, n);
+  return { x, blocks: elements(kernel, 'blocks', x / block, bytes) };
 }
 
 const QUANTIZE = 'ggml_quantize_f32';
@@ -108,8 +109,8 @@ export const ggml_dequantize_f32: Contract<GgmlDequantizeOptions> = {
   },
   params: (o) => params('ggml_dequantize_f32', READABLE, o),
   lengths(p) {
-    const { values, blocks } = lengths('ggml_dequantize_f32', READABLE, p);
-    return { blocks, out: values };
+    const { x, blocks } = lengths('ggml_dequantize_f32', 'out', READABLE, p);
+    return { blocks, out: x };
   },
 };
 
@@ -125,8 +126,8 @@ export const ggml_dequantize_f16: Contract<GgmlDequantizeOptions> = {
   },
   params: (o) => params('ggml_dequantize_f16', READABLE, o),
   lengths(p) {
-    const { values, blocks } = lengths('ggml_dequantize_f16', READABLE, p);
-    return { blocks, out: values, scratch: CHUNK };
+    const { x, blocks } = lengths('ggml_dequantize_f16', 'out', READABLE, p);
+    return { blocks, out: x, scratch: CHUNK };
   },
 };
 
@@ -138,7 +139,7 @@ export const ggml_quantize_f32: Contract<GgmlQuantizeOptions> = {
   },
   params: (o) => params(QUANTIZE, GGML_WRITABLE, o),
   lengths(p) {
-    const { values, blocks } = lengths(QUANTIZE, GGML_WRITABLE, p);
-    return { x: values, blocks };
+    const { x, blocks } = lengths(QUANTIZE, 'x', GGML_WRITABLE, p);
+    return { x, blocks };
   },
 };

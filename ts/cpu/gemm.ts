@@ -8,8 +8,9 @@ import {
   gemm_quantized_i8,
   gemm_quantized_i16,
 } from '../contract/gemm.js';
+import type { Quantized } from '../contract/quantize.js';
+import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/gemm.js';
-import type { Quantized } from '../reference/quantize.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
 export type { Activations, GemmFormat, GemmOptions, Quantized };
@@ -29,7 +30,7 @@ export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOpti
 /** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
 export const preload = gemmFamily.preload;
 
-/** Bytes of scratch that a pointer call needs; what counts is m (to 64), k, groupSize and activations. */
+/** Bytes of scratch that a pointer call needs, from the options of that call: m (to 64), k, groupSize and activations count. */
 export function gemmScratchBytes(given: GemmOptions & { activations: Activations }): number {
   const contract = contractFor(given);
   return 4 * contract.lengths(contract.params(given)).scratch!;
@@ -44,8 +45,8 @@ export function packedLength(format: GemmFormat): number {
  * Quantised weights [n, k], as `quantize` makes them with rows: n, n: k, axis: 'row', in the order that `gemm` reads:
  * once per model. `out` has `packedLength(format)` words.
  */
-export function pack(weights: Quantized, format: GemmFormat & { out?: Uint32Array }): Uint32Array {
-  return gemmFamily.run(gemm_pack_u32, { ...weights, packed: format?.out }, format).packed as Uint32Array;
+export function pack(weights: Quantized, format: GemmFormat & Out<Uint32Array>): Uint32Array {
+  return gemmFamily.run(gemm_pack_u32, weights, format);
 }
 
 /**
@@ -56,7 +57,7 @@ export function pack(weights: Quantized, format: GemmFormat & { out?: Uint32Arra
 export function gemm(
   x: Float32Array,
   packed: Uint32Array,
-  given: Omit<GemmOptions, 'outStride'> & { activations: Activations; out?: Float32Array },
+  given: Omit<GemmOptions, 'outStride'> & { activations: Activations } & Out<Float32Array>,
 ): Float32Array {
-  return gemmFamily.run(contractFor(given), { x, packed, out: given.out }, given).out as Float32Array;
+  return gemmFamily.run(contractFor(given), { x, packed }, given);
 }

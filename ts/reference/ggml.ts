@@ -8,8 +8,9 @@ import {
   ggml_quantize_f32,
   ggmlTypeOf,
 } from '../contract/ggml.js';
+import type { Out, Params } from '../contract.js';
 import { fromHalf, toHalf } from '../half.js';
-import { checked } from './runtime.js';
+import { run } from './runtime.js';
 
 export {
   GGML_TYPES,
@@ -196,8 +197,12 @@ const readers: Record<GgmlType, (b: Uint8Array, y: Float32Array) => void> = {
 };
 
 /** Values of rows of blocks. */
-export function ggmlDequantize(blocks: Uint8Array, options: GgmlDequantizeOptions): Float32Array {
-  const p = checked(ggml_dequantize_f32, { blocks }, options);
+export function ggmlDequantize(blocks: Uint8Array, options: GgmlDequantizeOptions & Out<Float32Array>): Float32Array {
+  return run(ggml_dequantize_f32, { blocks }, options, (p) => ({ out: decoded(blocks, p) }));
+}
+
+/** The values of blocks. */
+export function decoded(blocks: Uint8Array, p: Params): Float32Array {
   const out = new Float32Array(ggml_dequantize_f32.lengths(p).out!);
   const type = ggmlTypeOf(p.type!)!;
   const { block, bytes } = GGML_TYPES[type];
@@ -379,8 +384,11 @@ const writers: Record<GgmlWritableType, (x: Float32Array, b: Uint8Array) => void
 };
 
 /** Rows of blocks from values. */
-export function ggmlQuantize(x: Float32Array, options: GgmlQuantizeOptions): Uint8Array {
-  const p = checked(ggml_quantize_f32, { x }, options);
+export function ggmlQuantize(x: Float32Array, options: GgmlQuantizeOptions & Out<Uint8Array>): Uint8Array {
+  return run(ggml_quantize_f32, { x }, options, (p) => ({ blocks: encoded(x, p) }));
+}
+
+function encoded(x: Float32Array, p: Params): Uint8Array {
   const blocks = new Uint8Array(ggml_quantize_f32.lengths(p).blocks!);
   const type = ggmlTypeOf(p.type!) as GgmlWritableType;
   const { block, bytes } = GGML_TYPES[type];
