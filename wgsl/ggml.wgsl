@@ -130,7 +130,8 @@ fn quantise_offset(first: u32) {
     // The minimum becomes the code 0, the maximum the last.
     least_bits = least(first);
     minimum = bitcast<f32>(least_bits);
-    d = divided_bits(bitcast<u32>(greatest(first) - minimum), bitcast<u32>(f32(last)));
+    // Of zeros of both signs the greatest may be either, and the difference -0.
+    d = divided_bits(bitcast<u32>(greatest(first) - minimum) & ~SIGN_BIT, bitcast<u32>(f32(last)));
   } else {
     // The value of largest magnitude becomes the code 0.
     let size = largest(first, 8u);
@@ -195,6 +196,15 @@ fn nearest_iq4(v: f32) -> u32 {
   return counts.x + counts.y + counts.z + counts.w;
 }
 
+// xq / qq as an f16. Sums of large values overflow, which their bits tell: NaN is 0xfe00, as on the CPU.
+fn refitted_half(xq: u32, qq: u32) -> u32 {
+  let size = xq & ~SIGN_BIT;
+  if (qq >= INFINITY_BITS || size > INFINITY_BITS) {
+    return 0xfe00u;
+  }
+  return half_bits_of(select(divided_bits(size, qq), size, size == INFINITY_BITS) | (xq & SIGN_BIT));
+}
+
 // The largest magnitude becomes -127; then d is refitted to the codes by least squares weighted with x².
 fn quantise_iq4(first: u32) {
   let size = largest(first, 8u);
@@ -214,8 +224,7 @@ fn quantise_iq4(first: u32) {
       qq += wq * q;
       words[i / 4u % 4u] |= code << (i % 4u * 8u + i / 16u * 4u);
     }
-    let sign = select(0u, SIGN_BIT, xq < 0.0);
-    scale = half_bits_of(divided_bits(bitcast<u32>(abs(xq)), bitcast<u32>(qq)) | sign);
+    scale = refitted_half(bitcast<u32>(xq), bitcast<u32>(qq));
   }
   put(scale, 16u);
   for (var i = 0u; i < 4u; i++) {
@@ -223,12 +232,12 @@ fn quantise_iq4(first: u32) {
   }
 }
 
-// The E2M1 codes nearest to v / d (d is half a scale), of two at the same distance the one nearer to 0.
-fn nearest_fp4(v: vec4f, d: f32) -> vec4u {
+// The E2M1 codes nearest to v / d (d is half a scale) among the first `count`, of two at the same distance the one nearer to 0.
+fn nearest_fp4(v: vec4f, d: f32, count: u32) -> vec4u {
   let size = abs(v);
   var best = size;
   var code = vec4u();
-  for (var k = 1u; k < 8u; k++) {
+  for (var k = 1u; k < count; k++) {
     let distance = abs(vec4f(fp4(vec4u(k))) * d - size);
     code = select(code, vec4u(k), distance < best);
     best = min(best, distance);
@@ -262,8 +271,11 @@ fn quantise_mxfp4(first: u32) {
   }
   put(byte, 8u);
   let d = bitcast<f32>(scaled_bits(1u, i32(byte) - 128));
+  // 8 · 2^125 and 12 · 2^125 are beyond f32: further than any value.
+  let count = select(8u, 6u, byte == 253u);
   for (var i = 0u; i < 4u; i++) {
-    put(bytes_of(nearest_fp4(x__vec4[first + i], d) | (nearest_fp4(x__vec4[first + i + 4u], d) << vec4u(4u))), 32u);
+    let low = nearest_fp4(x__vec4[first + i], d, count);
+    put(bytes_of(low | (nearest_fp4(x__vec4[first + i + 4u], d, count) << vec4u(4u))), 32u);
   }
 }
 
@@ -287,7 +299,8 @@ fn quantise_nvfp4(first: u32) {
   for (var s = 0u; s < 4u; s++) {
     let d = half_e4m3(scales[s]);
     for (var i = 4u * s; i < 4u * s + 2u; i++) {
-      put(bytes_of(nearest_fp4(x__vec4[first + i], d) | (nearest_fp4(x__vec4[first + i + 2u], d) << vec4u(4u))), 32u);
+      let low = nearest_fp4(x__vec4[first + i], d, 8u);
+      put(bytes_of(low | (nearest_fp4(x__vec4[first + i + 2u], d, 8u) << vec4u(4u))), 32u);
     }
   }
 }
