@@ -171,7 +171,7 @@ function fp4(x: usize, d: f32): v128 {
   return v128.or(i8x16.neg(below), v128.and(v128.and(signs, below), i8x16.splat(8)));
 }
 
-/** The same by ggml's own search: where |x| is so large that all distances round alike, the first code counts. */
+/** The same by ggml's own search: where |x| is so large that all distances round alike, or the last codes overflow, the first counts. */
 function fp4Far(x: usize, d: f32): v128 {
   let codes = i8x16.splat(0);
   for (let i = 0; i < 16; i++) {
@@ -215,8 +215,10 @@ function mxfp4(x: usize, count: u32, b: usize): void {
       const e = max(0, exponentOf(largest) + 125);
       const d = halfE8M0(e);
       store<u8>(b, e);
-      const low = fp4(x, d);
-      v128.store(b, v128.or(low, i16x8.shl(fp4(x + 64, d), 4)), 1);
+      // 8 · 2^125 and 12 · 2^125 are beyond f32, and ggml does not take them.
+      const far = e == 253;
+      const low = far ? fp4Far(x, d) : fp4(x, d);
+      v128.store(b, v128.or(low, i16x8.shl(far ? fp4Far(x + 64, d) : fp4(x + 64, d), 4)), 1);
     }
     x += 128;
     b += 17;

@@ -205,6 +205,9 @@ const inputs: Input[] = [
   ]),
   ...each(5, () => 0, 'zeros'),
   ...each(5, (_, i) => (i % 2 ? 0 : -0), 'zeros of both signs'),
+  ...each(32, (_, i, block) => (i === block ? 0 : -0), 'one +0 among -0'),
+  ...each(32, (_, i, block) => (i === block ? -0 : 0), 'one -0 among +0'),
+  ...each(32, (random) => (random.int(0, 1) ? 0 : -0), 'zeros of mixed sign'),
   ...each(5, (random, i, block) => ((i + block) % 7 ? -0 : random.uniform()), 'zeros of both signs under a value'),
   ...each(5, () => -3.5, 'a constant'),
   ...each(5, (_, i) => (i % 5 === 2 ? 1.25 : 0), 'a few positive values'),
@@ -251,6 +254,17 @@ const inputs: Input[] = [
     'nvfp4',
   ]),
   ...each(6, (random) => 3.4e38 * (random.uniform() - 0.5), 'near the end of f32', FLUSHES, TERNARY),
+  // The logarithm rounds up to 128: the scale is 2^126, and 4 or 6 of it are beyond f32.
+  ...each(
+    24,
+    (random, i, block) =>
+      i
+        ? (random.int(0, 1) || -1) * random.uniform() * 3.4028234663852886e38
+        : 3.4028234663852886e38 * (1 - (block >> 1) * 2 ** -21) * (block % 2 ? -1 : 1),
+    'around the largest f32',
+    undefined,
+    FP4,
+  ),
   ...each(8, (random, i) => (i === 7 ? -8 : random.int(-16, 16) / 2), 'ties of three levels', undefined, TERNARY),
   ...each(
     8,
@@ -259,7 +273,9 @@ const inputs: Input[] = [
     undefined,
     TERNARY,
   ),
-  input('iq4_nl', 1, 6, (random) => 1e30 * random.normal(), 'huge', FINITE),
+  // Sums of cubes that overflow, from neither of IQ4_NL's two to both.
+  ...each(32, (random, _, block) => 10 ** (block + 6) * random.normal(), 'sums that overflow', undefined, ['iq4_nl']),
+  ...each(6, (random) => 1e30 * random.normal(), 'huge', undefined, ['iq4_nl']),
   ...each(6, (random) => 6.8e38 * (random.uniform() - 0.5), 'a range that overflows', FINITE, INTEGER),
   ...each(6, (random, _, block) => random.normal() * 1e-15 * 2 ** block, 'around the least IQ4_NL', FLUSHES, [
     'iq4_nl',
