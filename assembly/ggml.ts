@@ -323,8 +323,9 @@ function iq4NL(x: usize, count: u32, b: usize): void {
  *
  * Layouts: ts/reference/ggml.ts. Every operation is a correctly rounded f32 operation in ggml's order, never fused; codes come
  * from 1/d with d before it becomes an f16. Of equal magnitudes the first is the largest. NaN is passed over when a block's range
- * is found; a code that no integer holds (NaN, infinity, 1/d that overflows) is 0 (IQ4_NL: 15); a NaN scale is stored as 0xfe00.
- * IQ4_NL blocks whose largest magnitude is below 1e-15 (ggml leaves their codes undefined), MXFP4 blocks with an infinity are all zero.
+ * is found; a code that no integer holds (NaN, infinity, 1/d that overflows) is 0 (of three levels the middle one,
+ * IQ4_NL: 15); a NaN scale is stored as 0xfe00. IQ4_NL blocks whose largest magnitude is below 1e-15 (ggml leaves their codes
+ * undefined), MXFP4 blocks with an infinity are all zero.
  * The caller guarantees the type, whole blocks and 4-byte alignment of x. Scratch: none.
  *
  * Method: ranges by pmin and pmax, whose first operand stays where the second is NaN; four codes at a time, narrowed to bytes.
@@ -332,7 +333,7 @@ function iq4NL(x: usize, count: u32, b: usize): void {
  * for their order is ggml's.
  *
  * Not done (1 M values, one core, Node 20): truncation by adding 1.5·2^23, 4 % faster without relaxed SIMD for 1,200 bytes;
- * lib/half.ts for single scales, 9 to 50 % slower. K-quants and IQ4_XS (searches whose bytes depend on fused multiply-add);
+ * lib/half.ts for single scales, 9 to 50 % slower. K-quants and IQ4_XS (searches whose bytes depend on fused multiply-add); Q8_K (never in files);
  * importance matrices.
  */
 export function ggml_quantize_f32(x: usize, rows: u32, n: u32, type: u32, blocks: usize): void {

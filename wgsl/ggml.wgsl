@@ -7,7 +7,8 @@
 // rounding boundary (the product with 1/d may be fused with what rounds it); Q8_1's sum is that of the codes written. IQ4_NL's
 // scale, a quotient of sums of 32 terms, may be the next f16 where it lies within 80 · 2^-24 of the boundary, Q1_0's, a sum of
 // 128, where within 128 · 2^-24. Other scales are exact: divisions are made bit by bit, f16 by integers. MXFP4 and NVFP4 compare
-// |number · d - x|, whose product is exact, so that nothing is lost by fusing it. Denormals may be flushed; blocks with NaN or infinity get whatever the GPU makes of them.
+// |number · d - x|, whose product is exact, so that nothing is lost by fusing it. Denormals may be flushed; blocks with NaN or
+// infinity get whatever the GPU makes of them.
 //
 // One invocation writes as many neighbouring blocks as fill whole words: 4 of MXFP4, one where a block is whole words, else 2.
 //

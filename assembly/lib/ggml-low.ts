@@ -157,7 +157,11 @@ export function writeTQ1_0(x: usize, count: u32, b: usize): void {
     }
     // Four times four codes as the first four digits of four bytes: no byte carries.
     const last = ternary_i8x16(x + 960, id, sign, half, one);
-    const q = i32x4.extract_lane(last, 0) * 81 + i32x4.extract_lane(last, 1) * 27 + i32x4.extract_lane(last, 2) * 9 + i32x4.extract_lane(last, 3) * 3;
+    let q = 0;
+    q = (q + i32x4.extract_lane(last, 0)) * 3;
+    q = (q + i32x4.extract_lane(last, 1)) * 3;
+    q = (q + i32x4.extract_lane(last, 2)) * 3;
+    q = (q + i32x4.extract_lane(last, 3)) * 3;
     v128.store_lane<i32>(b, fractions_i8x16(i32x4.splat(q)), 0, 48);
     store<u16>(b, toHalf(d), 52);
     x += 1024;
