@@ -1,5 +1,5 @@
 /** Readers and writers of ggml's blocks of one bit, two bits and three levels: layouts in ts/reference/ggml.ts. */
-import { fifth_i8x16, fromHalf, scaled_f32x4, store16, toHalf } from './ggml';
+import { fromHalf, scaled_f32x4, store16, toHalf } from './ggml';
 import { bytes_i8x16, inverse, magnitude16, narrowed_i8x16, plusLanes } from './ggml-codes';
 import { held, held_i32x4, held_i8x16 } from './held';
 import { max_f32x4 } from './reduce';
@@ -63,22 +63,30 @@ export function tq2_0(b: usize, count: u32, out: usize): void {
   } while (--count);
 }
 
-/** Values d where a bit is 1, -d where it is 0. */
+/** Four values d where bit `bit` of their word is 1, -d where it is 0. */
 // @ts-ignore: decorator
 @inline
-function storeSigns(out: usize, bits: v128, one: v128, scale: v128): void {
-  store16(out, v128.or(v128.not(bits), one), scale);
+function storeSigned(out: usize, words: v128, bit: i32, sign: v128, opposite: v128): void {
+  v128.store(out, v128.xor(opposite, v128.and(i32x4.shl(words, 31 - bit), sign)));
 }
 
 export function q1_0(b: usize, count: u32, out: usize): void {
-  const one = held_i8x16(1);
+  const sign = held_i32x4(0x80000000);
+  const align = held(i32x4(8, 4, 2, 1));
   do {
-    const d = f32x4.splat(fromHalf(load<u16>(b)));
+    const opposite = f32x4.splat(-fromHalf(load<u16>(b)));
     const end = b + 18;
     for (let q = b + 2; q < end; q += 4) {
-      const bits = v128.load32_splat(q);
-      storeSigns(out, fifth_i8x16(bits, 0), one, d);
-      storeSigns(out + 64, fifth_i8x16(bits, 2), one, d);
+      // Bits 0 to 3, each in a word of its own, become bit 3, the next four bit 7, ...
+      const words = i32x4.mul(v128.load32_splat(q), align);
+      storeSigned(out, words, 3, sign, opposite);
+      storeSigned(out + 16, words, 7, sign, opposite);
+      storeSigned(out + 32, words, 11, sign, opposite);
+      storeSigned(out + 48, words, 15, sign, opposite);
+      storeSigned(out + 64, words, 19, sign, opposite);
+      storeSigned(out + 80, words, 23, sign, opposite);
+      storeSigned(out + 96, words, 27, sign, opposite);
+      storeSigned(out + 112, words, 31, sign, opposite);
       out += 128;
     }
     b = end;
