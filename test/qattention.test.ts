@@ -31,6 +31,13 @@ function integers(x: Float32Array, side: Side, rows = shape.rows): Stored {
 const most = (x: Float32Array) => x.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
 const apart = (a: Float32Array, b: Float32Array) => a.reduce((d, value, i) => Math.max(d, Math.abs(value - b[i]!)), 0);
 
+/** What docs/qattention.md states of the captured layers, and what is measured there: outputs over the largest value, log-sum-exps. */
+const stated = /outputs by up to (\S+) of the largest value, log-sum-exps by up to (\S+) /
+  .exec(readFileSync(`${root}/docs/qattention.md`, 'utf8'))!
+  .slice(1)
+  .map(Number) as [number, number];
+const worst: [number, number] = [0, 0];
+
 describe.each(['kv-layer1', 'kv-layer4'])('%s', (name) => {
   const file = `bench/data/${name}.safetensors`;
   const { q: all, k, v } = layerFrom(readFileSync(`${root}/${file}`), file);
@@ -40,12 +47,14 @@ describe.each(['kv-layer1', 'kv-layer4'])('%s', (name) => {
     return all[((head + 1) * keys - 1) * headDim + (i % headDim)]!;
   });
 
-  /** Within 2e-4 of the largest value of dequantising, then attention in float64. */
+  /** Within what is stated of dequantising, then attention in float64. */
   function promised(stored: { k: Stored; v: Stored }, options: Parameters<typeof attentionDecodeQuantized>[1]) {
     const got = attentionDecodeQuantized({ q, ...stored }, options);
     const want = reference({ q, ...stored }, options);
-    expect(apart(got.output, want.output) / most(v)).toBeLessThan(2e-4);
-    expect(apart(got.lse, want.lse)).toBeLessThan(2e-3);
+    [apart(got.output, want.output) / most(v), apart(got.lse, want.lse)].forEach((error, i) => {
+      expect(error).toBeLessThan(stated[i]!);
+      worst[i] = Math.max(worst[i]!, error);
+    });
   }
 
   test.each([8, 4, 3, 2])("KIVI's axes, %i bits", (bits) => {
@@ -84,6 +93,12 @@ describe.each(['kv-layer1', 'kv-layer4'])('%s', (name) => {
     const exact = attentionDecode({ q, k, v }, base).output;
     // What is left is the error of 8-bit codes.
     expect(apart(turn(output), exact) / most(v)).toBeLessThan(0.02);
+  });
+});
+
+test('docs/qattention.md states no more than these layers need', () => {
+  worst.forEach((error, i) => {
+    expect(error).toBeGreaterThan(0.7 * stated[i]!);
   });
 });
 
@@ -166,7 +181,7 @@ test("KIVI's own codes of keys (2 bits) and values (4 bits), against attention o
     { ...one, ...format, kBits: 2, vBits: 4 },
   );
   const want = exactAttention({ q, k: k!, v: v! }, one);
-  expect(apart(got.output, want.output) / most(v!)).toBeLessThan(2e-4);
+  expect(apart(got.output, want.output) / most(v!)).toBeLessThan(stated[0]);
 });
 
 test('what lies behind the keys in use changes nothing', () => {

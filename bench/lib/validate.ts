@@ -126,7 +126,10 @@ export async function validate({
       throw new Error(`--input ${name}=FILE is missing (${spec.arrays[name]!.shape})`);
 
   const want: ReferenceArrays = Object.fromEntries(
-    [...wanted].map(([name, tensor]) => [name, tensor.data as Float64Array]),
+    [...wanted].map(([name, tensor]) => [
+      name,
+      tensor.dtype === 'f2' ? arrayOf('f16', tensor) : (tensor.data as Float64Array),
+    ]),
   );
   const table = new Table({
     head: ['implementation', 'error', 'allowed', 'ok'],

@@ -22,7 +22,7 @@ export function converted<T>(
 const FLUSHED = 2 ** -14;
 
 /** Of the numbers that round to the half `got`, the nearest to `want`. */
-function before(got: number, want: number, flush: boolean): number {
+export function before(got: number, want: number, flush = false): number {
   if (Number.isNaN(got) || Number.isNaN(want) || got === want) return got;
   if (flush && got === 0 && Math.abs(want) < FLUSHED) return want;
   const sign = got < 0 ? -1 : 1;
@@ -33,13 +33,21 @@ function before(got: number, want: number, flush: boolean): number {
   return sign * Math.min(Math.max(sign * want, below), above);
 }
 
+/** Inputs as f32, converted once: what tolerances keep of a call is kept by its inputs. */
+const inputsInF32 = new WeakMap<Arrays, Arrays>();
+function inF32(contract: Contract<any>, inputs: Arrays): Arrays {
+  const known = inputsInF32.get(inputs) ?? converted(contract, inputs, fromHalves);
+  inputsInF32.set(inputs, known);
+  return known;
+}
+
 /** Right where the half is the rounding of a number that `tolerance` accepts. */
 const rounded = (contract: Contract<any>, tolerance: Tolerance, half: boolean, flush: boolean): Tolerance => ({
   unit: tolerance.unit,
   reason: half ? [tolerance.reason, 'then rounded to f16'].filter(Boolean).join('; ') : tolerance.reason,
   error(got: TypedArray, want: ArrayLike<number>, inputs: Arrays, params: Params) {
     const values = half ? new Float64Array(got).map((value, i) => before(value, want[i]!, flush)) : got;
-    return tolerance.error(values as TypedArray, want, converted(contract, inputs, fromHalves), params);
+    return tolerance.error(values as TypedArray, want, inF32(contract, inputs), params);
   },
   limit: tolerance.limit,
 });
