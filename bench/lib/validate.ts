@@ -180,6 +180,34 @@ function settled(
   return { want: same, remarks };
 }
 
+/** The usage of `validate`; with a kernel, its arrays and options too. */
+export function helpOf(kernel?: string): string {
+  const usage = `npm start -- validate --kernel NAME --input [ARRAY=]FILE ... --expected [ARRAY=]FILE ... [--options JSON] [--only cpu|gpu]
+  FILE   .npy or .safetensors, FILE#tensor where that holds several; relative to where npm is called
+  ARRAY  the kernel's name for it; without one, its first
+  JSON   what shapes do not tell, and small arrays: '{"k": 8}', '{"table": "nf4", "groupSize": 64}', '{"signs": [1, -1]}'
+         Sizes are read from shapes (leading axes fold into the first), unless they are given here.
+  Values are converted where nothing is lost; where floats are rounded, it says so. Exit status: 0 yes, 1 NO, 2 a fault in the call.
+npm start -- validate --kernel NAME --help         that kernel's arrays and options`;
+  if (!kernel) return usage;
+  const spec = allSpecs[kernel]!;
+  const inputs = inputsOf(spec);
+  const meanings = { ...spec.arrays, ...spec.user?.arrays };
+  const line = (name: string, { dtype, optional }: ArrayContract) =>
+    `  ${name}  ${dtype} ${meanings[name]!.shape}: ${meanings[name]!.meaning}${optional ? ' (optional)' : ''}`;
+  return [
+    usage,
+    '',
+    `${kernel}: ${spec.summary}`,
+    '--input',
+    ...Object.entries(inputs).map(([name, array]) => line(name, array)),
+    '--expected',
+    ...outputsOf(spec).map((name) => line(name, spec.contract.arrays[name]!)),
+    '--options',
+    ...Object.entries(spec.axes).map(([name, meaning]) => `  ${name}  ${meaning}`),
+  ].join('\n');
+}
+
 export async function validate({
   kernel,
   input = [],
