@@ -6,6 +6,7 @@ import { dump } from 'npyjs';
 import { afterAll, describe, expect, test } from 'vitest';
 import { validate } from '../bench/lib/validate.js';
 import { root } from '../scripts/house.js';
+import { toHalves } from '../ts/half.js';
 import { attentionDecodeF64 } from '../ts/reference/attention.js';
 import { pack } from '../ts/reference/gemm.js';
 import { cpuImplementations } from './lib/implementations.js';
@@ -443,4 +444,209 @@ test('every option of a case is documented in axes, and so accepted', () => {
   for (const [kernel, { axes, cases }] of Object.entries(allSpecs))
     for (const { options } of cases)
       for (const name of Object.keys(options)) expect(Object.keys(axes), kernel).toContain(name);
+});
+
+describe('dtypes', () => {
+  const options = { scale: 1 };
+  const out = npy(Float64Array.of(9, 5, -1, -1, 22, -8, 6, 0), [2, 4]);
+  const values = [3, 1, 4, 1, 5, 9, 2, 6];
+  const bf16 = Uint16Array.from(new Uint32Array(Float32Array.from(values).buffer), (word) => word >>> 16);
+  const e4m3 = Uint8Array.from([0x44, 0x38, 0x48, 0x38, 0x4a, 0x51, 0x40, 0x4c]);
+  const e5m2 = Uint8Array.from([0x42, 0x3c, 0x44, 0x3c, 0x45, 0x48, 0x40, 0x46]);
+  const x = (data: Data, type?: string) => (type ? safetensors(type, data, [2, 4]) : npy(data, [2, 4]));
+
+  test.each([
+    ['f64', x(Float64Array.from(values))],
+    ['bf16', x(bf16, 'BF16')],
+    ['f16', x(toHalves(values), 'F16')],
+    ['e4m3', x(e4m3, 'F8_E4M3')],
+    ['i64, named', x(BigInt64Array.from(values, BigInt)), 'x: integers (i64) taken as numbers'],
+    ['u8, named', x(Uint8Array.from(values)), 'x: integers (u8) taken as numbers'],
+    ['u16, named', x(Uint16Array.from(values), 'U16'), 'x: integers (u16) taken as numbers'],
+  ])('f32 takes %s', async (_, input, remark = '') => {
+    const { ok, text } = await run({ kernel: 'hadamard_f32', input: { x: input }, expected: { out }, options });
+    expect(text).toContain(remark);
+    expect(text).not.toContain('rounded');
+    expect(ok).toBe(true);
+  });
+
+  test('e5m2 widens as it is (its 9 is 8)', async () => {
+    const input = { x: x(e5m2, 'F8_E5M2') };
+    const expected = { out: npy(Float32Array.of(9, 5, -1, -1, 21, -7, 5, 1), [2, 4]) };
+    expect(await run({ kernel: 'hadamard_f32', input, expected, options })).toMatchObject({ ok: true });
+  });
+
+  test('f64 is rounded, and f32 for an f16 kernel: named', async () => {
+    const third = npy(Float64Array.of(1 / 3, 1), [1, 2]);
+    const f32 = await run({ kernel: 'softmax_f32', input: { x: third }, expected: { out: third } });
+    expect(f32.text).toContain('x: rounded from f64 to f32 (1 of 2 values)');
+    expect(f32.text).toContain('Inputs were rounded');
+    const f16 = await run({
+      kernel: 'hadamard_f16',
+      input: { x: npy(Float32Array.of(1 / 3, 1), [1, 2]) },
+      expected: { out: npy(Float32Array.of(1.3331299, -0.6669922), [1, 2]) },
+      options,
+    });
+    expect(f16.text).toContain('x: rounded from f32 to f16 (1 of 2 values)');
+  });
+
+  test('what is expected in a coarser dtype is compared up to its rounding', async () => {
+    const expected = (data: Uint16Array) => ({ out: safetensors('F16', data, [1, 2]) });
+    const input = { x: npy(Float32Array.of(0.1, 1), [1, 2]) };
+    const near = await run({ kernel: 'hadamard_f32', input, expected: expected(toHalves([1.1, -0.9])), options });
+    expect(near.text).toContain('out: compared up to the rounding of f16');
+    expect(near.ok).toBe(true);
+    const far = await run({ kernel: 'hadamard_f32', input, expected: expected(toHalves([1.1, -0.901])), options });
+    expect(far.ok).toBe(false);
+    expect(far.text).toContain('(at 1: ');
+  });
+
+  const kivi2 = { ...stored('v.b2') };
+  const codes = read(kivi2.codes).data as Int32Array;
+  const dequantize = (data: Data, type?: string) =>
+    run({
+      kernel: 'dequantize_f32',
+      input: { ...kivi2, codes: type ? safetensors(type, data, [128, 2]) : npy(data, [128, 2]) },
+      expected: { out: kivi('v.b2.values') },
+      options: { bits: 2, groupSize: 32, scheme: 'affine', axis: 'row' },
+    });
+
+  test('integers of any width for codes, where values fit; of the same width, bits', async () => {
+    expect((await dequantize(BigInt64Array.from(codes, (word) => BigInt(word >>> 0)))).ok).toBe(true);
+    await expect(dequantize(BigInt64Array.from(codes, (_, i) => (i === 3 ? -1n : 0n)))).rejects.toThrow(
+      '"codes" expected values that u32 can hold, got -1 at 3 (dtype i64)',
+    );
+    const small = await dequantize(new Int16Array(256), 'I16');
+    expect(small.text).toContain('(at ');
+    await expect(dequantize(new Int16Array(256).fill(-2), 'I16')).rejects.toThrow('got -2 at 0 (dtype i16)');
+  });
+
+  test('signs as numbers, floats or booleans', async () => {
+    const signed = (signs: object | undefined, file?: string) =>
+      run({
+        kernel: 'hadamard_f32',
+        input: { x: npy(Float32Array.of(3, 1, 4, 1), [1, 4]), ...(file && { signs: file }) },
+        expected: { out: npy(Float32Array.of(7, 7, 1, -3), [1, 4]) },
+        options: { ...options, ...signs },
+      });
+    expect((await signed({ signs: [1, 1, 1, -1] })).ok).toBe(true);
+    expect((await signed(undefined, npy(Float32Array.of(1, 1, 1, -1), [4]))).ok).toBe(true);
+    await expect(signed(undefined, safetensors('BOOL', Uint8Array.of(1, 1, 1, 0), [4]))).rejects.toThrow(
+      'hadamard_f32: "signs[3]" expected 1 or -1, got 0',
+    );
+  });
+});
+
+test('zeros of the other sign are equal, and remarked', async () => {
+  const made = cases['mx_dequantize_f32: microxcaling mxint8']!();
+  const { ok, text } = await run(made);
+  expect(text).toMatch(/out: \d+ zeros of the other sign, which are equal/);
+  expect(ok).toBe(true);
+});
+
+describe('ties', () => {
+  test('SnapKV: scores that max-pooling made equal', async () => {
+    const { ok, text } = await run({
+      kernel: 'topk_f32',
+      input: { x: topk('snapkv_maxpool_k5_scores_f32') },
+      expected: { indices: topk('snapkv_maxpool_k5_idx_i32') },
+    });
+    expect(text).toMatch(/indices: \d+ of equal values, in another order/);
+    expect(ok).toBe(true);
+  });
+
+  const x = npy(Float32Array.of(5, 1, 5, 5, 2, 0), [1, 6]);
+  const chosen = (kernel: string, ...indices: number[]) =>
+    run({ kernel, input: { x }, expected: { indices: npy(Int32Array.from(indices), [1, indices.length]) } });
+
+  test.each([
+    [[2, 3], true],
+    [[3, 0], true],
+    [[3, 3], false],
+    [[3, 4], false],
+    [[0, 9], false],
+  ])('topk_f32: %j of 5 1 5 5 2 0', async (indices, right) => {
+    const { ok, text } = await chosen('topk_f32', ...indices);
+    expect(ok, text).toBe(right);
+    if (!right) expect(text).toContain('(at 1: ');
+  });
+
+  test.each([
+    [[2, 3], true],
+    [[3, 0], true],
+    [[2, 2], false],
+    [[0, 4], false],
+  ])('outliers_extract_f32: %j of 5 1 5 5 2 0', async (indices, right) => {
+    expect(await chosen('outliers_extract_f32', ...indices)).toMatchObject({ ok: right });
+  });
+
+  test('outliers_extract_f32: values and rest follow the choice', async () => {
+    const extract = (rest: Float32Array) =>
+      run({
+        kernel: 'outliers_extract_f32',
+        input: { x: npy(Float32Array.of(1, -4, 4, 2), [1, 4]) },
+        expected: {
+          values: npy(Float32Array.of(4), [1, 1]),
+          indices: npy(BigInt64Array.of(2n), [1, 1]),
+          rest: npy(rest, [1, 4]),
+        },
+      });
+    const right = await extract(Float32Array.of(1, -4, 0, 2));
+    expect(right.text).toContain('indices: 1 others of equal magnitude');
+    expect(right.ok).toBe(true);
+    const wrong = await extract(Float32Array.of(1, -4, 0, 3));
+    expect(wrong.text).toContain('rest: error 1 values, allowed 0 (at 3: 2, expected 3)');
+  });
+});
+
+describe('refused, with what is known', () => {
+  const x = npy(new Float32Array(48), [4, 12]);
+  const refused = (kernel: string, options: object, input: object = { x }, expected: object = { out: x }) =>
+    expect(run({ kernel, input: input as Case['input'], expected: expected as Case['input'], options })).rejects;
+
+  test('an unknown option', async () => {
+    await refused('softmax_f32', { sclae: 1 }).toThrow(
+      '--options: softmax_f32 has no "sclae" (options: rows, n, scale; arrays: x)',
+    );
+    const qkv = Object.fromEntries(['q', 'k', 'v'].map((name) => [name, npy(new Float32Array(64), [1, 4, 16])]));
+    const blocks = { blockQuery: 16, indptr: [0, 1], indices: [0] };
+    await refused('attention_blocksparse_f32', { blocks }, qkv, { output: qkv.q }).toThrow(
+      'blocks have no "blockQuery"',
+    );
+  });
+
+  test('a table that is not known, or not there', async () => {
+    await refused('codebook_quantize_f32', { table: 'nf5' }, { x }, { codes: x }).toThrow(
+      '"table" expected nf4, fp4, af4, dynamic8,',
+    );
+    await refused('codebook_quantize_f32', { bits: 4 }, { x }, { codes: x }).toThrow('--input table=FILE is missing');
+  });
+
+  test('an order that no matrix is known of, and an array that an option needs', async () => {
+    await refused('hadamard_mixed_f32', { order: 4, rows: 3, n: 16 }).toThrow(
+      '"matrix" expected Uint32Array of length 4, got undefined',
+    );
+    await refused(
+      'dequantize_f32',
+      { bits: 4, groupSize: 0, scheme: 'affine', axis: 'row' },
+      { codes: npy(new Uint32Array(8), [4, 2]), scales: npy(new Float32Array(4), [4, 1]) },
+    ).toThrow('"minima" expected Float32Array of length 4, got undefined');
+  });
+
+  test('a length that options contradict, with the sizes that were read', async () => {
+    const codes = npy(new Uint32Array(8), [4, 2]);
+    await refused(
+      'quantize_f32',
+      { bits: 8, groupSize: 0, scheme: 'symmetric', axis: 'row' },
+      { x },
+      { codes },
+    ).toThrow(
+      /^"codes" expected 12 values for rows 4, n 12, .* got 8 \(shape \[4, 2\]\)\n\(read from shapes: rows 4, n 12\)$/,
+    );
+  });
+
+  test('an array option that is a word', async () => {
+    await refused('rotate_f32', { signs: 'random' }).toThrow('--options: "signs" expected array, got "random"');
+    await refused('rotate_f32', { signs: ['a'] }).toThrow('--options: "signs[0]" expected number, got "a"');
+  });
 });

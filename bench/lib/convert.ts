@@ -3,12 +3,12 @@ import { NARROW, type Tensor } from '../../test/lib/tensors.js';
 import { ARRAY_OF, type DType, type TypedArray } from '../../ts/contract.js';
 import { fromHalves, toHalves } from '../../ts/half.js';
 
-const NAMES: Record<string, string> = { f2: 'f16', f4: 'f32', f8: 'f64' };
 const isInteger = (dtype: string) => /^[iub]\d$/.test(dtype);
 const isFloat = (dtype: DType) => dtype === 'f32' || dtype === 'f16';
 
-/** The dtype by the name that our own arrays have. */
-export const nameOf = ({ dtype }: Tensor): string => NAMES[dtype] ?? dtype;
+/** The dtype as our own arrays' are named: by its bits, where numpy counts bytes. */
+export const nameOf = ({ dtype }: Tensor): string =>
+  dtype === 'b1' ? 'bool' : dtype.replace(/^([fiu])(\d)$/, (_, kind, bytes) => kind + 8 * bytes);
 
 /** JSON numbers, nested or not. */
 export function tensorOf(name: string, value: unknown[]): Tensor {
@@ -66,7 +66,7 @@ function floats(name: string, dtype: DType, tensor: Tensor): Converted {
     if (isInteger(from) || (Number.isFinite(given[i]) && !Number.isFinite(kept[i]))) refuse(name, dtype, tensor, i);
     rounded++;
   }
-  if (isInteger(from)) return { array, remark: `${name}: ${from} integers taken as numbers` };
+  if (isInteger(from)) return { array, remark: `${name}: integers (${nameOf(tensor)}) taken as numbers` };
   if (!rounded) return { array };
   return {
     array,
