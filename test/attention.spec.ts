@@ -87,6 +87,27 @@ function decode(
   return { title, options: o, inputs: (r) => ({ q: r.normals(o.heads * o.headDim), ...kv(o, r) }), ...more };
 }
 
+/** `indptr` and `indices` are the block mask's, as files or as numbers in its option. */
+export const withBlocks: NonNullable<KernelSpec['user']> = {
+  call(given, { blocks, ...options }) {
+    const { indptr, indices, blockQueries, blockKeys, perHead, ...unknown } = { ...blocks };
+    for (const name in unknown)
+      throw new Error(`--options: blocks have no "${name}" (blockQueries, blockKeys, perHead, indptr, indices)`);
+    const listed = (name: string, list: unknown): Arrays =>
+      Array.isArray(list) ? { [name]: Uint32Array.from(list) } : {};
+    const inputs = { ...listed('indptr', indptr), ...listed('indices', indices), ...given };
+    if (!blocks && !inputs.indptr && !inputs.indices) return { inputs, options };
+    const mask = {
+      indptr: inputs.indptr,
+      indices: inputs.indices,
+      blockQueries,
+      blockKeys,
+      ...(perHead !== undefined && { perHead }),
+    };
+    return { inputs, options: { ...options, blocks: mask } };
+  },
+};
+
 const attentionInputs = (arrays: Arrays) => arrays as unknown as AttentionInputs;
 
 function routeOf(p: Params): Route {
@@ -158,6 +179,7 @@ const blocksparse: KernelSpec<AttentionBlocksparseOptions> = {
     scratch: { shape: '[attentionScratchBytes / 4]', meaning: 'CPU only' },
     status: { shape: '[1]', meaning: '0, or 1 + the position in indices of a block out of range' },
   },
+  user: withBlocks,
   reference: (arrays, o) => ({ ...attentionBlocksparseF64(attentionInputs(arrays), o), status: Uint32Array.of(0) }),
   cases: [
     sparse('one of everything', { heads: 1, kvHeads: 1, queries: 1, keys: 1, headDim: 1 }),

@@ -12,6 +12,8 @@ import type { Contract, Params } from '../ts/contract.js';
 import { fromHalves, toHalves } from '../ts/half.js';
 import { visibleKeys } from '../ts/reference/attention.js';
 import { attentionBlocksparseQuantizedF64, attentionDecodeQuantizedF64, whole } from '../ts/reference/qattention.js';
+import { withBlocks } from './attention.spec.js';
+import { namedTables } from './codebook.spec.js';
 import {
   type Analysis,
   accumulated,
@@ -334,6 +336,13 @@ FORMATS.push(
   },
 );
 
+const storedAxes = (side: 'k' | 'v') => ({
+  [`${side}Scheme`]: 'affine, symmetric, mxfp4 or codebook',
+  [`${side}Bits`]: '2, 3, 4 (default) or 8',
+  [`${side}Axis`]: 'row (per token, default) or column (per channel)',
+  [`${side}GroupSize`]: 'multiple of 16 from 16 to 256 (default 32), or 0 for the whole axis',
+  [`${side}ScaleType`]: 'what scales and minima are stored in, f32 (default; mxfp4 has no other) or f16',
+});
 const HEAD_AXES = {
   heads: 'query heads, a multiple of kvHeads',
   kvHeads: 'key and value heads, 1 or more; query head h reads kv head floor(h / (heads / kvHeads))',
@@ -343,11 +352,8 @@ const HEAD_AXES = {
   recentCapacity: 'rows of kRecent and vRecent per kv head; default recentKeys',
   headDim: 'multiple of 8 from 16 to 256',
   valueDim: 'multiple of 8 from 16 to 256; default headDim',
-  kScheme: 'affine, symmetric, mxfp4 or codebook; vScheme alike',
-  kBits: '2, 3, 4 (default) or 8; vBits alike',
-  kAxis: 'row (per token, default) or column (per channel); vAxis alike',
-  kGroupSize: 'multiple of 16 from 16 to 256 (default 32), or 0 for the whole axis; vGroupSize alike',
-  kScaleType: 'what scales and minima are stored in, f32 (default; mxfp4 has no other) or f16; vScaleType alike',
+  ...storedAxes('k'),
+  ...storedAxes('v'),
   scale: 'multiplies q·k; default 1 / sqrt(headDim)',
   softcap: 'scores become softcap · tanh(score / softcap); 0 (default): no cap',
 };
@@ -381,6 +387,15 @@ const small = { heads: 4, kvHeads: 2, headDim: 32, ...kivi };
 /** Around pairs of keys, words, groups and chunks. */
 const KEYS = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 130];
 
+/** All keys are in use where nothing else is said; tables may be named. */
+const withCache: NonNullable<KernelSpec['user']> = {
+  call(inputs, { kTable, vTable, ...given }) {
+    const { capacity: keys, recentCapacity: recentKeys } = given;
+    const options = { ...(keys !== undefined && { keys }), ...(recentKeys !== undefined && { recentKeys }), ...given };
+    return { inputs: { ...namedTables({ kTable, vTable }), ...inputs }, options };
+  },
+};
+
 const decodeSpec: KernelSpec<AttentionDecodeQuantizedOptions> = {
   contract: attention_decode_quantized_f32,
   summary:
@@ -394,6 +409,7 @@ const decodeSpec: KernelSpec<AttentionDecodeQuantizedOptions> = {
     lse: { shape: '[heads]', meaning: 'natural log-sum-exp of the scores; -inf when there is no key' },
     scratch: { shape: '[quantizedAttentionScratchBytes / 4]', meaning: 'CPU only' },
   },
+  user: withCache,
   reference: (arrays, o) => ({ ...attentionDecodeQuantizedF64(arrays, o) }),
   cases: [
     ...FORMATS.flatMap(({ title, format }) => [
@@ -610,6 +626,12 @@ const sparseSpec: KernelSpec<AttentionBlocksparseQuantizedOptions> = {
     lse: { shape: '[heads, queries]', meaning: 'natural log-sum-exp of the scores; -inf where no key is visible' },
     scratch: { shape: '[quantizedAttentionScratchBytes / 4]', meaning: 'CPU only' },
     status: { shape: '[1]', meaning: '0, or 1 + the position in indices of a block out of range' },
+  },
+  user: {
+    call(inputs, options) {
+      const cache = withCache.call(inputs, options);
+      return withBlocks.call(cache.inputs, cache.options);
+    },
   },
   reference: (arrays, o) => ({ ...attentionBlocksparseQuantizedF64(arrays, o), status: Uint32Array.of(0) }),
   cases: [

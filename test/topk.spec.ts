@@ -1,7 +1,8 @@
 import { type TopkOptions, topk_f32 } from '../ts/contract/topk.js';
+import { fromHalves } from '../ts/half.js';
 import { topk } from '../ts/reference/topk.js';
 import type { Random } from './lib/random.js';
-import type { Case, FamilySpec } from './lib/spec.js';
+import type { Case, FamilySpec, KernelSpec } from './lib/spec.js';
 import { exact } from './lib/tolerance.js';
 
 type Value = (column: number, random: Random, row: number) => number;
@@ -80,6 +81,28 @@ const cases: Case<TopkOptions>[] = [
   },
 ];
 
+/** Other indices of equal values, each of a row once. */
+const ties: KernelSpec['ties'] = ({ x }, { n, k }, got, want) => {
+  const [ours, theirs] = [got.indices!, want.indices];
+  if (!theirs || theirs.length !== ours.length) return undefined;
+  const values = x instanceof Uint16Array ? fromHalves(x) : x!;
+  const same = (a: number, b: number) => a === b || (Number.isNaN(a) && Number.isNaN(b));
+  const indices = ours.slice();
+  const seen = new Set<number>();
+  let count = 0;
+  for (const [i, column] of theirs.entries()) {
+    const row = Math.floor(i / k!);
+    if (i % k! === 0) seen.clear();
+    const again = seen.has(column);
+    seen.add(column);
+    if (column === ours[i] || again || !(column < n!)) continue;
+    if (!same(values[row * n! + column]!, values[row * n! + ours[i]!]!)) continue;
+    indices[i] = column;
+    count++;
+  }
+  return count ? { outputs: { indices }, remark: `indices: ${count} of equal values, in another order` } : undefined;
+};
+
 const spec: FamilySpec = {
   topk_f32: {
     contract: topk_f32,
@@ -104,6 +127,7 @@ const spec: FamilySpec = {
     reference: ({ x }, options: TopkOptions) => ({ ...topk(x as Float32Array, options) }),
     cases,
     tolerance: { values: exact, indices: exact },
+    ties,
     cost: ({ rows, n, k }) => ({ bytesRead: 4 * rows! * n!, bytesWritten: 8 * rows! * k! }),
   },
 };
