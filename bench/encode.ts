@@ -28,7 +28,7 @@ const storage = (floats: number) => device.createBuffer({ size: 4 * floats, usag
 const keys = 4096;
 const decode = await attentionDecode.compile(device, { headDim: 128 });
 const options = { heads: 32, kvHeads: 8, keys, headDim: 128 };
-const scratch = storage(attentionDecode.lengths!(attentionDecode.contract.params(options)).scratch!);
+const scratch = storage(attentionDecode.scratchBytes(options) / 4);
 const buffers = {
   q: storage(32 * 128),
   k: storage(8 * keys * 128),

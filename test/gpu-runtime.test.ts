@@ -3,10 +3,11 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { LanewiseDeviceLostError, LanewiseUnsupportedError } from '../ts/errors.js';
 import { attentionDecode } from '../ts/gpu/attention.js';
 import { hadamard } from '../ts/gpu/hadamard.js';
+import { hadamardMixed } from '../ts/gpu/hadamardmixed.js';
 import { type BindOptions, createUniformRing } from '../ts/gpu/runtime.js';
 import { softmax } from '../ts/gpu/softmax.js';
 import { softmax as softmaxHalf } from '../ts/gpu/softmax-f16.js';
-import { topk, topkScratchBytes } from '../ts/gpu/topk.js';
+import { topk } from '../ts/gpu/topk.js';
 import * as reference from '../ts/reference/attention.js';
 import { adapters, deviceOf } from './lib/adapters.js';
 import { random } from './lib/random.js';
@@ -159,8 +160,7 @@ describe.runIf(found.length)('WebGPU', () => {
       const r = random(3);
       const [q, k, v] = [r.normals(32), r.normals(2 * keys * 8), r.normals(2 * keys * 8)] as const;
       const kernel = await attentionDecode.compile(device, { headDim: 8 });
-      const params = attentionDecode.contract.params({ ...HEADS, keys });
-      const scratch = storage(4 * Math.max(1, attentionDecode.lengths!(params).scratch!));
+      const scratch = storage(attentionDecode.scratchBytes({ ...HEADS, keys }));
       const [output, lse] = [storage(128), storage(16)];
       const buffers = { q: storage(q), k: storage(k), v: storage(v), output, lse, scratch };
       const call = kernel.bind(buffers, { ...HEADS, keys }, extra);
@@ -214,6 +214,24 @@ describe.runIf(found.length)('WebGPU', () => {
       encode(call); // a refused update leaves the call as it was
       await expectKeys(0, 999);
       call.destroy();
+    });
+
+    test('scratchBytes: what bind asks for; an empty buffer or none where it is 0', async () => {
+      const { kernel, buffers } = await decoder(1000);
+      const options = { ...HEADS, keys: 1000 };
+      const bytes = attentionDecode.scratchBytes(options);
+      expect(() => kernel.bind({ ...buffers, scratch: storage(bytes - 4) }, options)).toThrow(
+        `attention_decode_f32: "scratch" expected at least ${bytes} bytes, got ${bytes - 4}`,
+      );
+      const few = { ...options, to: 128 };
+      expect(attentionDecode.scratchBytes(few)).toBe(0);
+      for (const scratch of [storage(0), buffers.scratch, undefined]) encode(kernel.bind({ ...buffers, scratch }, few));
+      expect(() => kernel.bind({ ...buffers, scratch: 5 as never }, few)).toThrow(/"scratch" expected GPUBuffer/);
+      // The CPU's kernel has scratch, the GPU's has none.
+      expect(hadamardMixed.scratchBytes({ rows: 1, n: 96 })).toBe(0);
+      expect(softmax.scratchBytes({ rows: 1, n: 4 })).toBe(0);
+      expect(() => softmax.scratchBytes(null as never)).toThrow('softmax_f32: "options" expected object, got null');
+      expect(() => softmax.scratchBytes({ rows: 1, n: -1 })).toThrow(/^softmax_f32: "n" expected integer/);
     });
 
     test('scratch that only longer ranges need: refused before anything changes', async () => {
@@ -371,7 +389,7 @@ describe.runIf(found.length)('WebGPU', () => {
       x[77] = 4;
       const options = { rows: 1, n, k: 4 };
       const [values, indices] = [storage(16), storage(16)];
-      encode(kernel.bind({ x: storage(x), values, indices, scratch: storage(topkScratchBytes(options)) }, options));
+      encode(kernel.bind({ x: storage(x), values, indices, scratch: storage(topk.scratchBytes(options)) }, options));
       expect([...(await readBack(values))]).toEqual([5, 4, 3, 0]);
       expect([...new Uint32Array((await readBack(indices)).buffer)]).toEqual([n - 54_321, 77, n - 1, 0]);
     });
@@ -380,15 +398,10 @@ describe.runIf(found.length)('WebGPU', () => {
       const keys = 131_072;
       const kernel = await attentionDecode.compile(device, { headDim: 4 });
       const options = { heads: 1, kvHeads: 1, headDim: 4, keys };
-      const scratch = attentionDecode.lengths!(attentionDecode.contract.params(options)).scratch!;
+      const scratch = storage(attentionDecode.scratchBytes(options));
       const v = Float32Array.from({ length: keys * 4 }, (_, i) => (i >> 2) / keys);
       const [output, lse] = [storage(16), storage(4)];
-      encode(
-        kernel.bind(
-          { q: storage(16), k: storage(keys * 16), v: storage(v), output, lse, scratch: storage(4 * scratch) },
-          options,
-        ),
-      );
+      encode(kernel.bind({ q: storage(16), k: storage(keys * 16), v: storage(v), output, lse, scratch }, options));
       // Every key weighs the same.
       expect((await readBack(lse))[0]).toBeCloseTo(Math.log(keys), 5);
       expect((await readBack(output))[0]).toBeCloseTo((keys - 1) / 2 / keys, 5);

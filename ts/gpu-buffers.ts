@@ -1,6 +1,7 @@
 /** What a call finds out about the device and the buffers it is given, before anything happens. */
 import { ARRAY_OF, type Contract, dtypeOf, type Params } from './contract.js';
 import { LanewiseDeviceLostError, message } from './errors.js';
+import type { Definition } from './gpu/runtime.js';
 import { integer } from './validate.js';
 
 /** A buffer, whole or a part of it (offset and size in bytes; offset aligned to minStorageBufferOffsetAlignment). */
@@ -80,6 +81,15 @@ export function resolve(
 export const bytesOf = (contract: Contract<any>, array: string, length: number, params: Params): number =>
   Math.ceil((length * ARRAY_OF[dtypeOf(contract.arrays[array]!, params)].BYTES_PER_ELEMENT) / 4) * 4;
 
+/** The lengths of a kernel's arrays on a GPU: those of its contract, and scratch of its own. */
+export const lengthsOf = (
+  { contract, scratch }: Definition<any>,
+  params: Params,
+): Readonly<Record<string, number>> & { scratch: number } => ({
+  ...contract.lengths(params),
+  scratch: scratch?.(params) ?? 0,
+});
+
 export const sameRange = (a: Resolved | undefined, b: Resolved | undefined): boolean =>
   !!a && !!b && a.buffer === b.buffer && a.offset === b.offset;
 
@@ -98,17 +108,17 @@ export function resolveArrays(
     if (!(key in arrays))
       throw new TypeError(message(kernel, key, `one of ${Object.keys(arrays).join(', ')}`, buffers[key]));
   const resolved: Record<string, Resolved> = {};
-  for (const [array, { optional }] of Object.entries(arrays)) {
+  for (const [array, { role, optional }] of Object.entries(arrays)) {
     const value = buffers[array];
     const length = lengths[array]!;
     if (value === undefined) {
       if (optional || length === 0) continue;
       throw new TypeError(message(kernel, array, EXPECTED, value));
     }
-    // No empty range can be bound.
-    const bytes = Math.max(4, bytesOf(contract, array, length, params));
+    // No empty range can be bound; scratch that is not needed may be empty, and is not.
+    const bytes = Math.max(role === 'scratch' ? 0 : 4, bytesOf(contract, array, length, params));
     const { minStorageBufferOffsetAlignment, maxStorageBufferBindingSize } = limits;
-    resolved[array] = resolve(
+    const range = resolve(
       kernel,
       array,
       value,
@@ -117,6 +127,7 @@ export function resolveArrays(
       minStorageBufferOffsetAlignment,
       maxStorageBufferBindingSize,
     );
+    if (bytes) resolved[array] = range;
   }
   for (const [array, { role, inPlace }] of Object.entries(arrays)) {
     const mine = resolved[array];

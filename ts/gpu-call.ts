@@ -7,6 +7,7 @@ import {
   bytesOf,
   EXPECTED,
   idOf,
+  lengthsOf,
   type Resolved,
   requireAlive,
   resolve,
@@ -152,10 +153,9 @@ export function bindCall(
   const { limits } = device;
   requireAlive(kernel, device);
   const alignment = limits.minUniformBufferOffsetAlignment;
-  const lengthsOf = (params: Params) => ({ ...contract.lengths(params), ...definition.lengths?.(params) });
 
   let current = numbersOf(given);
-  const arrays = resolveArrays(contract, buffers, lengthsOf(current), current, limits);
+  const arrays = resolveArrays(contract, buffers, lengthsOf(definition, current), current, limits);
   const names = new Set(Object.keys(arrays));
   const same = (a: string, b: string) => sameRange(arrays[a], arrays[b]);
   const stepsFor = (params: Params) =>
@@ -298,7 +298,7 @@ export function bindCall(
     update(changes) {
       const options = { ...given, ...changes };
       const next = numbersOf(options);
-      const lengths = lengthsOf(next);
+      const lengths = lengthsOf(definition, next);
       for (const [array, { optional }] of Object.entries(contract.arrays)) {
         const bytes = bytesOf(contract, array, lengths[array]!, next);
         const room = arrays[array]?.size ?? (optional ? Infinity : 0);

@@ -69,7 +69,6 @@ export const blocksparseOf = (
   byDimension(
     {
       contract,
-      lengths: () => ({ scratch: 0 }),
       steps: ({ params, given }) => sparseSteps(contract.kernel, params, given),
     },
     any,
@@ -83,10 +82,10 @@ export const blocksparseOf = (
 export const attentionBlocksparse: GpuKernelFactory<AttentionBlocksparseOptions, Dimensions> =
   /* @__PURE__ */ blocksparseOf(attention_blocksparse_f32, sparseScalar, sparseVec4);
 
-function decodeLengths(params: Params): { scratch: number } {
+function decodeScratch(params: Params): number {
   const { heads, valueDim } = params as Record<string, number>;
   const splits = mostSplits(params.to! - params.from!, params);
-  return { scratch: splits > 1 ? splits * heads! * (valueDim! + 1) : 0 };
+  return splits > 1 ? splits * heads! * (valueDim! + 1) : 0;
 }
 
 function decodeSteps(kernel: string, params: Params): Step[] {
@@ -110,7 +109,7 @@ export const decodeOf = (
   byDimension(
     {
       contract,
-      lengths: decodeLengths,
+      scratch: decodeScratch,
       steps: ({ params }) => decodeSteps(contract.kernel, params),
       // A split past the last key gives the empty state.
       dynamic: {
@@ -126,7 +125,7 @@ export const decodeOf = (
 
 /**
  * One query per head over keys [from, to): `{ q, k, v, output, lse, scratch }`. Long ranges are split over workgroups;
- * `attentionDecode.lengths(...)` says how much scratch (f32) that takes: nothing, and no buffer, up to 128 keys.
+ * `attentionDecode.scratchBytes(options)` says how much scratch that takes: none up to 128 keys.
  */
 export const attentionDecode: GpuKernelFactory<AttentionDecodeOptions, Dimensions> = /* @__PURE__ */ decodeOf(
   attention_decode_f32,

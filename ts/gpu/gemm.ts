@@ -29,7 +29,7 @@ function forActivations(activations: keyof typeof contractOf): GpuKernelFactory<
     shader,
     constants,
     checkConstants: (params) => checkGemmFormat(kernel, params),
-    lengths: ({ m, n, k }: Params) => ({ scratch: rounds && n ? m! * k! : 0 }),
+    scratch: ({ m, n, k }: Params) => (rounds && n ? m! * k! : 0),
     steps({ params }) {
       const { m, n, k } = params as Record<'m' | 'n' | 'k', number>;
       const few = m < MANY_ROWS;
@@ -48,9 +48,9 @@ function forActivations(activations: keyof typeof contractOf): GpuKernelFactory<
 
 /** x [m, k] times the transpose of packed weights [n, k]. Buffers: x, packed, out. */
 export const gemmF32 = forActivations('f32');
-/** The same with activations rounded to 16 bits. Buffers: x, packed, out, scratch (m · k words). */
+/** The same with activations rounded to 16 bits. Buffers: x, packed, out, scratch (`scratchBytes`). */
 export const gemmI16 = forActivations('i16');
-/** The same with activations rounded to 8 bits. Buffers: x, packed, out, scratch (m · k words). */
+/** The same with activations rounded to 8 bits. Buffers: x, packed, out, scratch (`scratchBytes`). */
 export const gemmI8 = forActivations('i8');
 
 /** What `quantize` made of weights, as the others read it. Buffers: codes, scales, minima (affine), packed. */

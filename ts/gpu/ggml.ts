@@ -39,7 +39,6 @@ export const dequantizeOf = (
   gpuKernel({
     contract,
     shader: dequantizeShader,
-    lengths: () => ({ scratch: 0 }),
     steps({ params }) {
       const { values, ...format } = formatOf(params);
       return [

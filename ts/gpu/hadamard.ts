@@ -41,7 +41,6 @@ export const hadamardOf = (
     dynamic: { rows: { field: 'rows' }, scale: { field: 'scale' } },
     // Long rows are one dispatch where their values are halves, else two.
     usable: (entry) => !entry.includes(half ? '__outer' : '__long'),
-    ...(half && { lengths: () => ({ scratch: 0 }) }),
     steps: (plan) => stepsOf(contract.kernel, half, plan),
   });
 };

@@ -16,7 +16,6 @@ const TILE = 4096;
 export const hadamardMixed = gpuKernel<HadamardMixedOptions>({
   contract: hadamard_mixed_f32,
   shader,
-  lengths: () => ({ scratch: 0 }),
   steps({ params, given }) {
     const { rows, n, order, inner, inverse } = params as Record<string, number>;
     const values = rows! * n! * inner!;

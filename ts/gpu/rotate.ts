@@ -22,8 +22,6 @@ const WORKGROUP = 256;
 type Constants = 'bits' | 'groupSize' | 'scheme';
 const CONSTANTS: Constants[] = ['bits', 'groupSize', 'scheme'];
 
-const lengths = () => ({ scratch: 0 });
-
 /** Arrays that are left out: what says so to the shader, and what is bound in their place (and not read). */
 function rotation({ given }: Plan, instead: string) {
   const missing = ['permutation', 'factors', 'signs', 'matrix'].filter((name) => !given.has(name));
@@ -44,7 +42,6 @@ const teamFor = ({ n }: Params, most = WORKGROUP) => Math.min(Math.floor(MAX_N /
 export const rotate = gpuKernel<RotateOptions>({
   contract: rotate_f32,
   shader,
-  lengths,
   steps(plan) {
     const { flags, rename } = rotation(plan, 'x');
     const team = teamFor(plan.params);
@@ -61,7 +58,6 @@ export const rotateQuantize = gpuKernel<RotateQuantizeOptions, Constants>({
   constants: CONSTANTS,
   checkConstants: (params) => checkRotateFormat('rotate_quantize_f32', params),
   usable: (entry, { scheme }) => entry.endsWith('symmetric') === (scheme === 1),
-  lengths,
   steps(plan) {
     const { params } = plan;
     const { flags, rename } = rotation(plan, 'x');
@@ -86,7 +82,6 @@ export const rotateDequantize = gpuKernel<RotateQuantizeOptions, Constants>({
   shader,
   constants: CONSTANTS,
   checkConstants: (params) => checkRotateFormat('rotate_dequantize_f32', params),
-  lengths,
   steps(plan) {
     const { flags, rename } = rotation(plan, 'codes');
     const team = teamFor(plan.params);

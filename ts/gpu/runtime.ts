@@ -1,6 +1,6 @@
 import type { Contract, Params } from '../contract.js';
 import { LanewiseUnsupportedError, message } from '../errors.js';
-import { type Binding, requireAlive } from '../gpu-buffers.js';
+import { type Binding, bytesOf, lengthsOf, requireAlive } from '../gpu-buffers.js';
 import { type BindOptions, bindCall, type Call, type Compiled, type Pipeline } from '../gpu-call.js';
 import { pack, uniformBytes } from '../gpu-uniform.js';
 import { finite, options as optionsOf } from '../validate.js';
@@ -62,8 +62,8 @@ export interface Definition<Options> {
   usable?(entry: string, constants: Params): boolean;
   /** The dispatches of one call, in order; those without workgroups are left out. */
   steps(plan: Plan): Step[];
-  /** Array lengths that differ on the GPU (scratch). */
-  lengths?(params: Params): Readonly<Record<string, number>>;
+  /** Elements of the array `scratch`, whatever the CPU takes. Default: none. */
+  scratch?(params: Params): number;
   /** Options that may change between dispatches without a new plan: see `Call.set`. */
   dynamic?: Readonly<Record<string, Dynamic>>;
 }
@@ -114,8 +114,11 @@ export interface GpuKernelFactory<Options, Constants extends keyof Options> {
   readonly levels: readonly GpuLevel[];
   /** WebGPU features the device must have been asked for (`shader-f16`). */
   readonly features: readonly string[];
-  /** Array lengths that differ on the GPU (scratch). */
-  lengths?(params: Params): Readonly<Record<string, number>>;
+  /**
+   * Bytes of the buffer `scratch` for these options, those fixed at compile among them. 0: none is needed, and an empty one
+   * or none may be bound. Calls that run one after the other may share one, as large as the largest of them needs.
+   */
+  scratchBytes(options: Options): number;
   /** Compiles every entry point of the kernel, asynchronously. */
   compile(
     device: GPUDevice,
@@ -260,7 +263,11 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
     constants: fixed,
     levels,
     features,
-    lengths: definition.lengths,
+    scratchBytes(options) {
+      const params = contract.params(options);
+      const { scratch } = lengthsOf(definition, params);
+      return scratch && bytesOf(contract, 'scratch', scratch, params);
+    },
     compile: compile as GpuKernelFactory<Options, Constants>['compile'],
   };
 }

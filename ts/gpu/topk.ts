@@ -50,15 +50,6 @@ function scratchLength({ rankBits }: Kind, params: Params): number {
   return rows * (passes * PASS + 8);
 }
 
-export function scratchBytes(kind: Kind, options: TopkOptions): number {
-  const params = kind.contract.params(options);
-  kind.contract.lengths(params);
-  return 4 * scratchLength(kind, params);
-}
-
-/** Bytes of scratch that `bind` needs for these sizes; 0: none, it may be left out. */
-export const topkScratchBytes = (options: TopkOptions): number => scratchBytes(SINGLE, options);
-
 function stepsOf(kind: Kind, params: Params): Step[] {
   const steps = selectionOf(kind, params);
   if (kind.gathers) {
@@ -110,9 +101,9 @@ export const topkOf = (kind: Kind, shader: Shader): GpuKernelFactory<TopkOptions
   gpuKernel({
     contract: kind.contract,
     shader,
-    lengths: (params) => ({ scratch: scratchLength(kind, params) }),
+    scratch: (params) => scratchLength(kind, params),
     steps: ({ params }) => stepsOf(kind, params),
   });
 
-/** The k largest (or smallest) values of each row and their positions: `{ x, values, indices, scratch }`. */
+/** The k largest (or smallest) values of each row and their positions: `{ x, values, indices, scratch }` (`topk.scratchBytes`). */
 export const topk: GpuKernelFactory<TopkOptions, never> = topkOf(SINGLE, shader);
