@@ -1,21 +1,17 @@
 /** What `bind` makes: one kernel on buffers, its dispatches planned and their uniform packed. */
-import type { Params } from './contract.js';
 import { message } from './errors.js';
-import type { Definition, Dynamic, Entry, Step } from './gpu/runtime.js';
 import {
   type Binding,
   bytesOf,
-  EXPECTED,
-  idOf,
   lengthsOf,
   type Resolved,
   requireAlive,
   resolve,
   resolveArrays,
-  sameRange,
   USAGE,
 } from './gpu-buffers.js';
-import { pack, ringOf, type UniformRing, uniformBytes } from './gpu-uniform.js';
+import { type Compiled, plannerOf } from './gpu-plan.js';
+import { type UniformRing, uniformOf } from './gpu-uniform.js';
 import { finite, integer } from './validate.js';
 
 export interface BindOptions {
@@ -66,78 +62,18 @@ export interface Call {
   destroy(): void;
 }
 
-/** What `compile` leaves for calls: pipelines, and what of the kernel's definition they need. */
-export interface Compiled {
-  readonly device: GPUDevice;
-  readonly definition: Definition<any>;
-  /** Entry points that a call with these constants may take. */
-  readonly entries: Readonly<Record<string, Entry>>;
-  readonly pipelines: Readonly<Record<string, Pipeline>>;
-  readonly dynamic: Readonly<Record<string, Dynamic>>;
-  /** Dynamic options that are sizes or positions. */
-  readonly sizes: ReadonlySet<string>;
-  /** bind's and update's options as the contract's numbers, those fixed at compile among them. */
-  numbersOf(given: Record<string, unknown>): Params;
-}
-
-export interface Pipeline {
-  readonly layout: GPUBindGroupLayout;
-  readonly pipeline: GPUComputePipeline;
-  /** Bind groups by what is bound. */
-  readonly groups: Map<string, GPUBindGroup>;
-}
-
-/** One dispatch, ready to be recorded. */
-interface Dispatch {
-  pipeline: GPUComputePipeline;
-  group: GPUBindGroup;
-  x: number;
-  y: number;
-}
+/** Bytes from the buffer's start to a dispatch's numbers, as setBindGroup takes it: one for all calls, read at once. */
+const dynamicOffset = new Uint32Array(1);
 
 /** A number of rows that divides by any workgroup's. */
 const ROWS = 2 ** 16;
 
-/** Bind groups kept per entry point: as many sets of buffers as one kernel is likely to serve. */
-const MOST_GROUPS = 128;
-
-const renamed = ({ rename }: Step) => (rename ? Object.entries(rename).join() : '');
-
-/** `count` workgroups as a dispatch that no dimension refuses. The shader skips what is too many. */
-function spread(count: number, limit: number): [number, number] {
-  if (count <= limit) return [count, 1];
-  const y = Math.ceil(count / limit);
-  return [Math.ceil(count / y), y];
-}
-
-/** The bind group of one entry point: `arrays` as the step names them, and `uniform`. Kept unless the uniform serves this call alone. */
-function groupOf(
-  { device, entries, pipelines }: Compiled,
-  { entry, rename }: Step,
-  arrays: Readonly<Record<string, Resolved>>,
-  uniform: Resolved,
-  keep: boolean,
-): GPUBindGroup {
-  const { bindings, uniform: uniformBinding } = entries[entry]!;
-  const { layout, groups } = pipelines[entry]!;
-  const bound: GPUBindGroupEntry[] = [];
-  let key = `${idOf(uniform.buffer)}+${uniform.offset}`;
-  for (const [array, [binding]] of Object.entries(bindings)) {
-    const resource = arrays[rename?.[array] ?? array]!;
-    bound.push({ binding, resource });
-    key += ` ${idOf(resource.buffer)}+${resource.offset}:${resource.size}`;
-  }
-  let group = groups.get(key);
-  if (!group) {
-    const { buffer, offset } = uniform;
-    bound.push({ binding: uniformBinding, resource: { buffer, offset, size: uniformBytes(entries[entry]!) } });
-    group = device.createBindGroup({ label: entry, layout, entries: bound });
-    if (keep) {
-      if (groups.size === MOST_GROUPS) groups.delete(groups.keys().next().value!);
-      groups.set(key, group);
-    }
-  }
-  return group;
+/** Closes the error scope in which bind groups were made: rejects with what the device finds wrong with the buffers. */
+async function verdict(kernel: string, device: GPUDevice, arrays: Readonly<Record<string, Resolved>>): Promise<void> {
+  for (const { buffer } of Object.values(arrays))
+    if (buffer.usage & USAGE.COPY_DST) device.queue.writeBuffer(buffer, 0, new Uint8Array(0));
+  const error = await device.popErrorScope();
+  if (error) throw new RangeError(message(kernel, 'buffers', 'buffers of this device, not destroyed', error.message));
 }
 
 /** Checks buffers and options, plans the dispatches and packs their uniform. */
@@ -147,140 +83,57 @@ export function bindCall(
   given: Record<string, unknown>,
   extra: BindOptions,
 ): Call {
-  const { device, definition, entries, pipelines, dynamic, sizes, numbersOf } = compiled;
+  const { device, definition, entries, dynamic, sizes, numbersOf } = compiled;
   const { contract } = definition;
   const { kernel } = contract;
   const { limits } = device;
   requireAlive(kernel, device);
-  const alignment = limits.minUniformBufferOffsetAlignment;
-
   let current = numbersOf(given);
   const arrays = resolveArrays(contract, buffers, lengthsOf(definition, current), current, limits);
-  const names = new Set(Object.keys(arrays));
-  const same = (a: string, b: string) => sameRange(arrays[a], arrays[b]);
-  const stepsFor = (params: Params) =>
-    definition.steps({ params, given: names, same, limits }).filter((step) => step.workgroups > 0);
-  /** The same, where every array that they take was given. */
-  function planFor(params: Params): Step[] {
-    const planned = stepsFor(params);
-    for (const { entry, rename } of planned)
-      for (const array of Object.keys(entries[entry]!.bindings)) {
-        const target = rename?.[array] ?? array;
-        if (!arrays[target]) throw new TypeError(message(kernel, target, EXPECTED, undefined));
-      }
-    return planned;
-  }
-  /** Bytes from one dispatch's uniform to the next one's. */
-  const strideOf = ({ entry }: Step) => Math.ceil(uniformBytes(entries[entry]!) / alignment) * alignment;
-  const bytesFor = (steps: readonly Step[]) => steps.reduce((sum, step) => sum + strideOf(step), 0);
-  let steps = planFor(current);
+  const planner = plannerOf(compiled, arrays);
+  const { dispatches } = planner;
+  const planned = planner.planFor(current);
+  const uniform = uniformOf(kernel, device, extra.uniform, planner.bytesFor(planned));
 
-  let uniform = new ArrayBuffer(Math.max(bytesFor(steps), alignment));
-  let view = new DataView(uniform);
-  let words = new Uint32Array(uniform);
-  const ring = ringOf(kernel, device, extra.uniform);
-  const theirs = ring
-    ? { buffer: ring.buffer, offset: 0, size: ring.buffer.size }
-    : extra.uniform &&
-      resolve(
-        kernel,
-        'uniform',
-        extra.uniform as Binding,
-        bytesFor(steps),
-        USAGE.UNIFORM,
-        alignment,
-        limits.maxBufferSize,
-      );
-  const owned = theirs
-    ? undefined
-    : device.createBuffer({
-        label: `${kernel} params`,
-        size: uniform.byteLength,
-        usage: USAGE.UNIFORM | USAGE.COPY_DST,
-        mappedAtCreation: true,
-      });
-  const uniformBinding = theirs ?? { buffer: owned!, offset: 0, size: uniform.byteLength };
+  if (extra.validate) device.pushErrorScope('validation');
+  planner.arrange(planned, current, uniform);
+  const validated = extra.validate ? verdict(kernel, device, arrays) : Promise.resolve();
+  uniform.written();
 
-  const dispatches: Dispatch[] = [];
-  /** Bytes from the uniform's start, by dispatch. */
-  const offsets: number[] = [];
-  /** The same in the ring, as setBindGroup takes it. */
-  const dynamicOffset = new Uint32Array(1);
-
-  /** Dispatches and uniform of `steps` in place; what is as in `old` keeps its bind group. */
-  function arrange(old: readonly Step[]): void {
-    let at = 0;
-    for (let i = 0; i < steps.length; i++) {
-      const step = steps[i]!;
-      const dispatch = (dispatches[i] ??= { pipeline: undefined!, group: undefined!, x: 0, y: 0 });
-      if (!old[i] || old[i]!.entry !== step.entry || renamed(old[i]!) !== renamed(step)) {
-        dispatch.pipeline = pipelines[step.entry]!.pipeline;
-        dispatch.group = groupOf(compiled, step, arrays, uniformBinding, !owned);
-      }
-      [dispatch.x, dispatch.y] = spread(step.workgroups, limits.maxComputeWorkgroupsPerDimension);
-      offsets[i] = at;
-      pack(entries[step.entry]!, current, step.params, view, at);
-      at += strideOf(step);
-    }
-    dispatches.length = offsets.length = steps.length;
-  }
-
-  const scope = extra.validate === true;
-  if (scope) device.pushErrorScope('validation');
-  arrange([]);
-  let validated = Promise.resolve();
-  if (scope) {
-    for (const { buffer } of Object.values(arrays))
-      if (buffer.usage & USAGE.COPY_DST) device.queue.writeBuffer(buffer, 0, new Uint8Array(0));
-    validated = device.popErrorScope().then((error) => {
-      if (error)
-        throw new RangeError(message(kernel, 'buffers', 'buffers of this device, not destroyed', error.message));
-    });
-  }
-  if (owned) {
-    new Uint8Array(owned.getMappedRange()).set(new Uint8Array(uniform));
-    owned.unmap();
-  }
-
-  /** After a change of `uniform`: where it is ours, the device's copy too. */
-  const written = (): void => {
-    if (owned) device.queue.writeBuffer(owned, 0, words);
-  };
-
-  const fieldOffsets = new Map<string, number[]>();
+  const offsets = new Map<string, number[]>();
   function offsetsOf(option: string): number[] {
-    let found = fieldOffsets.get(option);
+    let found = offsets.get(option);
     if (!found) {
       const field = dynamic[option]?.field ?? option;
-      found = steps.flatMap((step, i) => {
-        const at = entries[step.entry]!.params.findIndex(([other]) => other === field);
-        return at < 0 ? [] : [offsets[i]! + 4 * at];
+      found = planner.steps.flatMap(({ entry }, i) => {
+        const index = entries[entry]!.params.findIndex(([other]) => other === field);
+        return index < 0 ? [] : [dispatches[i]!.at + 4 * index];
       });
-      fieldOffsets.set(option, found);
+      offsets.set(option, found);
     }
     return found;
   }
 
-  /** Dynamic options as they are now, and as planned for. */
+  /** Dynamic options as they are now, and the most they can be. */
   const now: Record<string, number> = {};
-  const planned: Record<string, number> = {};
+  const most: Record<string, number> = {};
   function remember(): void {
-    fieldOffsets.clear();
-    for (const option of Object.keys(dynamic)) now[option] = planned[option] = current[option]!;
+    offsets.clear();
+    for (const option of Object.keys(dynamic)) now[option] = most[option] = current[option]!;
   }
   remember();
 
   return {
     get uniform() {
-      return uniform;
+      return uniform.bytes;
     },
-    uniformBinding,
+    uniformBinding: uniform.binding,
     validated,
     encode(pass) {
-      const from = ring ? ring.take(words) : 0;
+      const place = uniform.place();
       for (let i = 0; i < dispatches.length; i++) {
-        const { pipeline, group, x, y } = dispatches[i]!;
-        dynamicOffset[0] = from + offsets[i]!;
+        const { pipeline, group, x, y, at } = dispatches[i]!;
+        dynamicOffset[0] = place + at;
         pass.setPipeline(pipeline);
         pass.setBindGroup(0, group, dynamicOffset, 0, 1);
         pass.dispatchWorkgroups(x, y);
@@ -290,9 +143,10 @@ export function bindCall(
       if (dispatches.length !== 1)
         throw new RangeError(message(kernel, 'encodeIndirect', 'a call of one dispatch', dispatches.length));
       resolve(kernel, 'indirect', { buffer, offset }, 12, USAGE.INDIRECT, 4, limits.maxBufferSize);
-      dynamicOffset[0] = (ring ? ring.take(words) : 0) + offsets[0]!;
-      pass.setPipeline(dispatches[0]!.pipeline);
-      pass.setBindGroup(0, dispatches[0]!.group, dynamicOffset, 0, 1);
+      const { pipeline, group, at } = dispatches[0]!;
+      dynamicOffset[0] = uniform.place() + at;
+      pass.setPipeline(pipeline);
+      pass.setBindGroup(0, group, dynamicOffset, 0, 1);
       pass.dispatchWorkgroupsIndirect(buffer, offset);
     },
     update(changes) {
@@ -305,29 +159,13 @@ export function bindCall(
         if (bytes > room)
           throw new RangeError(message(kernel, array, `at most the ${room} bytes that were bound`, bytes));
       }
-      const old = steps;
-      const nextSteps = planFor(next);
-      const size = bytesFor(nextSteps);
-      if (size > uniform.byteLength) {
-        if (!ring && size > uniformBinding.size)
-          throw new RangeError(
-            message(
-              kernel,
-              'uniform',
-              `options that take at most ${uniformBinding.size} bytes of uniform, as bound`,
-              size,
-            ),
-          );
-        uniform = new ArrayBuffer(size);
-        view = new DataView(uniform);
-        words = new Uint32Array(uniform);
-      }
+      const steps = planner.planFor(next);
+      uniform.reserve(planner.bytesFor(steps));
+      planner.arrange(steps, next, uniform);
       given = options;
       current = next;
-      steps = nextSteps;
-      arrange(old);
       remember();
-      written();
+      uniform.written();
     },
     set(option, value) {
       const known = dynamic[option];
@@ -335,24 +173,31 @@ export function bindCall(
         throw new RangeError(
           message(kernel, 'set', Object.keys(dynamic).join(' or ') || 'nothing: update() takes every option', option),
         );
-      const { least, most } = known;
       const size = sizes.has(option);
-      if (size) integer(kernel, option, value, least ? now[least]! : 0, most ? now[most]! : planned[option]!);
+      if (size)
+        integer(
+          kernel,
+          option,
+          value,
+          known.least ? now[known.least]! : 0,
+          known.most ? now[known.most]! : most[option]!,
+        );
       else finite(kernel, option, value);
+      const { view } = uniform;
       const at = offsetsOf(option);
       for (let i = 0; i < at.length; i++) {
         if (size) view.setUint32(at[i]!, value, true);
         else view.setFloat32(at[i]!, value, true);
       }
       now[option] = value;
-      written();
+      uniform.written();
     },
     offsetsOf,
     get rowsPerWorkgroup() {
-      if (steps.length !== 1 || current.rows === undefined) return undefined;
-      const many = stepsFor({ ...current, rows: ROWS });
+      if (planner.steps.length !== 1 || current.rows === undefined) return undefined;
+      const many = planner.stepsFor({ ...current, rows: ROWS });
       return many.length === 1 ? ROWS / many[0]!.workgroups : undefined;
     },
-    destroy: () => owned?.destroy(),
+    destroy: uniform.destroy,
   };
 }

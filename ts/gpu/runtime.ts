@@ -1,7 +1,8 @@
 import type { Contract, Params } from '../contract.js';
 import { LanewiseUnsupportedError, message } from '../errors.js';
 import { type Binding, bytesOf, lengthsOf, requireAlive } from '../gpu-buffers.js';
-import { type BindOptions, bindCall, type Call, type Compiled, type Pipeline } from '../gpu-call.js';
+import { type BindOptions, bindCall, type Call } from '../gpu-call.js';
+import type { Compiled, Pipeline } from '../gpu-plan.js';
 import { pack, uniformBytes } from '../gpu-uniform.js';
 import { finite, options as optionsOf } from '../validate.js';
 
