@@ -313,6 +313,25 @@ describe.runIf(found.length)('WebGPU', () => {
       spy.mockRestore();
     });
 
+    test('the 128 sets of buffers bound last keep their bind groups', async () => {
+      const ring = createUniformRing(device);
+      const kernel = await softmax.compile(device);
+      const [x, out] = [storage(16), storage(256 * 129)];
+      const bind = (i: number) =>
+        kernel.bind({ x, out: { buffer: out, offset: 256 * i } }, { rows: 1, n: 4 }, { uniform: ring });
+      const spy = vi.spyOn(device, 'createBindGroup');
+      for (let i = 0; i < 128; i++) bind(i);
+      bind(0); // used again: the second is the oldest now
+      expect(spy).toHaveBeenCalledTimes(128);
+      bind(128);
+      expect(spy).toHaveBeenCalledTimes(129);
+      bind(0);
+      expect(spy).toHaveBeenCalledTimes(129);
+      bind(1);
+      expect(spy).toHaveBeenCalledTimes(130);
+      spy.mockRestore();
+    });
+
     test('encodeIndirect: the GPU decides how many rows', async () => {
       const kernel = await softmax.compile(device);
       const rows = 1024;

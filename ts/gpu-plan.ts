@@ -45,7 +45,7 @@ function spread(count: number, limit: number): [number, number] {
   return [Math.ceil(count / y), y];
 }
 
-/** Bind groups kept per entry point: as many sets of buffers as one kernel is likely to serve. */
+/** Bind groups kept for each entry point: as many sets of buffers as one kernel is likely to serve. */
 const MOST_GROUPS = 128;
 
 /** The bind group of one step. Kept unless the uniform serves this call alone. */
@@ -65,14 +65,15 @@ function groupOf(
     key += ` ${idOf(resource.buffer)}+${resource.offset}:${resource.size}`;
   }
   let group = groups.get(key);
-  if (!group) {
+  if (group) groups.delete(key);
+  else {
     bound.push({ binding: uniform, resource: { buffer, offset, size: uniformBytes(entries[entry]!) } });
     group = device.createBindGroup({ label: entry, layout, entries: bound });
-    if (!own) {
-      if (groups.size === MOST_GROUPS) groups.delete(groups.keys().next().value!);
-      groups.set(key, group);
-    }
+    if (own) return group;
+    if (groups.size === MOST_GROUPS) groups.delete(groups.keys().next().value!);
   }
+  // A map keeps the order of setting: what was used last is dropped last.
+  groups.set(key, group);
   return group;
 }
 
