@@ -4,11 +4,12 @@ import { LanewiseDeviceLostError, LanewiseUnsupportedError } from '../ts/errors.
 import { attentionDecode } from '../ts/gpu/attention.js';
 import { hadamard } from '../ts/gpu/hadamard.js';
 import { hadamardMixed } from '../ts/gpu/hadamardmixed.js';
-import { type BindOptions, createUniformRing } from '../ts/gpu/runtime.js';
+import { type BindOptions, createUniformRing, type GpuKernelFactory } from '../ts/gpu/runtime.js';
 import { softmax } from '../ts/gpu/softmax.js';
 import { softmax as softmaxHalf } from '../ts/gpu/softmax-f16.js';
 import { topk } from '../ts/gpu/topk.js';
 import * as reference from '../ts/reference/attention.js';
+import { gpu } from './generated/registry.js';
 import { adapters, deviceOf } from './lib/adapters.js';
 import { random } from './lib/random.js';
 
@@ -195,7 +196,10 @@ describe.runIf(found.length)('WebGPU', () => {
       );
       expect(() => call.set('to', 900)).toThrow(RangeError);
       expect(() => call.set('from', 1001)).toThrow(RangeError);
-      expect(() => call.set('heads', 2)).toThrow(/"set" expected from or to or scale or softcap/);
+      expect(() => call.set('softcap', -1)).toThrow(
+        'attention_decode_f32: "softcap" expected number of at least 0, got -1',
+      );
+      expect(() => call.set('heads', 2)).toThrow(/"option" expected from or to or scale or softcap/);
       call.destroy();
     });
 
@@ -348,9 +352,9 @@ describe.runIf(found.length)('WebGPU', () => {
       device.queue.submit([encoder.finish()]);
       const got = await readBack(out);
       expect(got.findIndex((value) => value !== 0.25)).toBe(512 * 4); // two whole workgroups
-      expect(() => call.encodeIndirect(pass, x, 0)).toThrow(/"indirect" expected buffer with usage INDIRECT/);
-      expect(() => call.encodeIndirect(pass, count, 2)).toThrow(/"indirect.offset" expected multiple of 4/);
-      expect(() => call.encodeIndirect(pass, count, 8)).toThrow(/"indirect" expected at least 12 bytes, got 8/);
+      expect(() => call.encodeIndirect(pass, x, 0)).toThrow(/"buffer" expected buffer with usage INDIRECT/);
+      expect(() => call.encodeIndirect(pass, count, 2)).toThrow(/"offset" expected multiple of 4/);
+      expect(() => call.encodeIndirect(pass, count, 8)).toThrow(/"buffer" expected at least 12 bytes, got 8/);
       const { call: split } = await decoder(1000);
       expect(split.rowsPerWorkgroup).toBeUndefined();
       expect(() => split.encodeIndirect(pass, count, 4)).toThrow(/expected a call of one dispatch, got 2/);
@@ -424,6 +428,93 @@ describe.runIf(found.length)('WebGPU', () => {
       // Every key weighs the same.
       expect((await readBack(lse))[0]).toBeCloseTo(Math.log(keys), 5);
       expect((await readBack(output))[0]).toBeCloseTo((keys - 1) / 2 / keys, 5);
+    });
+  });
+
+  describe('whatever is missing or wrong is named', () => {
+    const WRONG: any[] = [undefined, null, 5, 'x', {}, []];
+    const NAMED = /^\w+: "[^"]+" expected .+, got /;
+    const factories = Object.values(gpu as Record<string, Record<string, unknown>>).flatMap((file) =>
+      Object.values(file).filter((value) => typeof (value as { compile?: unknown })?.compile === 'function'),
+    ) as GpuKernelFactory<any, any>[];
+    /** Each argument wrong in turn, every way; `may` says which wrong values are fine there. */
+    function eachWrong(call: (...args: any[]) => unknown, good: unknown[], may: unknown[][] = []) {
+      for (const at of good.keys())
+        for (const value of WRONG) {
+          const run = () => call(...good.slice(0, at), value, ...good.slice(at + 1));
+          if (may[at]?.some((fine) => String(fine) === String(value) && typeof fine === typeof value)) run();
+          else expect(run, `argument ${at}: ${JSON.stringify(value)}`).toThrow(NAMED);
+        }
+    }
+
+    test('by every factory', async () => {
+      for (const factory of factories) {
+        eachWrong(factory.scratchBytes, [undefined]);
+        // What the device lacks is said first; without constants every option has a default.
+        if (factory.features.some((feature) => !device.features.has(feature as GPUFeatureName))) continue;
+        for (const wrong of WRONG) {
+          await expect(factory.compile(wrong, {})).rejects.toThrow(NAMED);
+          if (factory.constants.length || (wrong !== undefined && String(wrong) !== '[object Object]'))
+            await expect(factory.compile(device, wrong), factory.contract.kernel).rejects.toThrow(NAMED);
+          const right: Record<string, unknown> = { level: undefined, label: 'x' };
+          // A number may be right for what is fixed at compile.
+          for (const option of ['level', 'label', ...factory.constants])
+            if (wrong !== undefined && wrong !== (option in right ? right[option] : 5))
+              await expect(factory.compile(device, { [option]: wrong }), option).rejects.toThrow(NAMED);
+        }
+      }
+      await expect(softmax.compile(device, { level: 'toString' as never })).rejects.toThrow(RangeError);
+    });
+
+    test('by compiled kernels and their calls', async () => {
+      const [x, out] = [storage(32), storage(32)];
+      const size = { rows: 2, n: 4 };
+      const kernel = await softmax.compile(device);
+      eachWrong(kernel.bind, [{ x, out }, size, {}], [[], [], [undefined, {}]]);
+      eachWrong((uniform) => kernel.bind({ x, out }, size, { uniform }), [{}], [[undefined]]);
+      eachWrong((validate) => kernel.bind({ x, out }, size, { validate }), [false], [[undefined]]);
+      for (const key of ['toString', 'constructor'])
+        expect(() => kernel.bind({ x, out, [key]: x }, size)).toThrow(`softmax_f32: "${key}" expected one of x, out`);
+      eachWrong(kernel.fieldOffset, ['softmax_f32', 'rows']);
+      expect(() => kernel.fieldOffset('toString', 'rows')).toThrow(/"entry" expected "softmax_f32"/);
+      eachWrong(kernel.packParams, ['softmax_f32', {}], [[], [{}]]);
+      eachWrong((rows) => kernel.packParams('softmax_f32', { rows }), [1], [[undefined, 5]]);
+      eachWrong((scale) => kernel.packParams('softmax_f32', { scale }), [1], [[undefined, 5]]);
+
+      const call = kernel.bind({ x, out }, size);
+      const encoder = device.createCommandEncoder();
+      const pass = encoder.beginComputePass();
+      const counts = storage(16, GPUBufferUsage.INDIRECT);
+      eachWrong(call.encode, [pass]);
+      eachWrong(call.encodeIndirect, [pass, counts, 0]);
+      expect(() => call.encodeIndirect(pass, null as never, 0)).toThrow(
+        'softmax_f32: "buffer" expected GPUBuffer, got null',
+      );
+      eachWrong(call.update, [{}], [[{}]]);
+      eachWrong(call.offsetsOf, ['rows']);
+      eachWrong(call.set, ['n', 4]);
+      eachWrong(call.set, ['scale', 1], [[], [5]]);
+      for (const option of ['toString', 'constructor', '__proto__'])
+        expect(() => call.set(option, 1)).toThrow(`softmax_f32: "option" expected rows or n or scale, got "${option}"`);
+      for (const scale of [1e39, -Infinity, NaN])
+        expect(() => call.set('scale', scale)).toThrow(/^softmax_f32: "scale" expected finite number, got /);
+      call.set('scale', 3e38);
+      pass.end();
+      call.destroy();
+
+      // What is fixed at compile is missing in bind's options: they must be an object all the same.
+      const decode = await attentionDecode.compile(device, { headDim: 8 });
+      eachWrong(decode.bind, [{}, {}, {}]);
+    });
+
+    test('by a ring', () => {
+      eachWrong(createUniformRing, [device, {}], [[], [undefined, {}]]);
+      eachWrong((bytes) => createUniformRing(device, { bytes }), [256], [[undefined]]);
+      const ring = createUniformRing(device);
+      eachWrong(ring.take, [new Uint32Array(64)]);
+      expect(() => ring.take(new Uint32Array(4))).toThrow(NAMED);
+      expect(ring.used).toBe(0);
+      ring.destroy();
     });
   });
 

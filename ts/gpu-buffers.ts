@@ -36,6 +36,8 @@ const USAGE_NAME: Record<number, string> = { 64: 'UNIFORM', 128: 'STORAGE', 256:
 /** What a buffer argument may be, in messages. */
 export const EXPECTED = 'GPUBuffer or { buffer, offset, size }';
 
+export const isBuffer = (value: GPUBuffer | undefined): value is GPUBuffer => typeof value?.usage === 'number';
+
 export interface Resolved {
   buffer: GPUBuffer;
   offset: number;
@@ -51,7 +53,7 @@ export function idOf(buffer: GPUBuffer): number {
   return id;
 }
 
-/** `value` as buffer, offset and size, with everything wrong about it named. */
+/** `value` as buffer, offset and size, with everything wrong about it named: `x`, or `x.offset` (`parts` says how that begins). */
 export function resolve(
   kernel: string,
   name: string,
@@ -60,15 +62,16 @@ export function resolve(
   usage: number,
   alignment: number,
   maximum: number,
+  parts = `${name}.`,
 ): Resolved {
   const part = ((value as GPUBuffer)?.usage === undefined ? value : { buffer: value }) as Exclude<Binding, GPUBuffer>;
-  if (typeof part?.buffer?.usage !== 'number') throw new TypeError(message(kernel, name, EXPECTED, value));
+  if (!isBuffer(part?.buffer)) throw new TypeError(message(kernel, name, EXPECTED, value));
   const { buffer, offset = 0 } = part;
-  integer(kernel, `${name}.offset`, offset, 0, buffer.size);
+  integer(kernel, `${parts}offset`, offset, 0, buffer.size);
   if (offset % alignment)
-    throw new RangeError(message(kernel, `${name}.offset`, `multiple of ${alignment} bytes`, offset));
+    throw new RangeError(message(kernel, `${parts}offset`, `multiple of ${alignment} bytes`, offset));
   const { size = buffer.size - offset } = part;
-  integer(kernel, `${name}.size`, size, 0, buffer.size - offset);
+  integer(kernel, `${parts}size`, size, 0, buffer.size - offset);
   if ((buffer.usage & usage) !== usage)
     throw new RangeError(message(kernel, name, `buffer with usage ${USAGE_NAME[usage]} (${usage})`, buffer.usage));
   if (size < bytes) throw new RangeError(message(kernel, name, `at least ${bytes} bytes`, size));
@@ -105,7 +108,7 @@ export function resolveArrays(
   if (typeof buffers !== 'object' || buffers === null)
     throw new TypeError(message(kernel, 'buffers', `object with ${Object.keys(arrays).join(', ')}`, buffers));
   for (const key of Object.keys(buffers))
-    if (!(key in arrays))
+    if (!Object.hasOwn(arrays, key))
       throw new TypeError(message(kernel, key, `one of ${Object.keys(arrays).join(', ')}`, buffers[key]));
   const resolved: Record<string, Resolved> = {};
   for (const [array, { role, optional }] of Object.entries(arrays)) {

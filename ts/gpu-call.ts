@@ -3,6 +3,7 @@ import { message } from './errors.js';
 import {
   type Binding,
   bytesOf,
+  isBuffer,
   lengthsOf,
   type Resolved,
   requireAlive,
@@ -10,9 +11,9 @@ import {
   resolveArrays,
   USAGE,
 } from './gpu-buffers.js';
-import { type Compiled, plannerOf } from './gpu-plan.js';
+import { type Compiled, type DynamicOption, plannerOf } from './gpu-plan.js';
 import { type UniformRing, uniformOf } from './gpu-uniform.js';
-import { finite, integer } from './validate.js';
+import { finiteF32, flag, integer, options, word } from './validate.js';
 
 export interface BindOptions {
   /**
@@ -65,6 +66,14 @@ export interface Call {
 /** Bytes from the buffer's start to a dispatch's numbers, as setBindGroup takes it: one for all calls, read at once. */
 const dynamicOffset = new Uint32Array(1);
 
+/** An option of `set`: as it is now, as planned for, and where it lies, once somebody asked. */
+interface Settable {
+  readonly known: DynamicOption;
+  now: number;
+  planned: number;
+  offsets: readonly number[] | undefined;
+}
+
 /** A number of rows that divides by any workgroup's. */
 const ROWS = 2 ** 16;
 
@@ -83,43 +92,43 @@ export function bindCall(
   given: Record<string, unknown>,
   extra: BindOptions,
 ): Call {
-  const { device, definition, entries, dynamic, sizes, numbersOf } = compiled;
+  const { device, definition, entries, dynamic, numbersOf } = compiled;
   const { contract } = definition;
   const { kernel } = contract;
   const { limits } = device;
   requireAlive(kernel, device);
+  const { uniform: chosen, validate = false } = options(kernel, extra, 'extra');
+  const asked = flag(kernel, 'validate', validate);
   let current = numbersOf(given);
   const arrays = resolveArrays(contract, buffers, lengthsOf(definition, current), current, limits);
   const planner = plannerOf(compiled, arrays);
   const { dispatches } = planner;
-  const planned = planner.planFor(current);
-  const uniform = uniformOf(kernel, device, extra.uniform, planner.bytesFor(planned));
+  const steps = planner.planFor(current);
+  const uniform = uniformOf(kernel, device, chosen, planner.bytesFor(steps));
 
-  if (extra.validate) device.pushErrorScope('validation');
-  planner.arrange(planned, current, uniform);
-  const validated = extra.validate ? verdict(kernel, device, arrays) : Promise.resolve();
+  if (asked) device.pushErrorScope('validation');
+  planner.arrange(steps, current, uniform);
+  const validated = asked ? verdict(kernel, device, arrays) : Promise.resolve();
   uniform.written();
 
-  const offsets = new Map<string, number[]>();
-  function offsetsOf(option: string): number[] {
-    let found = offsets.get(option);
-    if (!found) {
-      const field = dynamic[option]?.field ?? option;
-      found = planner.steps.flatMap(({ entry }, i) => {
-        const index = entries[entry]!.params.findIndex(([other]) => other === field);
-        return index < 0 ? [] : [dispatches[i]!.at + 4 * index];
-      });
-      offsets.set(option, found);
-    }
-    return found;
+  function requirePass(pass: GPUComputePassEncoder): void {
+    if (typeof pass?.dispatchWorkgroups !== 'function')
+      throw new TypeError(message(kernel, 'pass', 'GPUComputePassEncoder', pass));
   }
 
-  /** Dynamic options as they are now, and the most they can be. */
-  const now: Record<string, number> = {};
-  const most: Record<string, number> = {};
+  /** Where a uniform field lies, for each dispatch that has it. */
+  const find = (field: string) =>
+    planner.steps.flatMap(({ entry }, i) => {
+      const index = entries[entry]!.params.findIndex(([other]) => other === field);
+      return index < 0 ? [] : [dispatches[i]!.at + 4 * index];
+    });
+  const settable = new Map<string, Settable>();
+  for (const [option, known] of dynamic) settable.set(option, { known, now: 0, planned: 0, offsets: undefined });
   function remember(): void {
-    offsets.clear();
-    for (const option of Object.keys(dynamic)) now[option] = most[option] = current[option]!;
+    for (const [option, one] of settable) {
+      one.now = one.planned = current[option]!;
+      one.offsets = undefined;
+    }
   }
   remember();
 
@@ -130,10 +139,11 @@ export function bindCall(
     uniformBinding: uniform.binding,
     validated,
     encode(pass) {
-      const place = uniform.place();
+      requirePass(pass);
+      const from = uniform.place();
       for (let i = 0; i < dispatches.length; i++) {
         const { pipeline, group, x, y, at } = dispatches[i]!;
-        dynamicOffset[0] = place + at;
+        dynamicOffset[0] = from + at;
         pass.setPipeline(pipeline);
         pass.setBindGroup(0, group, dynamicOffset, 0, 1);
         pass.dispatchWorkgroups(x, y);
@@ -142,7 +152,10 @@ export function bindCall(
     encodeIndirect(pass, buffer, offset) {
       if (dispatches.length !== 1)
         throw new RangeError(message(kernel, 'encodeIndirect', 'a call of one dispatch', dispatches.length));
-      resolve(kernel, 'indirect', { buffer, offset }, 12, USAGE.INDIRECT, 4, limits.maxBufferSize);
+      requirePass(pass);
+      if (!isBuffer(buffer)) throw new TypeError(message(kernel, 'buffer', 'GPUBuffer', buffer));
+      integer(kernel, 'offset', offset, 0, buffer.size);
+      resolve(kernel, 'buffer', { buffer, offset }, 12, USAGE.INDIRECT, 4, limits.maxBufferSize, '');
       const { pipeline, group, at } = dispatches[0]!;
       dynamicOffset[0] = uniform.place() + at;
       pass.setPipeline(pipeline);
@@ -150,8 +163,8 @@ export function bindCall(
       pass.dispatchWorkgroupsIndirect(buffer, offset);
     },
     update(changes) {
-      const options = { ...given, ...changes };
-      const next = numbersOf(options);
+      const all = { ...given, ...options(kernel, changes) };
+      const next = numbersOf(all);
       const lengths = lengthsOf(definition, next);
       for (const [array, { optional }] of Object.entries(contract.arrays)) {
         const bytes = bytesOf(contract, array, lengths[array]!, next);
@@ -162,37 +175,44 @@ export function bindCall(
       const steps = planner.planFor(next);
       uniform.reserve(planner.bytesFor(steps));
       planner.arrange(steps, next, uniform);
-      given = options;
+      given = all;
       current = next;
       remember();
       uniform.written();
     },
     set(option, value) {
-      const known = dynamic[option];
-      if (!known)
-        throw new RangeError(
-          message(kernel, 'set', Object.keys(dynamic).join(' or ') || 'nothing: update() takes every option', option),
-        );
-      const size = sizes.has(option);
+      const one = settable.get(option);
+      if (!one) {
+        const Kind = typeof option === 'string' ? RangeError : TypeError;
+        const expected = [...dynamic.keys()].join(' or ') || 'nothing: update() takes every option';
+        throw new Kind(message(kernel, 'option', expected, option));
+      }
+      const { field, size, least, most, min } = one.known;
       if (size)
         integer(
           kernel,
           option,
           value,
-          known.least ? now[known.least]! : 0,
-          known.most ? now[known.most]! : most[option]!,
+          least ? settable.get(least)!.now : 0,
+          most ? settable.get(most)!.now : one.planned,
         );
-      else finite(kernel, option, value);
+      else finiteF32(kernel, option, value, min);
       const { view } = uniform;
-      const at = offsetsOf(option);
+      const at = (one.offsets ??= find(field));
       for (let i = 0; i < at.length; i++) {
         if (size) view.setUint32(at[i]!, value, true);
         else view.setFloat32(at[i]!, value, true);
       }
-      now[option] = value;
+      one.now = value;
       uniform.written();
     },
-    offsetsOf,
+    offsetsOf(name) {
+      const one = settable.get(name);
+      if (one) return (one.offsets ??= find(one.known.field));
+      const fields = Object.values(entries).flatMap(({ params }) => params.map(([field]) => field));
+      word(kernel, 'name', name, [...new Set([...dynamic.keys(), ...fields])]);
+      return find(name);
+    },
     get rowsPerWorkgroup() {
       if (planner.steps.length !== 1 || current.rows === undefined) return undefined;
       const many = planner.stepsFor({ ...current, rows: ROWS });

@@ -12,11 +12,14 @@ export interface Compiled {
   /** Entry points that a call with these constants may take. */
   readonly entries: Readonly<Record<string, Entry>>;
   readonly pipelines: Readonly<Record<string, Pipeline>>;
-  readonly dynamic: Readonly<Record<string, Dynamic>>;
-  /** Dynamic options that are sizes or positions. */
-  readonly sizes: ReadonlySet<string>;
+  readonly dynamic: ReadonlyMap<string, DynamicOption>;
   /** bind's and update's options as the contract's numbers, those fixed at compile among them. */
   numbersOf(given: Record<string, unknown>): Params;
+}
+
+export interface DynamicOption extends Dynamic {
+  /** It is a size or a position, not a factor. */
+  readonly size: boolean;
 }
 
 export interface Pipeline {

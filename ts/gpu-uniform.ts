@@ -3,7 +3,7 @@ import type { Params } from './contract.js';
 import { message } from './errors.js';
 import type { Entry } from './gpu/runtime.js';
 import { type Binding, type Resolved, requireAlive, resolve, USAGE } from './gpu-buffers.js';
-import { integer } from './validate.js';
+import { integer, options } from './validate.js';
 
 const WRITERS: Record<string, (view: DataView, at: number, value: number) => void> = {
   u32: (view, at, value) => view.setUint32(at, value, true),
@@ -45,9 +45,10 @@ export interface UniformRing {
 }
 
 /** A ring with room for `bytes` between two flushes: each dispatch takes `minUniformBufferOffsetAlignment` (256, as a rule). */
-export function createUniformRing(device: GPUDevice, { bytes = 65536 }: { bytes?: number } = {}): UniformRing {
+export function createUniformRing(device: GPUDevice, given: { bytes?: number } = {}): UniformRing {
   const name = 'createUniformRing';
   requireAlive(name, device);
+  const { bytes = 65536 } = options(name, given);
   const alignment = device.limits.minUniformBufferOffsetAlignment;
   integer(name, 'bytes', bytes, alignment, device.limits.maxBufferSize);
   const size = Math.ceil(bytes / alignment) * alignment;
@@ -61,6 +62,8 @@ export function createUniformRing(device: GPUDevice, { bytes = 65536 }: { bytes?
       return used;
     },
     take(words) {
+      if (!(words instanceof Uint32Array) || words.byteLength % alignment)
+        throw new TypeError(message(name, 'words', `Uint32Array of a multiple of ${alignment} bytes`, words));
       const at = used;
       if (at + words.byteLength > size)
         throw new RangeError(
@@ -84,8 +87,8 @@ export function createUniformRing(device: GPUDevice, { bytes = 65536 }: { bytes?
 }
 
 /** The ring, if `uniform` is one: of the same device. */
-function ringOf(kernel: string, device: GPUDevice, uniform: object | undefined): UniformRing | undefined {
-  if (typeof (uniform as UniformRing | undefined)?.take !== 'function') return undefined;
+function ringOf(kernel: string, device: GPUDevice, uniform: Binding | UniformRing): UniformRing | undefined {
+  if (typeof (uniform as UniformRing | null)?.take !== 'function') return undefined;
   const ring = uniform as UniformRing;
   if (ring.device !== device)
     throw new RangeError(message(kernel, 'uniform', "ring of the kernel's device", 'a ring of another device'));
@@ -117,10 +120,12 @@ export function uniformOf(
   size: number,
 ): CallUniform {
   const { minUniformBufferOffsetAlignment: alignment, maxBufferSize } = device.limits;
-  const ring = ringOf(kernel, device, given);
+  const ring = given === undefined ? undefined : ringOf(kernel, device, given);
   const theirs = ring
     ? { buffer: ring.buffer, offset: 0, size: ring.buffer.size }
-    : given && resolve(kernel, 'uniform', given as Binding, size, USAGE.UNIFORM, alignment, maxBufferSize);
+    : given === undefined
+      ? undefined
+      : resolve(kernel, 'uniform', given as Binding, size, USAGE.UNIFORM, alignment, maxBufferSize);
   const owned = theirs
     ? undefined
     : device.createBuffer({

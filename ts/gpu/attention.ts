@@ -35,9 +35,8 @@ function byDimension<Options extends { headDim: number; valueDim?: number }>(
   return {
     ...any,
     async compile(device, options) {
-      const { headDim, valueDim = headDim } = options ?? ({} as Pick<Options, Dimensions>);
-      const factory = headDim % 4 || valueDim! % 4 ? any : aligned;
-      return factory.compile(device, { ...options, headDim, valueDim } as typeof options);
+      const { headDim, valueDim = headDim } = { ...options } as { headDim: number; valueDim?: number };
+      return (headDim % 4 || valueDim % 4 ? any : aligned).compile(device, options);
     },
   };
 }
@@ -116,7 +115,7 @@ export const decodeOf = (
         from: { field: 'fromKey', most: 'to' },
         to: { field: 'toKey', least: 'from' },
         scale: { field: 'scale' },
-        softcap: { field: 'softcap' },
+        softcap: { field: 'softcap', min: 0 },
       },
     },
     any,
