@@ -47,14 +47,14 @@ function forActivations(activations: keyof typeof contractOf): GpuKernelFactory<
 }
 
 /** x [m, k] times the transpose of packed weights [n, k]. Buffers: x, packed, out. */
-export const gemmF32 = forActivations('f32');
+export const gemmF32 = /* @__PURE__ */ forActivations('f32');
 /** The same with activations rounded to 16 bits. Buffers: x, packed, out, scratch (`scratchBytes`). */
-export const gemmI16 = forActivations('i16');
+export const gemmI16 = /* @__PURE__ */ forActivations('i16');
 /** The same with activations rounded to 8 bits. Buffers: x, packed, out, scratch (`scratchBytes`). */
-export const gemmI8 = forActivations('i8');
+export const gemmI8 = /* @__PURE__ */ forActivations('i8');
 
 /** What `quantize` made of weights, as the others read it. Buffers: codes, scales, minima (affine), packed. */
-export const pack = gpuKernel<GemmFormat, Constants>({
+export const pack = /* @__PURE__ */ gpuKernel<GemmFormat, Constants>({
   contract: gemm_pack_u32,
   shader,
   constants,

@@ -13,7 +13,7 @@ const TILE = 4096;
  * The Walsh–Hadamard transform of n = order · 2^p values, along rows or, with `inner`, across them. Buffers: x, matrix (where
  * order is not 1: what `hadamardMatrix` packs), out and, if wanted, signs (i8 [n]). Two dispatches as a rule.
  */
-export const hadamardMixed = gpuKernel<HadamardMixedOptions>({
+export const hadamardMixed = /* @__PURE__ */ gpuKernel<HadamardMixedOptions>({
   contract: hadamard_mixed_f32,
   shader,
   steps({ params, given }) {

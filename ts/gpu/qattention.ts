@@ -95,14 +95,15 @@ function decodeSteps({ params }: { params: Params }): Step[] {
  * output, lse, scratch }`; `kExponents` or `kTable` for the schemes that have them. Codes are expanded in registers.
  * `attentionDecodeQuantized.scratchBytes(options)` says how much scratch the states of the splits take.
  */
-export const attentionDecodeQuantized: GpuKernelFactory<AttentionDecodeQuantizedOptions, Constants> = gpuKernel({
-  contract: attention_decode_quantized_f32,
-  shader: decode,
-  constants: CONSTANTS,
-  checkConstants: (params) => checkStored(DECODE, params),
-  scratch: decodeScratch,
-  steps: decodeSteps,
-});
+export const attentionDecodeQuantized: GpuKernelFactory<AttentionDecodeQuantizedOptions, Constants> =
+  /* @__PURE__ */ gpuKernel({
+    contract: attention_decode_quantized_f32,
+    shader: decode,
+    constants: CONSTANTS,
+    checkConstants: (params) => checkStored(DECODE, params),
+    scratch: decodeScratch,
+    steps: decodeSteps,
+  });
 
 /** Queries of a workgroup. */
 const TILE = 32;
@@ -168,7 +169,7 @@ function sparseSteps({ params, given }: { params: Params; given: ReadonlySet<str
  * `status` as attentionBlocksparse has them. Scratch holds a state for stored and one for recent keys, and the lists.
  */
 export const attentionBlocksparseQuantized: GpuKernelFactory<AttentionBlocksparseQuantizedOptions, Constants> =
-  gpuKernel({
+  /* @__PURE__ */ gpuKernel({
     contract: attention_blocksparse_quantized_f32,
     shader: sparse,
     constants: CONSTANTS,

@@ -39,7 +39,7 @@ function rotation({ given }: Plan, instead: string) {
 const teamFor = ({ n }: Params, most = WORKGROUP) => Math.min(Math.floor(MAX_N / n!), most);
 
 /** Each row permuted, scaled, with signs and Hadamard-transformed, or back: `{ x, permutation?, factors?, signs?, matrix?, out }`. */
-export const rotate = gpuKernel<RotateOptions>({
+export const rotate = /* @__PURE__ */ gpuKernel<RotateOptions>({
   contract: rotate_f32,
   shader,
   steps(plan) {
@@ -52,7 +52,7 @@ export const rotate = gpuKernel<RotateOptions>({
 });
 
 /** Codes, scales and (affine) minima of rotated rows: `{ x, permutation?, factors?, signs?, matrix?, codes, scales, minima? }`. */
-export const rotateQuantize = gpuKernel<RotateQuantizeOptions, Constants>({
+export const rotateQuantize = /* @__PURE__ */ gpuKernel<RotateQuantizeOptions, Constants>({
   contract: rotate_quantize_f32,
   shader,
   constants: CONSTANTS,
@@ -77,7 +77,7 @@ export const rotateQuantize = gpuKernel<RotateQuantizeOptions, Constants>({
 });
 
 /** The values of codes, rotated back: `{ codes, scales, minima?, permutation?, factors?, signs?, matrix?, out }`. */
-export const rotateDequantize = gpuKernel<RotateQuantizeOptions, Constants>({
+export const rotateDequantize = /* @__PURE__ */ gpuKernel<RotateQuantizeOptions, Constants>({
   contract: rotate_dequantize_f32,
   shader,
   constants: CONSTANTS,
