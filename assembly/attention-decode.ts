@@ -14,9 +14,9 @@ import { bytesOf } from './lib/attention-products';
  *
  * NaN, infinity and the caller's guarantees as in attention_blocksparse_f32; `to` beyond keys counts as keys.
  *
- * Method: the heads that share keys share their reading, four (in registers) or eight (in the lanes) at a time. Two keys
- * at a time, four where a key has one head: not neighbours, but each the next of its quarter of 1024 keys, so that memory is
- * read in four long streams, which hardware prefetchers follow (lib/attention-products.ts).
+ * Method: the heads that share keys share their reading, four (in registers) or eight (in the lanes) at a time. 1024 keys
+ * are read as four quarters side by side, so that memory comes in four long streams, which hardware prefetchers follow: a step
+ * takes the next key of each of two quarters, of all four where a key has one head (lib/attention-products.ts).
  *
  * Not done (Zen 3, 32 heads on 8, headDim 128, 8192 keys from DRAM, against 5.1 ms; the machine reads as many bytes in 6.1 from
  * one stream, in 4.1 from four): two streams, 5.8 ms; neighbouring keys, 12.2, and with memory touched ahead of them, 10.0;

@@ -21,8 +21,8 @@ export function attention_blocksparse_f16(
  * As attention_decode_f32 with q, k, v and output in f16; lse f32.
  *
  * Method: keys and values that eight heads at most share become f32 in registers, others in scratch, 64 at a time, where f32's
- * products read them. In registers they are taken for finite, which takes three operations for four of them instead of seven,
- * and one and a half to see whether they were; where not, the chunk is done again (Intel Xeon: up to four heads 1.8 to 2.5 times
+ * products read them. In registers they are converted as if all were finite: three operations for four of them instead of seven,
+ * and one and a half to check that they were; where not, the chunk is done again (Intel Xeon: up to four heads 1.8 to 2.5 times
  * as fast; eight in 0.55 to 0.85 of the time that they take widened where keys come from memory, in 1.1 where they do not).
  */
 export function attention_decode_f16(

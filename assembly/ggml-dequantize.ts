@@ -1,5 +1,6 @@
 import { fifth_i8x16, fp4_i8x16, fromHalf, halfE4M3, halfE8M0, iq4_i8x16, lookup_i8x16, store16, store16Affine } from './lib/ggml';
-import { iq4XS, q2K, q3K, q4K, q5K, q6K } from './lib/ggml-k';
+import { iq4XS, q2K, q3K, q4K, q5K, q6K, q8K } from './lib/ggml-k';
+import { q1_0, q2_0, tq1_0, tq2_0 } from './lib/ggml-low';
 import { held_i8x16 } from './lib/held';
 
 // Each reader works off `count` blocks that follow each other. Layouts: ts/reference/ggml.ts.
@@ -122,7 +123,8 @@ function nvfp4(b: usize, count: u32, out: usize): void {
  *
  *   blocks u8  [rows, n / block · bytes]  blocks one after another, at any byte
  *   type   u32                            ggml_type: 2 Q4_0, 3 Q4_1, 6 Q5_0, 7 Q5_1, 8 Q8_0, 9 Q8_1, 10 Q2_K, 11 Q3_K, 12 Q4_K,
- *                                         13 Q5_K, 14 Q6_K, 20 IQ4_NL, 23 IQ4_XS, 39 MXFP4, 40 NVFP4
+ *                                         13 Q5_K, 14 Q6_K, 15 Q8_K, 20 IQ4_NL, 23 IQ4_XS, 34 TQ1_0, 35 TQ2_0, 39 MXFP4,
+ *                                         40 NVFP4, 41 Q1_0, 42 Q2_0
  *   out    f32 [rows, n]
  *
  * Layouts: ts/reference/ggml.ts, one line each. Every product and sum is a correctly rounded f32 operation in ggml's order,
@@ -153,9 +155,14 @@ export function ggml_dequantize_f32(blocks: usize, rows: u32, n: u32, type: u32,
     case 12: return q4K(blocks, superblocks, out);
     case 13: return q5K(blocks, superblocks, out);
     case 14: return q6K(blocks, superblocks, out);
+    case 15: return q8K(blocks, superblocks, out);
     case 20: return iq4NL(blocks, count, out);
     case 23: return iq4XS(blocks, superblocks, out);
+    case 34: return tq1_0(blocks, superblocks, out);
+    case 35: return tq2_0(blocks, superblocks, out);
     case 39: return mxfp4(blocks, count, out);
     case 40: return nvfp4(blocks, values >> 6, out);
+    case 41: return q1_0(blocks, values >> 7, out);
+    case 42: return q2_0(blocks, values >> 6, out);
   }
 }

@@ -23,9 +23,14 @@ export function ggml_dequantize_f16(blocks: usize, rows: u32, n: u32, type: u32,
   else if (type == 12) bytes = 144 * 4;
   else if (type == 13) bytes = 176 * 4;
   else if (type == 14) bytes = 210 * 4;
+  else if (type == 15) bytes = 292 * 4;
   else if (type == 23) bytes = 136 * 4;
+  else if (type == 34) bytes = 54 * 4;
+  else if (type == 35) bytes = 66 * 4;
   else if (type == 39) bytes = 17 * 32;
-  else bytes = 36 * 16;
+  else if (type == 40) bytes = 36 * 16;
+  else if (type == 41) bytes = 18 * 8;
+  else bytes = 18 * 16;
   for (let left = rows * n; left > 0; ) {
     const count = min(left, CHUNK);
     ggml_dequantize_f32(blocks, 1, count, type, scratch);

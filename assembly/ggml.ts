@@ -1,21 +1,10 @@
 import { halfE4M3, halfE8M0, iq4_i8x16, lookup_i8x16, toHalf } from './lib/ggml';
+import { bytes_i8x16, inverse, magnitude16, narrowed_i8x16, plusLanes, truncated_i32x4 } from './lib/ggml-codes';
+import { writeQ1_0, writeQ2_0, writeTQ1_0, writeTQ2_0 } from './lib/ggml-low';
 import { held_f32x4, held_i32x4 } from './lib/held';
+import { max_f32x4, min_f32x4 } from './lib/reduce';
 
 // Each writer makes `count` blocks that follow each other. Layouts: ts/reference/ggml.ts.
-
-// @ts-ignore: decorator
-@inline
-function highestLane(v: v128): f32 {
-  v = f32x4.pmax(v, v128.shuffle<i32>(v, v, 2, 3, 0, 1));
-  return f32x4.extract_lane(f32x4.pmax(v, v128.shuffle<i32>(v, v, 1, 0, 3, 2)), 0);
-}
-
-// @ts-ignore: decorator
-@inline
-function lowestLane(v: v128): f32 {
-  v = f32x4.pmin(v, v128.shuffle<i32>(v, v, 2, 3, 0, 1));
-  return f32x4.extract_lane(f32x4.pmin(v, v128.shuffle<i32>(v, v, 1, 0, 3, 2)), 0);
-}
 
 /** The greatest of `start` and 32 values. pmax keeps its first operand where the second is NaN. */
 // @ts-ignore: decorator
@@ -23,7 +12,7 @@ function lowestLane(v: v128): f32 {
 function highest32(x: usize, start: f32): f32 {
   const a = f32x4.pmax(f32x4.pmax(f32x4.pmax(f32x4.pmax(held_f32x4(start), v128.load(x)), v128.load(x, 16)), v128.load(x, 32)), v128.load(x, 48));
   const b = f32x4.pmax(f32x4.pmax(f32x4.pmax(f32x4.pmax(held_f32x4(start), v128.load(x, 64)), v128.load(x, 80)), v128.load(x, 96)), v128.load(x, 112));
-  return highestLane(f32x4.pmax(a, b));
+  return max_f32x4(f32x4.pmax(a, b));
 }
 
 // @ts-ignore: decorator
@@ -31,7 +20,7 @@ function highest32(x: usize, start: f32): f32 {
 function lowest32(x: usize, start: f32): f32 {
   const a = f32x4.pmin(f32x4.pmin(f32x4.pmin(f32x4.pmin(held_f32x4(start), v128.load(x)), v128.load(x, 16)), v128.load(x, 32)), v128.load(x, 48));
   const b = f32x4.pmin(f32x4.pmin(f32x4.pmin(f32x4.pmin(held_f32x4(start), v128.load(x, 64)), v128.load(x, 80)), v128.load(x, 96)), v128.load(x, 112));
-  return lowestLane(f32x4.pmin(a, b));
+  return min_f32x4(f32x4.pmin(a, b));
 }
 
 /** The first of the values that are `value` or its negative. */
@@ -49,33 +38,6 @@ function furthest32(x: usize): f32 {
   if (high > -low) return high;
   if (high < -low) return low;
   return high == 0 ? 0 : firstOf(x, high);
-}
-
-/** The greatest magnitude of 16 values; NaN is passed over. */
-// @ts-ignore: decorator
-@inline
-function magnitude16(x: usize): v128 {
-  const zero = held_i32x4(0);
-  const a = f32x4.pmax(f32x4.pmax(zero, f32x4.abs(v128.load(x))), f32x4.abs(v128.load(x, 16)));
-  const b = f32x4.pmax(f32x4.pmax(zero, f32x4.abs(v128.load(x, 32))), f32x4.abs(v128.load(x, 48)));
-  return f32x4.pmax(a, b);
-}
-
-/** 1/d; 0 for 0. Where that overflows, NaN: then every code becomes 0. */
-// @ts-ignore: decorator
-@inline
-function inverse(d: f32): f32 {
-  if (d == 0) return 0;
-  const id = <f32>1 / d;
-  return f32.abs(id) == <f32>Infinity ? <f32>NaN : id;
-}
-
-/** Small numbers toward zero; NaN gives 0, or the least integer. */
-// @ts-ignore: decorator
-@inline
-function truncated_i32x4(v: v128): v128 {
-  if (ASC_FEATURE_RELAXED_SIMD) return i32x4.relaxed_trunc_f32x4_s(v);
-  return i32x4.trunc_sat_f32x4_s(v);
 }
 
 /** (x − minimum)·id + half toward zero, sixteen bytes; NaN gives 0. */
@@ -148,25 +110,6 @@ function affine(last: u32, x: usize, count: u32, b: usize): void {
   } while (--count);
 }
 
-/** x·id to the nearest integer, halves away from zero: adding the number before 0.5 never carries a smaller fraction over. */
-// @ts-ignore: decorator
-@inline
-function rounded_i32x4(x: v128, id: v128, sign: v128, half: v128): v128 {
-  const v = f32x4.mul(x, id);
-  return truncated_i32x4(f32x4.add(v, v128.or(v128.and(v, sign), half)));
-}
-
-/** Sixteen rounded codes as bytes; NaN, which saturates below, gives 0. */
-// @ts-ignore: decorator
-@inline
-function bytes_i8x16(x: usize, id: v128, sign: v128, half: v128): v128 {
-  const ab = i16x8.narrow_i32x4_s(rounded_i32x4(v128.load(x), id, sign, half), rounded_i32x4(v128.load(x, 16), id, sign, half));
-  const cd = i16x8.narrow_i32x4_s(rounded_i32x4(v128.load(x, 32), id, sign, half), rounded_i32x4(v128.load(x, 48), id, sign, half));
-  const codes = i8x16.narrow_i16x8_s(ab, cd);
-  if (!ASC_FEATURE_RELAXED_SIMD) return codes;
-  return v128.andnot(codes, i8x16.eq(codes, i8x16.splat(-128)));
-}
-
 // @ts-ignore: decorator
 @inline
 function sum_i32x4(codes: v128): v128 {
@@ -180,7 +123,7 @@ function q8(bytes: u32, x: usize, count: u32, b: usize): void {
   const sign = held_i32x4(0x80000000);
   const half = held_i32x4(0x3effffff);
   do {
-    const d = highestLane(f32x4.pmax(magnitude16(x), magnitude16(x + 64))) / 127;
+    const d = max_f32x4(f32x4.pmax(magnitude16(x), magnitude16(x + 64))) / 127;
     store<u16>(b, toHalf(d));
     const id = f32x4.splat(inverse(d));
     const low = bytes_i8x16(x, id, sign, half);
@@ -196,13 +139,6 @@ function q8(bytes: u32, x: usize, count: u32, b: usize): void {
     x += 128;
     b += bytes;
   } while (--count);
-}
-
-/** Four vectors of small integers as bytes. */
-// @ts-ignore: decorator
-@inline
-function narrowed_i8x16(a: v128, b: v128, c: v128, d: v128): v128 {
-  return i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(a, b), i16x8.narrow_i32x4_s(c, d));
 }
 
 /** Bytes −1 for what is above the boundary. */
@@ -235,7 +171,7 @@ function fp4(x: usize, d: f32): v128 {
   return v128.or(i8x16.neg(below), v128.and(v128.and(signs, below), i8x16.splat(8)));
 }
 
-/** The same by ggml's own search: where |x| is so large that all distances round alike, the first code counts. */
+/** The same by ggml's own search: where |x| is so large that all distances round alike, or the last codes overflow, the first counts. */
 function fp4Far(x: usize, d: f32): v128 {
   let codes = i8x16.splat(0);
   for (let i = 0; i < 16; i++) {
@@ -271,7 +207,7 @@ function exponentOf(x: f32): i32 {
 
 function mxfp4(x: usize, count: u32, b: usize): void {
   do {
-    const largest = highestLane(f32x4.pmax(magnitude16(x), magnitude16(x + 64)));
+    const largest = max_f32x4(f32x4.pmax(magnitude16(x), magnitude16(x + 64)));
     if (largest == 0 || largest == Infinity) {
       store<u8>(b, 0);
       v128.store(b, i8x16.splat(0), 1);
@@ -279,8 +215,10 @@ function mxfp4(x: usize, count: u32, b: usize): void {
       const e = max(0, exponentOf(largest) + 125);
       const d = halfE8M0(e);
       store<u8>(b, e);
-      const low = fp4(x, d);
-      v128.store(b, v128.or(low, i16x8.shl(fp4(x + 64, d), 4)), 1);
+      // 8 · 2^125 and 12 · 2^125 are beyond f32, and ggml does not take them.
+      const far = e == 253;
+      const low = far ? fp4Far(x, d) : fp4(x, d);
+      v128.store(b, v128.or(low, i16x8.shl(far ? fp4Far(x + 64, d) : fp4(x + 64, d), 4)), 1);
     }
     x += 128;
     b += 17;
@@ -300,7 +238,7 @@ function toE4M3(x: f32): u32 {
 function nvfp4(x: usize, count: u32, b: usize): void {
   do {
     for (let s: u32 = 0; s < 4; s++) {
-      const largest = highestLane(magnitude16(x));
+      const largest = max_f32x4(magnitude16(x));
       const scale = toE4M3(largest / 6);
       const d = halfE4M3(scale);
       store<u8>(b + s, scale);
@@ -344,12 +282,6 @@ function iq4(x: usize, id: f32): v128 {
   return i8x16.add(index, below_i8x16(a, b, c, d, 101));
 }
 
-// @ts-ignore: decorator
-@inline
-function plusLanes(sum: f32, v: v128): f32 {
-  return sum + f32x4.extract_lane(v, 0) + f32x4.extract_lane(v, 1) + f32x4.extract_lane(v, 2) + f32x4.extract_lane(v, 3);
-}
-
 /** The largest magnitude becomes −127; the scale stored is refitted to the codes, weighted with x². Sums run in order. */
 function iq4NL(x: usize, count: u32, b: usize): void {
   const table = iq4_i8x16();
@@ -385,21 +317,23 @@ function iq4NL(x: usize, count: u32, b: usize): void {
  * ggml_quantize_f32: GGUF's block formats, byte for byte as ggml's quantize_row_*_ref writes them.
  *
  *   x      f32 [rows, n]
- *   type   u32                            ggml_type: 2 Q4_0, 3 Q4_1, 6 Q5_0, 7 Q5_1, 8 Q8_0, 9 Q8_1, 20 IQ4_NL, 39 MXFP4, 40 NVFP4
+ *   type   u32                            ggml_type: 2 Q4_0, 3 Q4_1, 6 Q5_0, 7 Q5_1, 8 Q8_0, 9 Q8_1, 20 IQ4_NL, 34 TQ1_0, 35 TQ2_0,
+ *                                         39 MXFP4, 40 NVFP4, 41 Q1_0, 42 Q2_0
  *   blocks u8  [rows, n / block · bytes]  out, at any byte
  *
  * Layouts: ts/reference/ggml.ts. Every operation is a correctly rounded f32 operation in ggml's order, never fused; codes come
  * from 1/d with d before it becomes an f16. Of equal magnitudes the first is the largest. NaN is passed over when a block's range
- * is found; a code that no integer holds (NaN, infinity, 1/d that overflows) is 0 (IQ4_NL: 15); a NaN scale is stored as 0xfe00.
- * IQ4_NL blocks whose largest magnitude is below 1e-15 (ggml leaves their codes undefined), MXFP4 blocks with an infinity are all zero.
+ * is found; a code that no integer holds (NaN, infinity, 1/d that overflows) is 0 (of three levels the middle one,
+ * IQ4_NL: 15); a NaN scale is stored as 0xfe00. IQ4_NL blocks whose largest magnitude is below 1e-15 (ggml leaves their codes
+ * undefined), MXFP4 blocks with an infinity are all zero.
  * The caller guarantees the type, whole blocks and 4-byte alignment of x. Scratch: none.
  *
  * Method: ranges by pmin and pmax, whose first operand stays where the second is NaN; four codes at a time, narrowed to bytes.
- * E2M1 and IQ4 codes count the boundaries below. IQ4_NL's least-squares sums are taken one value after another, for their order
- * is ggml's.
+ * E2M1 and IQ4 codes count the boundaries below. IQ4_NL's least-squares sums and Q1_0's mean are taken one value after another,
+ * for their order is ggml's.
  *
  * Not done (1 M values, one core, Node 20): truncation by adding 1.5·2^23, 4 % faster without relaxed SIMD for 1,200 bytes;
- * lib/half.ts for single scales, 9 to 50 % slower. K-quants and IQ4_XS (searches whose bytes depend on fused multiply-add);
+ * lib/half.ts for single scales, 9 to 50 % slower. K-quants and IQ4_XS (searches whose bytes depend on fused multiply-add); Q8_K (never in files);
  * importance matrices.
  */
 export function ggml_quantize_f32(x: usize, rows: u32, n: u32, type: u32, blocks: usize): void {
@@ -414,7 +348,11 @@ export function ggml_quantize_f32(x: usize, rows: u32, n: u32, type: u32, blocks
     case 8: return q8(34, x, count, blocks);
     case 9: return q8(36, x, count, blocks);
     case 20: return iq4NL(x, count, blocks);
+    case 34: return writeTQ1_0(x, values >> 8, blocks);
+    case 35: return writeTQ2_0(x, values >> 8, blocks);
     case 39: return mxfp4(x, count, blocks);
     case 40: return nvfp4(x, values >> 6, blocks);
+    case 41: return writeQ1_0(x, values >> 7, blocks);
+    case 42: return writeQ2_0(x, values >> 6, blocks);
   }
 }

@@ -3,6 +3,7 @@ import { loadFew } from './lib/part';
 import { MAGIC, MAGIC_BITS, SAFE_SCALE, code_f32x4, codeBytes, group, halfOf, scale } from './lib/quantize';
 import { quantizeColumns } from './lib/quantize-columns';
 import { held_f32x4, held_i32x4 } from './lib/held';
+import { maxAcross_f32x4, minAcross_f32x4 } from './lib/reduce';
 
 /** Blocks of 16 values worked off together: a page. */
 const CHUNK: u32 = 64;
@@ -39,10 +40,8 @@ function pack16(bits: u32, a: v128, b: v128, by4: v128, by16: v128): v128 {
 // @ts-ignore: decorator
 @inline
 function storeExtremes(low: v128, high: v128, symmetric: u32, scales: usize, minima: usize): void {
-  low = f32x4.pmin(low, v128.shuffle<i32>(low, low, 2, 3, 0, 1));
-  high = f32x4.pmax(high, v128.shuffle<i32>(high, high, 2, 3, 0, 1));
-  low = f32x4.pmin(low, v128.shuffle<i32>(low, low, 1, 0, 3, 2));
-  high = f32x4.pmax(high, v128.shuffle<i32>(high, high, 1, 0, 3, 2));
+  low = minAcross_f32x4(low);
+  high = maxAcross_f32x4(high);
   if (symmetric) high = f32x4.pmax(f32x4.abs(high), f32x4.abs(low));
   else v128.store_lane<f32>(minima, low, 0);
   v128.store_lane<f32>(scales, high, 0);

@@ -31,7 +31,7 @@ const CHUNK: u32 = 2048;
  * NaN and infinity spread over their row: its groups get scale NaN and codes 0, as in quantize_f32.
  * The caller guarantees n, order, bounds, 4-byte alignment, arrays that do not overlap, and what quantize_f32 asks for.
  *
- * Method: Y. Su et al., "RotateKV", 2025 (channels reordered, heads rotated together, then codes); S. Ashkboos et al.,
+ * Method: Z. Su et al., "RotateKV", 2025 (channels reordered, heads rotated together, then codes); S. Ashkboos et al.,
  * "QuaRot", 2024; A. Zandieh et al., "TurboQuant", 2025. Rows go 8 KB at a time through all steps, in scratch.
  *
  * Not done: products in the first pass also for permuted rows (they are gathered in a pass of their own).

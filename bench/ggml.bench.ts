@@ -56,6 +56,38 @@ const readers: Partial<Record<GgmlType, (b: Uint8Array, at: number, out: Float32
           scale * ((((b[low + i]! >> (4 * (k >> 1))) & 15) | (((b[high + i]! >> (2 * k)) & 3) << 4)) - 32);
     }
   },
+  q8_K(b, at, out, o) {
+    const d = new DataView(b.buffer, b.byteOffset).getFloat32(at, true);
+    for (let i = 0; i < 256; i++) out[o + i] = ((b[at + 4 + i]! << 24) >> 24) * d;
+  },
+  tq1_0(b, at, out, o) {
+    const d = half(b, at + 52);
+    for (let from = at, to = o, run = 32; run >= 4; ) {
+      for (let j = 0; j < run; j++)
+        for (let k = 0, rest = b[from + j]!; k < (run === 4 ? 4 : 5); k++) {
+          out[to + run * k + j] = (((rest * 3) >> 8) - 1) * d;
+          rest = (rest * 3) & 255;
+        }
+      from += run;
+      to += 5 * run;
+      run = run === 32 ? 16 : run === 16 ? 4 : 0;
+    }
+  },
+  tq2_0(b, at, out, o) {
+    const d = half(b, at + 64);
+    for (let g = 0; g < 8; g++) {
+      const [from, shift] = [at + 32 * (g >> 2), 2 * (g & 3)];
+      for (let i = 0; i < 32; i++) out[o + 32 * g + i] = (((b[from + i]! >> shift) & 3) - 1) * d;
+    }
+  },
+  q1_0(b, at, out, o) {
+    const d = half(b, at);
+    for (let i = 0; i < 128; i++) out[o + i] = (b[at + 2 + (i >> 3)]! >> (i & 7)) & 1 ? d : -d;
+  },
+  q2_0(b, at, out, o) {
+    const d = half(b, at);
+    for (let i = 0; i < 64; i++) out[o + i] = (((b[at + 2 + (i >> 2)]! >> (2 * (i & 3))) & 3) - 1) * d;
+  },
 };
 
 function setHalf(b: Uint8Array, at: number, value: number): void {
@@ -146,6 +178,20 @@ const writers: Partial<Record<GgmlWritableType, (x: Float32Array, o: number, b: 
     }
     setHalf(b, at, qq ? xq / qq : 0);
   },
+  tq2_0(x, o, b, at) {
+    let size = 0;
+    for (let i = o; i < o + 256; i++) size = Math.max(size, Math.abs(x[i]!));
+    const id = size ? 1 / size : 0;
+    const code = (i: number) => {
+      const q = x[i]! * id;
+      return (q + (q < 0 ? -0.5 : 0.5)) | 0;
+    };
+    for (let j = 0; j < 64; j++) {
+      const i = o + (j >> 5) * 128 + (j & 31);
+      b[at + j] = code(i) + 1 + ((code(i + 32) + 1) << 2) + ((code(i + 64) + 1) << 4) + ((code(i + 96) + 1) << 6);
+    }
+    setHalf(b, at + 64, size);
+  },
   mxfp4(x, o, b, at) {
     let size = 0;
     for (let i = o; i < o + 32; i++) size = Math.max(size, Math.abs(x[i]!));
@@ -168,23 +214,36 @@ const work = <Type extends GgmlType>(rows: number, n: number, type: Type, quick?
   ...(quick ? { quick } : {}),
 });
 
+/** Where a block's f16 numbers are, if not at its beginning. */
+const HALVES: Partial<Record<GgmlType, number[]>> = {
+  q4_K: [0, 2],
+  q6_K: [208],
+  q8_K: [],
+  tq1_0: [52],
+  tq2_0: [64],
+  mxfp4: [],
+};
+
 /** Any codes; scales are small numbers. */
 function blocksOf(random: Random, { rows, n, type }: { rows: number; n: number; type: GgmlType }) {
   const { block, bytes } = GGML_TYPES[type];
   const blocks = random.bytes(((rows * n) / block) * bytes);
-  const halves = type === 'q6_K' ? [208] : type === 'q4_K' ? [0, 2] : type === 'mxfp4' ? [] : [0];
+  const halves = HALVES[type] ?? [0];
   for (let at = 0; at < blocks.length; at += bytes) {
     for (const place of halves) blocks[at + place + 1] = 0x20 + random.int(0, 8);
     if (type === 'mxfp4') blocks[at] = random.int(110, 125);
+    if (type === 'q8_K') blocks[at + 3] = 0x3c;
   }
   return { blocks };
 }
 
 const reading: Size<GgmlDequantizeOptions>[] = [
-  ...(['q4_0', 'q8_0', 'q4_K', 'q6_K', 'iq4_nl', 'mxfp4'] as const).map((type) => work(4096, 4096, type)),
+  ...(['q4_0', 'q8_0', 'q4_K', 'q6_K', 'iq4_nl', 'tq1_0', 'tq2_0', 'mxfp4', 'q1_0', 'q2_0'] as const).map((type) =>
+    work(4096, 4096, type),
+  ),
   // In cache: a head's keys.
   ...(['q4_0', 'q8_0', 'mxfp4'] as const).map((type) => work(1024, 128, type, true)),
-  ...(['q4_K', 'q6_K'] as const).map((type) => work(512, 256, type, true)),
+  ...(['q4_K', 'q6_K', 'q8_K', 'tq1_0', 'tq2_0', 'q1_0', 'q2_0'] as const).map((type) => work(512, 256, type, true)),
 ].map((one) => ({ ...one, inputs: (random) => blocksOf(random, one.options) }));
 
 const writing: Size<GgmlQuantizeOptions>[] = [
@@ -196,6 +255,7 @@ const writing: Size<GgmlQuantizeOptions>[] = [
     ...work(1024, 128, type, true),
     values: normals(1024, 128),
   })),
+  { ...work(512, 256, 'tq2_0', true), values: normals(512, 256) },
   {
     title: 'real keys, layer 4, 2048 x 64, q8_0',
     options: { rows: 2048, n: 64, type: 'q8_0' as const },

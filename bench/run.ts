@@ -1,6 +1,7 @@
 /** `npm start`: what this machine offers, validated and timed. `npm start -- validate`: your arrays against ours. */
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { gpuImplementations } from '../test/lib/adapters.js';
@@ -10,14 +11,13 @@ import { type Layer, layerFrom, type Real } from './lib/bench.js';
 import { EFFORT } from './lib/measure.js';
 import { printRows } from './lib/print.js';
 import { allSpecs, runTable } from './lib/table.js';
-import { validate } from './lib/validate.js';
+import { helpOf, validate } from './lib/validate.js';
 
 const USAGE = `npm start [-- options]                 validate and time every kernel on everything this machine has
   --kernel NAME      one kernel          --only cpu|gpu    one kind of implementation
   --quick            fewer sizes, less time                --json FILE       write the rows there
-npm start -- validate --kernel NAME --input FILE [...] --expected FILE [...] [--options JSON] [--only cpu|gpu]
-  FILE is name=path where a kernel has several arrays; .npy or .safetensors (path#tensor).
-  Sizes come from the arrays' shapes; --options gives or overrides them: '{"k": 8}'.`;
+
+${helpOf()}`;
 
 const { values, positionals } = (() => {
   try {
@@ -44,16 +44,19 @@ function fail(message: string): never {
   process.exit(2);
 }
 
-if (values.help) {
-  console.log(USAGE);
-  process.exit(0);
-}
 if (values.only && values.only !== 'cpu' && values.only !== 'gpu')
   fail(`--only expected cpu or gpu, got ${JSON.stringify(values.only)}`);
 if (values.kernel && !(values.kernel in allSpecs))
   fail(`--kernel expected one of ${Object.keys(allSpecs).join(', ')}, got ${JSON.stringify(values.kernel)}`);
 const [command] = positionals;
+if (values.help) {
+  console.log(command === 'validate' ? helpOf(values.kernel) : USAGE);
+  process.exit(0);
+}
 if (command !== undefined && command !== 'validate') fail(`unknown command ${JSON.stringify(command)}\n${USAGE}`);
+
+/** Where paths begin: npm starts scripts in the package's folder, and says where it was called itself. */
+const folder = (process.env.npm_lifecycle_event === 'start' && process.env.INIT_CWD) || '.';
 
 // The Vulkan loader and driver are found through the environment a process starts with: start once more with it.
 if (values.only !== 'cpu' && !process.env.LANEWISE_STARTED) {
@@ -73,7 +76,9 @@ if (gpu.reason) console.log(`GPU skipped: ${gpu.reason}`);
 const implementations = [...cpu, ...gpu.implementations];
 
 if (command === 'validate') {
-  const { text, ok } = await validate({ ...values, implementations }).catch((error: Error) => fail(error.message));
+  const { text, ok } = await validate({ ...values, implementations, folder }).catch((error: Error) =>
+    fail(error.message),
+  );
   console.log(text);
   process.exit(ok ? 0 : 1);
 }
@@ -106,6 +111,6 @@ printRows(rows);
 const wrong = rows.filter((row) => !row.ok);
 const uncaptured = gpu.errors.flat();
 for (const error of uncaptured) console.log(`WebGPU error: ${error}`);
-if (values.json) writeFileSync(values.json, `${JSON.stringify(rows, null, 1)}\n`);
+if (values.json) writeFileSync(resolve(folder, values.json), `${JSON.stringify(rows, null, 1)}\n`);
 console.log(`${rows.length - wrong.length} of ${rows.length} right`);
 process.exit(wrong.length || uncaptured.length || !rows.length ? 1 : 0);

@@ -1,9 +1,38 @@
-/** Everything generated, then dist/ (the package) and build/ (the main job and the browser page, bundled): `npm run build`. */
+/**
+ * Everything generated, then dist/ (the package) and build/ (the main job and the browser page, bundled): `npm run build`.
+ * Does nothing, and says nothing, where no source has changed since.
+ */
 import { execFileSync } from 'node:child_process';
-import { readdirSync, rmSync } from 'node:fs';
-import { build as bundle } from 'esbuild';
-import { generate } from './generate.js';
-import { root } from './house.js';
+import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { newest, root } from './house.js';
+
+/** Written last, so that a build that failed is made again. */
+const DONE = `${root}/build/done`;
+const SOURCES = ['assembly', 'bench', 'scripts', 'test', 'ts', 'wgsl', 'package.json', 'package-lock.json'];
+const CONFIGS = ['tsconfig.json', 'tsconfig.build.json'];
+const MADE = [
+  'dist/index.js',
+  'dist/wasm',
+  'dist/wgsl',
+  'build/run.js',
+  'build/page/page.js',
+  'test/generated/registry.ts',
+];
+if (
+  !process.env.LANEWISE_ONLY &&
+  [DONE, ...MADE.map((path) => `${root}/${path}`)].every((path) => existsSync(path)) &&
+  newest(...SOURCES, ...CONFIGS) < statSync(DONE).mtimeMs
+)
+  process.exit(0);
+rmSync(DONE, { force: true });
+
+// Who came for something else does not want the sizes of modules.
+const quiet = process.argv.includes('--quiet');
+if (quiet) console.error('building, once for all calls until a source changes');
+
+// Loaded only now: the compilers take seconds.
+const { build: bundle } = await import('esbuild');
+const { generate } = await import('./generate.js');
 
 const report = await generate();
 // What a deleted source left behind must not be published; wasm and WGSL were just made.
@@ -38,4 +67,6 @@ await Promise.all([
     logLevel: 'warning',
   }),
 ]);
-console.log(report.join('\n'));
+if (!quiet) console.log(report.join('\n'));
+// What is built of one family alone is no whole build.
+if (!process.env.LANEWISE_ONLY) writeFileSync(DONE, '');

@@ -1,11 +1,24 @@
 /** What the house holds, read from its files: the one list every script, test and table starts from. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Contract } from '../ts/contract.js';
 
 export const root = fileURLToPath(new URL('..', import.meta.url)).replace(/\/$/, '');
 
 export const read = (path: string) => readFileSync(`${root}/${path}`, 'utf8');
+
+/** The newest change under these folders, in ms. */
+export function newest(...paths: string[]): number {
+  let time = 0;
+  for (const path of paths) {
+    const stat = statSync(`${root}/${path}`, { throwIfNoEntry: false });
+    if (!stat) continue;
+    time = Math.max(time, stat.mtimeMs);
+    if (stat.isDirectory())
+      for (const name of readdirSync(`${root}/${path}`)) time = Math.max(time, newest(`${path}/${name}`));
+  }
+  return time;
+}
 
 /** Stems of the files `<folder>/<stem><ending>`, sorted. */
 export function stems(folder: string, ending: string): string[] {

@@ -1,4 +1,4 @@
-/** `npm run new -- name`: a new family with one kernel, `name_f32` (out = factor · x), whole: it builds, passes and shows in every table. */
+/** `npm run new -- name`: a new family with one kernel, `name_f32` (out = factor · x), that builds, conforms and shows in every table. What is left to do is printed. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -61,6 +61,7 @@ export function ${kernel}(x: usize, rows: u32, n: u32, factor: f32, out: usize):
 }
 `,
     [`ts/cpu/${name}.ts`]: `import { type ${Name}Options, ${kernel} } from '../contract/${name}.js';
+import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/${name}.js';
 import { type Instance, type InstantiateOptions, family } from './runtime.js';
 
@@ -76,8 +77,8 @@ export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOpti
 export const preload = ${name}Family.preload;
 
 /** factor · x; \`out\` may be x. */
-export function ${name}(x: Float32Array, options: ${Name}Options & { out?: Float32Array }): Float32Array {
-  return ${name}Family.run(${kernel}, { x, out: options?.out }, options).out as Float32Array;
+export function ${name}(x: Float32Array, options: ${Name}Options & Out<Float32Array>): Float32Array {
+  return ${name}Family.run(${kernel}, { x }, options);
 }
 `,
     [`ts/gpu/${name}.ts`]: `import { type ${Name}Options, ${kernel} } from '../contract/${name}.js';
@@ -123,13 +124,14 @@ fn ${kernel}__inplace(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups)
 }
 `,
     [`ts/reference/${name}.ts`]: `import { type ${Name}Options, ${kernel} } from '../contract/${name}.js';
-import { checked } from './runtime.js';
+import type { Out } from '../contract.js';
+import { checked, run } from './runtime.js';
 
 export type { ${Name}Options };
 
-/** factor · x. */
-export function ${name}(x: Float32Array, options: ${Name}Options): Float32Array {
-  return Float32Array.from(${name}F64(x, options));
+/** factor · x; \`out\` may be x. */
+export function ${name}(x: Float32Array, options: ${Name}Options & Out<Float32Array>): Float32Array {
+  return run(${kernel}, { x }, options, () => ({ out: ${name}F64(x, options) }));
 }
 
 /** ${name} before its results are rounded to f32. */
@@ -213,6 +215,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const formatted = Object.keys(files).filter((path) => /^(ts|test|bench)\//.test(path));
   execFileSync(`${root}/node_modules/.bin/biome`, ['check', '--write', ...formatted], { cwd: root });
   console.log(
-    `${Object.keys(files).join('\n')}\n\nNext: npm run generate && npx vitest run test/${name}.test.ts test/conformance -t ${name}`,
+    `${Object.keys(files).join('\n')}\n\nNext: npm run generate && npx vitest run test/${name}.test.ts test/conformance -t ${name}
+Then: how ${name}_f32 divides over threads (ts/contract/split.ts, test/pool.test.ts asks for it), npm run catalogue`,
   );
 }

@@ -6,10 +6,26 @@ import {
   type Blocks,
 } from '../ts/contract/attention.js';
 import type { Params } from '../ts/contract.js';
-import { type AttentionInputs, attentionBlocksparseF64, attentionDecodeF64 } from '../ts/reference/attention.js';
+import { splitsOf } from '../ts/gpu-splits.js';
+import {
+  type AttentionInputs,
+  attentionBlocksparseF64,
+  attentionDecodeF64,
+  visibleKeys,
+} from '../ts/reference/attention.js';
+import {
+  type Analysis,
+  attentionTolerance,
+  type Route,
+  summed,
+  sumsOfValues,
+  tileOf,
+  tilesOfSplit,
+  UNIT,
+} from './lib/attention.js';
 import { type Random, random } from './lib/random.js';
 import type { Arrays, Case, FamilySpec, KernelSpec } from './lib/spec.js';
-import { exact, relativeTo } from './lib/tolerance.js';
+import { exact } from './lib/tolerance.js';
 
 const HEAD_AXES = {
   heads: 'query heads, a multiple of kvHeads',
@@ -71,68 +87,63 @@ function decode(
   return { title, options: o, inputs: (r) => ({ q: r.normals(o.heads * o.headDim), ...kv(o, r) }), ...more };
 }
 
+/** `indptr` and `indices` are the block mask's, as files or as numbers in its option. */
+export const withBlocks: NonNullable<KernelSpec['user']> = {
+  call(given, { blocks, ...options }) {
+    const { indptr, indices, blockQueries, blockKeys, perHead, ...unknown } = { ...blocks };
+    for (const name in unknown)
+      throw new Error(`--options: blocks have no "${name}" (blockQueries, blockKeys, perHead, indptr, indices)`);
+    const listed = (name: string, list: unknown): Arrays =>
+      Array.isArray(list) ? { [name]: Uint32Array.from(list) } : {};
+    const inputs = { ...listed('indptr', indptr), ...listed('indices', indices), ...given };
+    if (!blocks && !inputs.indptr && !inputs.indices) return { inputs, options };
+    const mask = {
+      indptr: inputs.indptr,
+      indices: inputs.indices,
+      blockQueries,
+      blockKeys,
+      ...(perHead !== undefined && { perHead }),
+    };
+    return { inputs, options: { ...options, blocks: mask } };
+  },
+};
+
 const attentionInputs = (arrays: Arrays) => arrays as unknown as AttentionInputs;
 
-/** Rounding in a sum of n terms grows like the square root of n; four standard deviations of it, in units of 2^-24. */
-const sumOf = (n: number) => 4 * Math.sqrt(n);
-
-/** What the rounding of one score is worth, in 2^-24: a product of headDim terms, the scale, the cap, the difference to the maximum. */
-const scoreTerms = (p: Params) => sumOf(p.headDim!) + 15;
-
-function norms(x: Float32Array, n: number): Float64Array {
-  const squares = new Float64Array(x.length / n);
-  for (let i = 0; i < x.length; i++) squares[Math.floor(i / n)]! += x[i]! ** 2;
-  return squares.map(Math.sqrt);
+function routeOf(p: Params): Route {
+  if (p.to === undefined) return { chunk: 64, rescalings: (keys) => Math.ceil(keys / tileOf(p)), merged: false };
+  const keys = p.to - p.from!;
+  return { chunk: 1024, rescalings: () => tilesOfSplit(keys, p), merged: splitsOf(keys, p) > 1 };
 }
 
-function largestFinite(x: Float32Array | Float64Array): number {
-  let largest = 0;
-  for (const value of x) if (Number.isFinite(value)) largest = Math.max(largest, Math.abs(value));
-  return largest;
+/** q·k adds up headDim products of rounded factors: two more roundings. */
+function analysisOf(arrays: Arrays, p: Params): Analysis {
+  const { q, k, v } = attentionInputs(arrays);
+  const n = p.headDim!;
+  const decoding = p.to !== undefined && Array.from({ length: p.to - p.from! }, (_, i) => p.from! + i);
+  return {
+    v,
+    keys: p.keys!,
+    keysOf: (head, query) => decoding || visibleKeys(p, arrays as { indptr?: Uint32Array }, head, query),
+    product(row, key) {
+      let [dot, squares] = [0, 0];
+      for (let d = 0, a = row * n, b = key * n; d < n; d++) {
+        const term = q[a + d]! * k[b + d]!;
+        dot += term;
+        squares += term * term;
+      }
+      return { dot, error: UNIT * summed(n + 2, dot, squares) };
+    },
+    values: sumsOfValues,
+  };
 }
 
-/**
- * Per row: the largest score that its sums of products could make, |scale|·‖q‖·max‖k‖ (Cauchy–Schwarz), and per kv head the largest value.
- * A score off by e moves a weight by the factor exp(±e), an output by at most 2e·max|v|, the log-sum-exp by at most e.
- */
-function bounds(arrays: Arrays, p: Params) {
-  const { heads, kvHeads, queries = 1, keys, headDim, valueDim, scale } = p as Record<string, number>;
-  const { k, v } = arrays as unknown as AttentionInputs;
-  const queryNorms = norms(arrays.q as Float32Array, headDim!);
-  const byKvHead = Array.from({ length: kvHeads! }, (_, g) => ({
-    key: largestFinite(norms(k.subarray(g * keys! * headDim!, (g + 1) * keys! * headDim!), headDim!)),
-    value: largestFinite(v.subarray(g * keys! * valueDim!, (g + 1) * keys! * valueDim!)),
-  }));
-  return Array.from({ length: heads! * queries }, (_, row) => {
-    const { key, value } = byKvHead[Math.floor(Math.floor(row / queries) / (heads! / kvHeads!))]!;
-    return { score: Math.abs(scale!) * queryNorms[row]! * key, value };
-  });
-}
-
-const UNIT = 2 ** -24;
-const gpuFactor = 8;
-const tolerance: KernelSpec['tolerance'] = {
-  output: (() => {
-    const terms = (arrays: Arrays, p: Params) =>
-      bounds(arrays, p).flatMap(({ score, value }) =>
-        Array<number>(p.valueDim!).fill(value * (2 * scoreTerms(p) * score + sumOf(p.keys!) + 70)),
-      );
-    const reason =
-      'rounding of scores (relative to |scale|·‖q‖·max‖k‖), weights and two sums over keys, relative to max|v|';
-    return {
-      cpu: relativeTo(terms, UNIT, reason),
-      gpu: relativeTo(terms, gpuFactor * UNIT, `${reason}; WGSL's exp and division`),
-    };
-  })(),
-  lse: (() => {
-    const terms = (arrays: Arrays, p: Params) =>
-      bounds(arrays, p).map(({ score }) => scoreTerms(p) * score + sumOf(p.keys!) + 20);
-    const reason = 'rounding of scores (relative to |scale|·‖q‖·max‖k‖) and of the sum of weights';
-    return {
-      cpu: relativeTo(terms, UNIT, reason),
-      gpu: relativeTo(terms, gpuFactor * UNIT, `${reason}; WGSL's exp and log`),
-    };
-  })(),
+const tolerance = {
+  ...attentionTolerance(analysisOf, routeOf, {
+    output:
+      'Σ weight·|v − output|·(rounding of the score and of e^score), of p·v, of the sum of weights and of the quotient',
+    lse: 'Σ weight·(rounding of the score and of e^score), of the sum of weights and of the result',
+  }),
   status: exact,
 };
 
@@ -168,6 +179,7 @@ const blocksparse: KernelSpec<AttentionBlocksparseOptions> = {
     scratch: { shape: '[attentionScratchBytes / 4]', meaning: 'CPU only' },
     status: { shape: '[1]', meaning: '0, or 1 + the position in indices of a block out of range' },
   },
+  user: withBlocks,
   reference: (arrays, o) => ({ ...attentionBlocksparseF64(attentionInputs(arrays), o), status: Uint32Array.of(0) }),
   cases: [
     sparse('one of everything', { heads: 1, kvHeads: 1, queries: 1, keys: 1, headDim: 1 }),
@@ -280,6 +292,7 @@ const blocksparse: KernelSpec<AttentionBlocksparseOptions> = {
         inputs: (r) => {
           const { k, v } = kv({ ...small, queries: 4, keys: 12 }, r);
           k.fill(Number.NaN, 0, 5 * 16);
+          v.fill(Infinity, 0, 5 * 16);
           return {
             q: q({ ...small, queries: 4, keys: 12 }, r),
             k,
@@ -392,7 +405,7 @@ const decodeSpec: KernelSpec<AttentionDecodeOptions> = {
       },
     ),
   ],
-  tolerance: { output: tolerance.output!, lse: tolerance.lse! },
+  tolerance: { output: tolerance.output, lse: tolerance.lse },
   cost: ({ heads, kvHeads, headDim, valueDim, from, to }) => ({
     bytesRead: 4 * (heads! * headDim! + kvHeads! * (to! - from!) * (headDim! + valueDim!)),
     bytesWritten: 4 * heads! * (valueDim! + 1),

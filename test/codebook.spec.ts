@@ -1,4 +1,15 @@
-import { bookOf, codebook, DYNAMIC8, DYNAMIC8_UNSIGNED, FP4, lloydMax, NF4 } from '../ts/codebook-tables.js';
+import {
+  AF4,
+  bookOf,
+  codebook,
+  DYNAMIC8,
+  DYNAMIC8_UNSIGNED,
+  FP4,
+  LINEAR8,
+  lloydMax,
+  NF4,
+  valuesOf as valuesOfTable,
+} from '../ts/codebook-tables.js';
 import {
   type CodebookOptions,
   codebook_dequantize_f32,
@@ -362,6 +373,40 @@ function bytesOf(params: Params) {
   return { values: 4 * x!, stored: codes! + 4 * scales! };
 }
 
+const NAMED: Record<string, Float32Array> = {
+  nf4: NF4,
+  fp4: FP4,
+  af4: AF4,
+  dynamic8: DYNAMIC8,
+  dynamic8_unsigned: DYNAMIC8_UNSIGNED,
+  linear8: LINEAR8,
+  ...Object.fromEntries([1, 2, 3, 4, 5, 6].map((bits) => [`lloydmax${bits}`, lloydMax(bits)])),
+};
+
+/** Tables that options give by name; undefined ones are left out. */
+export function namedTables(options: Record<string, unknown>): Arrays {
+  const given = Object.entries(options).filter(([, name]) => name !== undefined);
+  return Object.fromEntries(
+    given.map(([option, name]) => {
+      const table = NAMED[name as string];
+      if (table) return [option, table];
+      throw new Error(
+        `--options: "${option}" expected ${Object.keys(NAMED).join(', ')} or an array of values, got ${JSON.stringify(name)}`,
+      );
+    }),
+  );
+}
+
+const TABLE_SHAPE = '[2^bits]; perColumn: [n, 2^bits]';
+const tableMeaning = 'the value of each code, up to 2^bits, or in --options the name of a table';
+
+/** A user has a table, or names one; without `bits`, those that its length takes. */
+function withTable({ table: given, ...inputs }: Arrays, { table: name, ...options }: any) {
+  const table = (given ?? namedTables({ table: name }).table) as Float32Array | undefined;
+  const bits = table && Math.ceil(Math.log2(table.length / (options.tables === 'perColumn' ? options.n : 1)));
+  return { table, inputs, options: { ...(bits && { bits }), ...options } };
+}
+
 const spec: FamilySpec = {
   codebook_quantize_f32: {
     contract: codebook_quantize_f32,
@@ -377,6 +422,21 @@ const spec: FamilySpec = {
       },
       order: { shape: '[2^bits]; perColumn: [n, 2^bits]', meaning: 'the code of each rank; left out: the rank itself' },
       ...stored,
+    },
+    user: {
+      arrays: {
+        table: { dtype: 'f32', shape: TABLE_SHAPE, meaning: `${tableMeaning}; instead of thresholds and order` },
+      },
+      call(given, o) {
+        const { table, inputs, options } = withTable(given, o);
+        if (!table && !inputs.thresholds)
+          throw new Error(
+            `--options '{"table": NAME}' or --input table=FILE is missing (${Object.keys(NAMED).join(', ')})`,
+          );
+        if (!table) return { inputs, options };
+        const { thresholds, order } = bookOf(table, options);
+        return { inputs: { ...inputs, thresholds, ...(order && { order }) }, options };
+      },
     },
     // The reference takes a table; the kernel what `codebook` makes of it.
     reference: ({ x, thresholds, order }, options: CodebookOptions) => ({
@@ -406,8 +466,14 @@ const spec: FamilySpec = {
     axes,
     arrays: {
       ...stored,
-      table: { shape: '[2^bits]; perColumn: [n, 2^bits]', meaning: 'the value of each code' },
+      table: { shape: TABLE_SHAPE, meaning: 'the value of each code' },
       out: x,
+    },
+    user: {
+      call(given, o) {
+        const { table, inputs, options } = withTable(given, o);
+        return { inputs: { ...inputs, ...(table && { table: valuesOfTable(table, options) }) }, options };
+      },
     },
     reference: ({ codes, scales, table }, options: CodebookOptions) => ({
       out: codebookDequantize({ codes, scales } as CodebookCodes, table as Float32Array, options),

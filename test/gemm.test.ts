@@ -78,7 +78,8 @@ describe.each(ACTIVATIONS)('%s', (activations) => {
               }
               bound += (top / highest / 2) * norm;
             }
-            const rounding = (block + Math.ceil(k / block) + 8) * 2 ** -24 * size;
+            const terms = (activations === 'f32' ? block : 0) + Math.ceil(k / block) + 8;
+            const rounding = terms * 2 ** -24 * size;
             expect(Math.abs(out[i * n + j]! - sum)).toBeLessThanOrEqual(bound * (1 + 1e-5) + rounding);
           }
       }),

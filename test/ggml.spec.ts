@@ -90,6 +90,9 @@ const IQ4 = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89
  */
 const LEAST_SQUARES = 80 * 2 ** -24;
 
+/** Q1_0's sum of 128 magnitudes: 127 roundings, each of less than the whole. */
+const MEAN = 128 * 2 ** -24;
+
 /** What differs in one block and may not. */
 function wrongIn(type: GgmlWritableType, got: Uint8Array, want: Uint8Array, x: Float32Array): number {
   const differing = got.reduce((count, byte, i) => count + Number(byte !== want[i]), 0);
@@ -102,6 +105,11 @@ function wrongIn(type: GgmlWritableType, got: Uint8Array, want: Uint8Array, x: F
       qq += x[i]! ** 2 * IQ4[code]! ** 2;
     });
     return halfNear(halfAt(got, 0), halfAt(want, 0), xq / qq, LEAST_SQUARES) ? 0 : differing;
+  }
+  if (type === 'q1_0') {
+    if (got.subarray(2).some((byte, i) => byte !== want[2 + i])) return differing;
+    const mean = x.reduce((sum, v) => sum + Math.abs(v), 0) / 128;
+    return halfNear(halfAt(got, 0), halfAt(want, 0), mean, MEAN) ? 0 : differing;
   }
   const writer = DIVIDED[type];
   if (!writer) return differing;
@@ -126,7 +134,7 @@ function wrongIn(type: GgmlWritableType, got: Uint8Array, want: Uint8Array, x: F
 const nearestCodes: Tolerance = {
   unit: 'bytes',
   reason:
-    'Q4, Q5, Q8: a GPU may fuse x · (1/d) with the addition that rounds it: one code step within 4 ulp of a rounding boundary; IQ4_NL: its sums are of 32 terms, which moves the scale across an f16 boundary that is within 80 · 2^-24; scales else exact',
+    'Q4, Q5, Q8: a GPU may fuse x · (1/d) with the addition that rounds it: one code step within 4 ulp of a rounding boundary; IQ4_NL: its sums are of 32 terms, which moves the scale across an f16 boundary that is within 80 · 2^-24, Q1_0: of 128, 128 · 2^-24; scales else exact',
   error(got, want, inputs, params) {
     if (got.length !== want.length) return Infinity;
     const type = ggmlTypeOf(params.type!) as GgmlWritableType;
@@ -143,7 +151,7 @@ const nearestCodes: Tolerance = {
   limit: () => 0,
 };
 
-/** A value by its place in its block of 32 and by the block's number. */
+/** A value by its place in 32 and by its block's number. */
 type Make = (random: Random, i: number, block: number) => number;
 
 const normal: Make = (random) => random.normal();
@@ -181,6 +189,8 @@ const each = (
 const FLUSHES = 'a GPU may flush denormals';
 const FINITE = 'WGSL may assume finite numbers';
 const FP4: GgmlType[] = ['mxfp4', 'nvfp4'];
+/** The largest magnitude is the step: where that is beyond 2^126, 1/d is a denormal. */
+const TERNARY: GgmlType[] = ['tq1_0', 'tq2_0', 'q2_0'];
 const INTEGER = GGML_WRITABLE.filter((type) => !FP4.includes(type));
 const WITHOUT_CUBES = GGML_WRITABLE.filter((type) => type !== 'iq4_nl');
 
@@ -195,6 +205,9 @@ const inputs: Input[] = [
   ]),
   ...each(5, () => 0, 'zeros'),
   ...each(5, (_, i) => (i % 2 ? 0 : -0), 'zeros of both signs'),
+  ...each(32, (_, i, block) => (i === block ? 0 : -0), 'one +0 among -0'),
+  ...each(32, (_, i, block) => (i === block ? -0 : 0), 'one -0 among +0'),
+  ...each(32, (random) => (random.int(0, 1) ? 0 : -0), 'zeros of mixed sign'),
   ...each(5, (random, i, block) => ((i + block) % 7 ? -0 : random.uniform()), 'zeros of both signs under a value'),
   ...each(5, () => -3.5, 'a constant'),
   ...each(5, (_, i) => (i % 5 === 2 ? 1.25 : 0), 'a few positive values'),
@@ -240,7 +253,29 @@ const inputs: Input[] = [
     'mxfp4',
     'nvfp4',
   ]),
-  input('iq4_nl', 1, 6, (random) => 1e30 * random.normal(), 'huge', FINITE),
+  ...each(6, (random) => 3.4e38 * (random.uniform() - 0.5), 'near the end of f32', FLUSHES, TERNARY),
+  // The logarithm rounds up to 128: the scale is 2^126, and 4 or 6 of it are beyond f32.
+  ...each(
+    24,
+    (random, i, block) =>
+      i
+        ? (random.int(0, 1) || -1) * random.uniform() * 3.4028234663852886e38
+        : 3.4028234663852886e38 * (1 - (block >> 1) * 2 ** -21) * (block % 2 ? -1 : 1),
+    'around the largest f32',
+    undefined,
+    FP4,
+  ),
+  ...each(8, (random, i) => (i === 7 ? -8 : random.int(-16, 16) / 2), 'ties of three levels', undefined, TERNARY),
+  ...each(
+    8,
+    (random, i) => (i === 3 ? 1 : (random.int(0, 1) || -1) * (0.5 + random.int(-3, 3) * 2 ** -25)) * 1.7,
+    'around the middles of three levels',
+    undefined,
+    TERNARY,
+  ),
+  // Sums of cubes that overflow, from neither of IQ4_NL's two to both.
+  ...each(32, (random, _, block) => 10 ** (block + 6) * random.normal(), 'sums that overflow', undefined, ['iq4_nl']),
+  ...each(6, (random) => 1e30 * random.normal(), 'huge', undefined, ['iq4_nl']),
   ...each(6, (random) => 6.8e38 * (random.uniform() - 0.5), 'a range that overflows', FINITE, INTEGER),
   ...each(6, (random, _, block) => random.normal() * 1e-15 * 2 ** block, 'around the least IQ4_NL', FLUSHES, [
     'iq4_nl',
@@ -259,8 +294,8 @@ const inputs: Input[] = [
   ...each(4, (_, i) => (i % 2 ? Infinity : -Infinity), 'infinities of both signs', FINITE),
 ];
 
-const valuesOf = ({ options: { rows, n }, make }: Input, random: Random) =>
-  random.floats(rows * n, (i) => make(random, i % 32, Math.floor(i / 32)));
+const valuesOf = ({ options: { rows, n, type }, make }: Input, random: Random) =>
+  random.floats(rows * n, (i) => make(random, i % 32, Math.floor(i / GGML_TYPES[type].block)));
 
 const quantizeCases: Case<GgmlQuantizeOptions>[] = inputs.map((one) => ({
   ...one,
@@ -282,6 +317,10 @@ const HALVES: Partial<Record<GgmlType, number[]>> = {
   q6_K: [208],
   iq4_nl: [0],
   iq4_xs: [0],
+  tq1_0: [52],
+  tq2_0: [64],
+  q1_0: [0],
+  q2_0: [0],
 };
 
 const TYPES = Object.keys(GGML_TYPES) as GgmlType[];
@@ -291,8 +330,11 @@ function anyBlocks(random: Random, { rows, n, type }: GgmlDequantizeOptions & { 
   const { block, bytes } = GGML_TYPES[type];
   const blocks = random.bytes(((rows * n) / block) * bytes);
   if (finite)
-    for (let i = 0; i < blocks.length; i += bytes)
+    for (let i = 0; i < blocks.length; i += bytes) {
       for (const at of HALVES[type] ?? []) if ((blocks[i + at + 1]! & 0x7c) === 0x7c) blocks[i + at + 1]! ^= 0x40;
+      // An f32: products neither denormal nor infinite.
+      if (type === 'q8_K') blocks[i + 3]! = (blocks[i + 3]! & 0xbf) ^ (blocks[i + 3]! & 0x20 ? 0 : 0x40);
+    }
   return { blocks };
 }
 
@@ -330,13 +372,29 @@ const dequantizeCases: Case<GgmlDequantizeOptions>[] = [
       },
     };
   }),
-  ...TYPES.filter((type) => HALVES[type]).map((type) => {
+  ...TYPES.filter((type) => !FP4.includes(type)).map((type) => {
     const options = { rows: 100, n: 2 * GGML_TYPES[type].block, type };
     return {
       title: `any bytes, ${titleOf(options)}`,
       options,
       inputs: (random: Random) => anyBlocks(random, options, false),
       cpuOnly: FINITE,
+    };
+  }),
+  ...TYPES.filter((type) => !FP4.includes(type)).map((type) => {
+    const { block, bytes } = GGML_TYPES[type];
+    const options = { rows: 256, n: block, type };
+    return {
+      title: `every byte, ${titleOf(options)}`,
+      options,
+      inputs() {
+        const blocks = Uint8Array.from({ length: 256 * bytes }, (_, i) => i / bytes);
+        for (let i = 0; i < blocks.length; i += bytes) {
+          for (const at of HALVES[type] ?? []) blocks.set([0x9a, 0x2b], i + at);
+          if (type === 'q8_K') blocks.set([0x9a, 0x99, 0x19, 0x3f], i);
+        }
+        return { blocks };
+      },
     };
   }),
   ...FP4.map((type) => {
@@ -381,7 +439,8 @@ function bytesOf(params: Params) {
 const spec: FamilySpec = {
   ggml_dequantize_f32: {
     contract: ggml_dequantize_f32,
-    summary: "Values from GGUF's block formats: Q4_0 to Q8_1, K-quants, IQ4_NL, IQ4_XS, MXFP4, NVFP4",
+    summary:
+      "Values from GGUF's block formats: Q4_0 to Q8_1, K-quants, IQ4_NL, IQ4_XS, TQ1_0, TQ2_0, MXFP4, NVFP4, Q1_0, Q2_0",
     source,
     axes: axesOf(TYPES),
     arrays: { blocks, out: x },
@@ -395,7 +454,7 @@ const spec: FamilySpec = {
   },
   ggml_quantize_f32: {
     contract: ggml_quantize_f32,
-    summary: "GGUF's block formats of 32 and 64 values, as ggml's reference functions write them",
+    summary: "GGUF's block formats that have one definition, as ggml's reference functions write them",
     source,
     axes: axesOf(GGML_WRITABLE),
     arrays: { x, blocks },

@@ -85,6 +85,12 @@ const BOUNDS: Record<Writable, (x: Float32Array) => number> = {
   mxfp4: (x) => most(x) / 4,
   // In each 16 the largest is 6 units, of steps of 2, and the scale has three bits.
   nvfp4: (x) => most(x) / 6 + most(x) / 16,
+  // Levels -d, 0 and d.
+  tq1_0: (x) => most(x) / 2,
+  tq2_0: (x) => most(x) / 2,
+  q2_0: (x) => most(x) / 2,
+  // The mean magnitude with the value's sign.
+  q1_0: (x) => most(x),
 };
 const most = (x: Float32Array) => x.reduce((size, v) => Math.max(size, Math.abs(v)), 0);
 const range = (x: Float32Array) => Math.max(...x) - Math.min(...x);
@@ -173,9 +179,9 @@ describe('the layout', () => {
 });
 
 test('blocks may lie at any byte of a file, and `out` may be given', () => {
-  const x = random(3).normals(128);
+  const x = random(3).normals(512);
   for (const type of GGML_WRITABLE) {
-    const options = { rows: 2, n: 64, type };
+    const options = { rows: 2, n: 256, type };
     const blocks = cpu.ggmlQuantize(x, options);
     const bytes = new Uint8Array(blocks.length + 12);
     for (const at of [1, 3, 7]) {
@@ -183,7 +189,7 @@ test('blocks may lie at any byte of a file, and `out` may be given', () => {
       expect(cpu.ggmlQuantize(x, { ...options, out: place })).toBe(place);
       expect(place).toEqual(blocks);
       expect([...bytes.subarray(0, at), ...bytes.subarray(at + blocks.length)]).toEqual(new Array(12).fill(0));
-      const out = new Float32Array(128);
+      const out = new Float32Array(512);
       expect(cpu.ggmlDequantize(place, { ...options, out })).toBe(out);
       expect(out).toEqual(reference.ggmlDequantize(blocks, options));
       bytes.fill(0);
@@ -207,10 +213,10 @@ describe.each([
   const x = new Float32Array(64);
 
   test.each([
-    [{ type: 'q4_1x' }, RangeError, /^ggml_quantize_f32: "type" expected "q4_0" or .* or "nvfp4", got "q4_1x"$/],
-    [{ type: 'q6_K' }, RangeError, /^ggml_quantize_f32: "type" expected "q4_0" or .* or "nvfp4", got "q6_K"$/],
+    [{ type: 'q4_1x' }, RangeError, /^ggml_quantize_f32: "type" expected "q4_0" or .* or "q2_0", got "q4_1x"$/],
+    [{ type: 'q6_K' }, RangeError, /^ggml_quantize_f32: "type" expected "q4_0" or .* or "q2_0", got "q6_K"$/],
     [{ type: undefined }, TypeError, /^ggml_quantize_f32: "type" expected "q4_0" or .*, got undefined$/],
-    [{ type: 14 }, RangeError, /^ggml_quantize_f32: "type" expected 2 \(q4_0\), .*, 40 \(nvfp4\), got 14$/],
+    [{ type: 14 }, RangeError, /^ggml_quantize_f32: "type" expected 2 \(q4_0\), .*, 42 \(q2_0\), got 14$/],
     [{ type: 2.5 }, RangeError, /^ggml_quantize_f32: "type" expected integer in \[0, 4294967295\], got 2.5$/],
     [{ n: 33 }, RangeError, 'ggml_quantize_f32: "n" expected multiple of 32, got 33'],
     [{ n: 32, rows: 2, type: 'nvfp4' }, RangeError, 'ggml_quantize_f32: "n" expected multiple of 64, got 32'],

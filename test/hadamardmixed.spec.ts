@@ -40,6 +40,14 @@ export const mixedError = (least: number, additions: (order: number) => number):
 /** (±v0 ± v1) + (±v2 ± v3), then one after the other: the first of them goes through order/4 − 1 more. */
 export const byFours = (order: number) => order / 4 + 1;
 
+/** The matrix of a known order need not be given. */
+export const withMatrix: NonNullable<KernelSpec['user']> = {
+  call(inputs, options) {
+    const matrix = inputs.matrix ?? knownMatrix(options.order ?? hadamardOrder(options.n));
+    return { inputs: { ...inputs, ...(matrix && { matrix }) }, options };
+  },
+};
+
 type Make = (row: number, j: number, inner: number, random: Random) => number;
 const normal: Make = (_, __, ___, random) => random.normal();
 
@@ -162,14 +170,17 @@ const spec: KernelSpec<HadamardMixedOptions> = {
     inverse: 'the transpose, and signs after it (default false)',
   },
   arrays: {
-    x: { shape: '[rows, n, inner]', meaning: 'any values' },
+    x: { shape: '[rows, n] or [rows, n, inner]', meaning: 'any values' },
     matrix: {
       shape: '[order, ceil(order/32)]',
       meaning: 'a Hadamard matrix M, a bit per entry, 1 for −1 (hadamardMatrix)',
     },
     signs: { shape: '[n]', meaning: '±1' },
     scratch: { shape: 'hadamardMixedScratchBytes', meaning: 'CPU only; none where order is 1' },
-    out: { shape: '[rows, n, inner]', meaning: 'scale·(M ⊗ H)·(signs ∘ x); inverse: signs ∘ (scale·(M ⊗ H)ᵀ·x)' },
+    out: {
+      shape: '[rows, n] or [rows, n, inner]',
+      meaning: 'scale·(M ⊗ H)·(signs ∘ x); inverse: signs ∘ (scale·(M ⊗ H)ᵀ·x)',
+    },
   },
   reference: ({ x, matrix, signs }, options) => ({
     out: hadamardMixedF64(
@@ -181,6 +192,7 @@ const spec: KernelSpec<HadamardMixedOptions> = {
   }),
   cases,
   tolerance: { out: { cpu: mixedError(2 ** -149, byFours), gpu: mixedError(2 ** -126, byFours) } },
+  user: withMatrix,
   cost: ({ rows, n, order, inner }) => ({
     bytesRead: 4 * rows! * n! * inner!,
     bytesWritten: 4 * rows! * n! * inner!,

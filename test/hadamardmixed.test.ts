@@ -278,7 +278,7 @@ describe('errors', () => {
     wrong(
       () => kernel(64, 1, 96, 12, 1, 1, 0, 0, 0, 1024, 8192),
       TypeError,
-      '"matrix" expected Uint32Array of length 12',
+      '"matrix" expected byte offset of Uint32Array of length 12',
     );
     wrong(
       () => kernel(64, 1, 96, 12, 1, 1, 512, 0, 0, 1024, 64),

@@ -17,6 +17,13 @@ test('every half is the number that npyjs reads, and comes back', () => {
   expect(toHalves(Float32Array.of(NaN))[0]).toBe(0x7e00);
 });
 
+test('what is no array is a TypeError', () => {
+  for (const wrong of [undefined, null, 5, 'x', {}] as never[]) {
+    expect(() => toHalves(wrong)).toThrow(/^toHalves: "values" expected array of numbers, got /);
+    expect(() => fromHalves(wrong)).toThrow(/^fromHalves: "halves" expected array of numbers, got /);
+  }
+});
+
 test('a float becomes the nearest half, ties to even', () => {
   // Ascending finite halves; what lies between two goes to the nearer, or to the one whose last bit is 0.
   const check = (given: number) => {

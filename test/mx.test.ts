@@ -294,6 +294,7 @@ describe.each([
     [{ format: 'bfp' }, RangeError, 'mx_quantize_f32: "bits" expected integer in [3, 8], got 0'],
     [{ format: 'bfp', bits: 9 }, RangeError, 'mx_quantize_f32: "bits" expected integer in [3, 8], got 9'],
     [{ blockSize: 24 }, RangeError, 'mx_quantize_f32: "blockSize" expected 16, 32 or 64, got 24'],
+    [{ blockSize: 0 }, RangeError, 'mx_quantize_f32: "blockSize" expected 16, 32 or 64, got 0'],
     [{ scaling: 'round' }, RangeError, /"scaling" expected "floor" or "ceil" or "even" or "rceil", got "round"$/],
     [
       { format: 'nvfp4', scaling: 'even' },

@@ -1,7 +1,7 @@
 import { type OutliersOptions, outliers_extract_f32, outliers_restore_f32 } from '../ts/contract/outliers.js';
 import { type Outliers, outliersExtract, outliersRestore } from '../ts/reference/outliers.js';
 import type { Random } from './lib/random.js';
-import type { Case, FamilySpec } from './lib/spec.js';
+import type { Case, FamilySpec, KernelSpec } from './lib/spec.js';
 import { exact } from './lib/tolerance.js';
 
 type Value = (column: number, random: Random, row: number) => number;
@@ -92,6 +92,32 @@ const taken = {
 };
 const rest = { shape: '[rows, n]', meaning: 'the row with 0 in their place' };
 
+/** Other columns of as large magnitudes, each of a row once, in any order: values and rest follow them. */
+const ties: KernelSpec['ties'] = ({ x }, { rows, n, k }, got, want) => {
+  const [ours, theirs] = [got.indices!, want.indices];
+  if (!theirs || theirs.length !== ours.length) return undefined;
+  const indices = ours.slice();
+  let others = 0;
+  let moved = 0;
+  for (let row = 0; row < rows!; row++) {
+    const part = (array: typeof ours) => array.subarray(row * k!, (row + 1) * k!);
+    const magnitudes = (array: typeof ours) =>
+      Float64Array.from(part(array), (column) => Math.abs(x![row * n! + column]!)).sort();
+    const [mine, chosen] = [new Set(part(ours)), new Set(part(theirs))];
+    const legal = chosen.size === k! && magnitudes(theirs).every((size, i) => Object.is(size, magnitudes(ours)[i]));
+    if (!legal || part(theirs).every((column, i) => column === part(ours)[i])) continue;
+    part(indices).set(part(theirs));
+    moved++;
+    for (const column of chosen) if (!mine.has(column)) others++;
+  }
+  if (!moved) return undefined;
+  const values = Float32Array.from(indices, (column, i) => x![Math.floor(i / k!) * n! + column]!);
+  const rest = Float32Array.from(x!);
+  for (const [i, column] of indices.entries()) rest[Math.floor(i / k!) * n! + column] = 0;
+  const remark = others ? `${others} others of equal magnitude` : `the same in another order in ${moved} rows`;
+  return { outputs: { indices, values, rest }, remark: `indices: ${remark}` };
+};
+
 const spec: FamilySpec = {
   outliers_extract_f32: {
     contract: outliers_extract_f32,
@@ -103,6 +129,7 @@ const spec: FamilySpec = {
     reference: ({ x }, options: OutliersOptions) => ({ ...outliersExtract(x as Float32Array, options) }),
     cases: extractCases,
     tolerance: { values: exact, indices: exact, rest: exact },
+    ties,
     cost: ({ rows, n, k }) => ({ bytesRead: 4 * rows! * n!, bytesWritten: 4 * rows! * n! + 8 * rows! * k! }),
   },
   outliers_restore_f32: {

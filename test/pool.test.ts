@@ -408,6 +408,9 @@ describe('errors', () => {
     const bytes = attention.attentionScratchBytes({ headDim: 16 });
     const at = (scratch: number) => () => decode(64, 128, 256, 1, 1, 1, 16, 16, 0, 1, 0.25, 0, 512, 640, scratch);
     at(4 * 65536 - pool.scratchBytes(bytes))();
+    expect(at(undefined as never)).toThrow(
+      /^attention_decode_f32: "scratch" expected byte offset of .*, got undefined$/,
+    );
     expect(at(4 * 65536 - pool.scratchBytes(bytes) + 64)).toThrow(
       'attention_decode_f32: "scratch" expected array that ends within',
     );
@@ -428,6 +431,14 @@ describe('errors', () => {
     await expect(createPool({ level: 'fast' as never })).rejects.toThrow(
       new RangeError('pool: "level" expected "simd" or "relaxed", got "fast"'),
     );
+    for (const [wrong, error] of [
+      [{ level: null }, new TypeError('pool: "level" expected "simd" or "relaxed", got null')],
+      [{ timeoutMs: '5' }, new TypeError('pool: "timeoutMs" expected number of at least 0, got "5"')],
+      [{ timeoutMs: -1 }, new RangeError('pool: "timeoutMs" expected number of at least 0, got -1')],
+      [{ timeoutMs: NaN }, new RangeError('pool: "timeoutMs" expected number of at least 0, got NaN')],
+      [{ worker: 5 }, new TypeError('pool: "worker" expected string or URL, got 5')],
+    ] as const)
+      await expect(createPool({ threads: 2, ...(wrong as object) })).rejects.toThrow(error);
     if (!supports('relaxed')) await expect(createPool({ level: 'relaxed' })).rejects.toThrow(LanewiseUnsupportedError);
   });
 

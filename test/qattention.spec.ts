@@ -5,14 +5,29 @@ import {
   attention_blocksparse_quantized_f32,
   attention_decode_quantized_f32,
   formatOf,
+  groupSizeOf,
   STORED_SCHEMES,
 } from '../ts/contract/qattention.js';
 import type { Contract, Params } from '../ts/contract.js';
 import { fromHalves, toHalves } from '../ts/half.js';
+import { visibleKeys } from '../ts/reference/attention.js';
 import { attentionBlocksparseQuantizedF64, attentionDecodeQuantizedF64, whole } from '../ts/reference/qattention.js';
+import { withBlocks } from './attention.spec.js';
+import { namedTables } from './codebook.spec.js';
+import {
+  type Analysis,
+  accumulated,
+  attentionTolerance,
+  type Route,
+  summed,
+  tileOf,
+  tilesOfSplit,
+  together,
+  UNIT,
+} from './lib/attention.js';
 import { type Random, random } from './lib/random.js';
 import type { Arrays, Case, FamilySpec, KernelSpec } from './lib/spec.js';
-import { exact, relativeTo } from './lib/tolerance.js';
+import { exact } from './lib/tolerance.js';
 
 type Options = AttentionDecodeQuantizedOptions | AttentionBlocksparseQuantizedOptions;
 
@@ -48,6 +63,12 @@ function inputsOf(contract: Contract<any>, o: Options, r: Random, scale = 0.3): 
   };
 }
 
+function largest(values: ArrayLike<number>, from = 0, to = values.length): number {
+  let most = 0;
+  for (let i = from; i < to; i++) most = Math.max(most, Math.abs(values[i]!));
+  return most;
+}
+
 function caseOf<O extends Options>(contract: Contract<O>) {
   return (title: string, o: O, change: (arrays: Arrays, r: Random) => void = () => {}, cpuOnly?: string): Case<O> => ({
     title,
@@ -63,86 +84,190 @@ function caseOf<O extends Options>(contract: Contract<O>) {
 const decode = caseOf(attention_decode_quantized_f32);
 const sparse = caseOf(attention_blocksparse_quantized_f32);
 
-const UNIT = 2 ** -24;
-/** Rounding in a sum of n terms grows like the square root of n; four standard deviations of it, in units of the last place. */
-const sumOf = (n: number) => 4 * Math.sqrt(n);
-/** Queries and weights are rounded to 16 bits of their largest: four standard deviations of that rounding, in 2^-24. */
-const ROUNDED = (4 * Math.sqrt(1 / 12)) / 32767 / UNIT;
-/** Keys whose weights are rounded together: keys of a chunk in scratch (CPU) or of a tile (GPU). */
+/** assembly/lib/qattention-products.ts: queries and weights are rounded to integers up to this, of their largest or this small. */
+const LEVELS = 32639;
+const TINY = 1e-30;
+/** assembly/lib/qattention.ts: keys whose weights are rounded together, those with the same number by this. */
 const CHUNK = 64;
 
-function largest(values: ArrayLike<number>, from = 0, to = values.length): number {
-  let most = 0;
-  for (let i = from; i < to; i++) if (Number.isFinite(values[i]!)) most = Math.max(most, Math.abs(values[i]!));
-  return most;
+/** One side as numbers, element by element `[kvHeads, keys + recentKeys, n]`; recent ones lie `scale` 0 around `middle` 0. */
+interface Numbers {
+  value: Float32Array;
+  /** A value is its code, counted from the middle of codes, times `scale`, above `middle`. */
+  scale: Float32Array;
+  middle: Float32Array;
+  /** What rounding value in f32 is worth, in UNIT: the reference and a GPU do, the CPU multiplies codes. */
+  rounded: Float32Array;
+  /** What the CPU takes for a value less the value: a codebook is rounded to 14 bits. */
+  shift: Float32Array;
 }
 
-/** Of one side: the largest distance of a value from its group's middle, and of a middle from 0. */
-function spread(arrays: Arrays, p: Params, name: 'k' | 'v') {
-  const { scheme, bits, scaleType } = formatOf(p, name);
+function numbersOf(arrays: Arrays, p: Params, name: 'k' | 'v', value: Float32Array): Numbers {
+  const { kvHeads, keys, capacity, recentKeys } = p as Record<string, number>;
+  const n = name === 'k' ? p.headDim! : p.valueDim!;
+  const format = formatOf(p, name);
+  const scheme = STORED_SCHEMES[format.scheme]!;
   const of = (part: string) => {
     const array = (arrays[name + part] ?? []) as ArrayLike<number>;
-    return scaleType && part !== 'Table' ? fromHalves(array) : array;
+    return format.scaleType && part !== 'Table' ? fromHalves(array) : array;
   };
-  const [scales, minima] = [of('Scales'), of('Minima')];
-  const half = 2 ** (bits - 1);
-  if (STORED_SCHEMES[scheme] === 'mxfp4') return { range: 6 * 2 ** (largest(of('Exponents')) - 127), middle: 0 };
-  // The table is rounded to 14 bits.
-  if (STORED_SCHEMES[scheme] === 'codebook') return { range: 5 * largest(scales) * largest(of('Table')), middle: 0 };
-  const middles = Array.from(minima, (m, i) => m + half * scales[i]!);
-  return { range: half * largest(scales), middle: largest(middles) };
+  const minima = of('Minima');
+  const scales = scheme === 'mxfp4' ? Array.from(of('Exponents'), (e) => 2 ** (e - 127)) : of('Scales');
+  const step = Math.fround(largest(of('Table')) / 8191);
+  const size = groupSizeOf(format, format.axis ? capacity! : n);
+  const groups = Math.ceil((format.axis ? capacity! : n) / size);
+  const all = keys! + recentKeys!;
+  const empty = () => new Float32Array(value.length);
+  const out = { value, scale: empty(), middle: empty(), rounded: empty(), shift: empty() };
+  for (let head = 0; head < kvHeads!; head++)
+    for (let key = 0; key < keys!; key++)
+      for (let d = 0, at = (head * all + key) * n; d < n; d++, at++) {
+        const group = format.axis
+          ? (head * groups + Math.floor(key / size)) * n + d
+          : (head * capacity! + key) * groups + Math.floor(d / size);
+        const scale = scales[group]!;
+        out.scale[at] = scale;
+        if (scheme !== 'mxfp4') out.rounded[at] = Math.abs(value[at]!);
+        if (scheme === 'affine') {
+          out.middle[at] = minima[group]! + 2 ** (format.bits - 1) * scale;
+          out.rounded[at]! += Math.abs(value[at]! - minima[group]!);
+        }
+        if (scheme === 'codebook' && scale)
+          out.shift[at] = scale * Math.round(value[at]! / scale / step) * step - value[at]!;
+      }
+  return out;
+}
+
+function routeOf(p: Params): Route {
+  if (p.to === undefined) return { chunk: CHUNK, rescalings: (keys) => Math.ceil(keys / tileOf(p)), merged: true };
+  const parts = [tilesOfSplit(p.to - p.from!, p, 224), tilesOfSplit(p.recentKeys!, p, 32)];
+  return { chunk: CHUNK, rescalings: () => Math.max(...parts), merged: true };
 }
 
 /**
- * Per row, in 2^-24: what its scores may be off by, and its kv head's largest value. A score is scale·(Σ q·x·s + Σ q·o): x
- * the code from the middle of its range, o that middle. q (times s, for scales per channel) is rounded to 16 bits of its
- * largest, which leaves max|q|·max|x·s|·√headDim of ROUNDED; the rest is arithmetic in f32.
+ * q·k as Σ q·middle, in f32, and Σ of integers: q (times scale, where that is per channel) in units of its largest / LEVELS. Half a
+ * unit of each, times what is multiplied with it. GPUs multiply values.
  */
-function bounds(arrays: Arrays, p: Params) {
-  const { heads, kvHeads, queries = 1, keys, recentKeys, headDim, valueDim, scale } = p as Record<string, number>;
+function productsOf(arrays: Arrays, p: Params, k: Numbers, kind: 'cpu' | 'gpu'): Analysis['product'] {
   const q = arrays.q as Float32Array;
-  const { k, v } = whole(arrays, p);
-  const all = keys! + recentKeys!;
-  const [key, value] = [spread(arrays, p, 'k'), spread(arrays, p, 'v')];
-  const norm = (x: Float32Array, at: number) => Math.hypot(...x.subarray(at * headDim!, (at + 1) * headDim!));
-  const byKvHead = Array.from({ length: kvHeads! }, (_, g) => ({
-    norm: largest(Array.from({ length: all }, (_, i) => norm(k, g * all + i))),
-    value: largest(v, g * all * valueDim!, (g + 1) * all * valueDim!) + value.middle,
-  }));
-  return Array.from({ length: heads! * queries }, (_, row) => {
-    const g = byKvHead[Math.floor(Math.floor(row / queries) / (heads! / kvHeads!))]!;
-    const most = Math.abs(scale!) * largest(q, row * headDim!, (row + 1) * headDim!) * Math.sqrt(headDim!);
-    const size = Math.abs(scale!) * norm(q, row) * (g.norm + Math.sqrt(headDim!) * (key.middle + key.range));
+  const [n, all] = [p.headDim!, p.keys! + p.recentKeys!];
+  return (row, key) => {
+    const stored = key % all < p.keys!;
+    let [middles, middleSquares, rest, restSquares, values, codes, codeSquares, shift] = [0, 0, 0, 0, 0, 0, 0, 0];
+    let most = TINY;
+    for (let d = 0, a = row * n, b = key * n; d < n; d++) {
+      const query = q[a + d]!;
+      const scale = k.scale[b + d]!;
+      const above = k.value[b + d]! - k.middle[b + d]!;
+      const m = query * k.middle[b + d]!;
+      const r = query * above;
+      middles += m;
+      middleSquares += m * m;
+      rest += r;
+      restSquares += r * r;
+      values += Math.abs(query) * k.rounded[b + d]!;
+      shift += query * k.shift[b + d]!;
+      // What is rounded, and what that is multiplied with.
+      most = Math.max(most, Math.abs(p.kAxis ? query * scale : query));
+      const code = !stored ? 0 : !p.kAxis ? above : scale ? above / scale : 0;
+      codes += Math.abs(code);
+      codeSquares += code * code;
+    }
+    const dot = middles + rest;
+    // Of products as in attention.spec.ts, and a few more where sums over codes take in scales.
+    const sums = (kind === 'cpu' ? 8 : 2) + n;
+    const error = UNIT * (summed(sums, middles, middleSquares) + summed(sums, rest, restSquares) + values);
     return {
-      score: (sumOf(headDim!) + 15) * size + ROUNDED * most * key.range,
-      value: g.value,
-      weights: ROUNDED * Math.sqrt(CHUNK) * value.range,
+      dot,
+      error: kind === 'gpu' ? error : error + (most / LEVELS / 2) * together(codes, codeSquares) + Math.abs(shift),
     };
-  });
+  };
 }
 
-const gpuFactor = 8;
-const tolerance: KernelSpec['tolerance'] = {
-  output: (() => {
-    const terms = (arrays: Arrays, p: Params) =>
-      bounds(arrays, p).flatMap(({ score, value, weights }) =>
-        Array<number>(p.valueDim!).fill(value * (2 * score + sumOf(p.keys! + p.recentKeys!) + 70) + weights),
-      );
-    const reason = 'q and weights rounded to 16 bits; rounding of scores, weights and sums in f32';
-    return {
-      cpu: relativeTo(terms, UNIT, reason),
-      gpu: relativeTo(terms, gpuFactor * UNIT, `${reason}; WGSL's exp and division`),
-    };
-  })(),
-  lse: (() => {
-    const terms = (arrays: Arrays, p: Params) =>
-      bounds(arrays, p).map(({ score }) => score + sumOf(p.keys! + p.recentKeys!) + 20);
-    const reason = 'q rounded to 16 bits; rounding of scores and of the sum of weights in f32';
-    return {
-      cpu: relativeTo(terms, UNIT, reason),
-      gpu: relativeTo(terms, gpuFactor * UNIT, `${reason}; WGSL's exp and log`),
-    };
-  })(),
+/**
+ * p·v alike: weights (times scale, where that is per token, over its largest) in units of their largest / LEVELS, a chunk at a time.
+ * Their roundings are taken for independent: the same key a thousand times over is not.
+ */
+function valuesOf(p: Params, v: Numbers, kind: 'cpu' | 'gpu'): Analysis['values'] {
+  const n = p.valueDim!;
+  const highest = (base: number, chunk: number) => {
+    const most = new Float64Array(n).fill(TINY);
+    for (let key = chunk * CHUNK; key < Math.min((chunk + 1) * CHUNK, p.keys!); key++)
+      for (let c = 0; c < n; c++) most[c] = Math.max(most[c]!, Math.abs(v.scale[(base + key) * n + c]!));
+    return most;
+  };
+  const known = new Map<string, Float64Array>();
+  return (bounds, { base, keys, weights }) => {
+    const sums = () => new Float64Array(n);
+    const [middles, middleSquares, rest, restSquares] = [sums(), sums(), sums(), sums()];
+    const [values, codes, codeSquares, shift] = [sums(), sums(), sums(), sums()];
+    const ends = keys.flatMap((key, i) =>
+      Math.floor(key / CHUNK) === Math.floor((keys[i + 1] ?? -1) / CHUNK) ? [] : [i + 1],
+    );
+    for (let from = 0; ends.length; ) {
+      const end = ends.shift()!;
+      const chunk = Math.floor(keys[from]! / CHUNK);
+      const most = known.get(`${base},${chunk}`) ?? highest(base, chunk);
+      known.set(`${base},${chunk}`, most);
+      const unit = largest(weights, from, end) / LEVELS;
+      for (; from < end; from++) {
+        const weight = weights[from]!;
+        const stored = keys[from]! < p.keys!;
+        for (let c = 0, at = (base + keys[from]!) * n; c < n; c++, at++) {
+          const scale = v.scale[at]!;
+          const above = v.value[at]! - v.middle[at]!;
+          const m = weight * v.middle[at]!;
+          const r = weight * above;
+          middles[c]! += m;
+          middleSquares[c]! += m * m;
+          rest[c]! += r;
+          restSquares[c]! += r * r;
+          values[c]! += weight * v.rounded[at]!;
+          shift[c]! += weight * v.shift[at]!;
+          const code = !stored ? 0 : p.vAxis ? above : scale ? (above / scale) * most[c]! : 0;
+          let off = (unit / 2) * Math.abs(code);
+          // Weights below half a unit become 0, all of a chunk together.
+          if (stored && Math.abs(r) < off) {
+            off = Math.abs(r);
+            shift[c]! -= r;
+          }
+          codes[c]! += off;
+          codeSquares[c]! += off * off;
+        }
+      }
+    }
+    // On the CPU in f32 only from chunk to chunk (recent keys apart), and Σ weight·middle of a chunk in four sums.
+    const count = kind === 'gpu' ? keys.length + 1 : keys.length / 16 + p.recentKeys! + 24;
+    for (let c = 0; c < n; c++) {
+      const f32 =
+        accumulated(count, middles[c]!, middleSquares[c]!) + accumulated(count, rest[c]!, restSquares[c]!) + values[c]!;
+      bounds[c]! += UNIT * f32;
+      if (kind === 'cpu') bounds[c]! += together(codes[c]!, codeSquares[c]!) + Math.abs(shift[c]!);
+    }
+  };
+}
+
+function analysisOf(arrays: Arrays, p: Params, kind: 'cpu' | 'gpu'): Analysis {
+  const { k, v } = whole(arrays, p);
+  const all = p.keys! + p.recentKeys!;
+  const decoding = p.to !== undefined && [
+    ...Array.from({ length: p.to - p.from! }, (_, i) => p.from! + i),
+    ...Array.from({ length: p.recentKeys! }, (_, i) => p.keys! + i),
+  ];
+  return {
+    v,
+    keys: all,
+    keysOf: (head, query) => decoding || visibleKeys(p, arrays as { indptr?: Uint32Array }, head, query),
+    product: productsOf(arrays, p, numbersOf(arrays, p, 'k', k), kind),
+    values: valuesOf(p, numbersOf(arrays, p, 'v', v), kind),
+  };
+}
+
+const tolerance = {
+  ...attentionTolerance(analysisOf, routeOf, {
+    output: 'as of attention_decode_f32, with q and weights rounded to 16 bits of their largest (CPU)',
+    lse: 'as of attention_decode_f32, with q rounded to 16 bits of its largest (CPU)',
+  }),
   status: exact,
 };
 
@@ -211,6 +336,13 @@ FORMATS.push(
   },
 );
 
+const storedAxes = (side: 'k' | 'v') => ({
+  [`${side}Scheme`]: 'affine, symmetric, mxfp4 or codebook',
+  [`${side}Bits`]: '2, 3, 4 (default) or 8',
+  [`${side}Axis`]: 'row (per token, default) or column (per channel)',
+  [`${side}GroupSize`]: 'multiple of 16 from 16 to 256 (default 32), or 0 for the whole axis',
+  [`${side}ScaleType`]: 'what scales and minima are stored in, f32 (default; mxfp4 has no other) or f16',
+});
 const HEAD_AXES = {
   heads: 'query heads, a multiple of kvHeads',
   kvHeads: 'key and value heads, 1 or more; query head h reads kv head floor(h / (heads / kvHeads))',
@@ -220,11 +352,8 @@ const HEAD_AXES = {
   recentCapacity: 'rows of kRecent and vRecent per kv head; default recentKeys',
   headDim: 'multiple of 8 from 16 to 256',
   valueDim: 'multiple of 8 from 16 to 256; default headDim',
-  kScheme: 'affine, symmetric, mxfp4 or codebook; vScheme alike',
-  kBits: '2, 3, 4 (default) or 8; vBits alike',
-  kAxis: 'row (per token, default) or column (per channel); vAxis alike',
-  kGroupSize: 'multiple of 16 from 16 to 256 (default 32), or 0 for the whole axis; vGroupSize alike',
-  kScaleType: 'what scales and minima are stored in, f32 (default; mxfp4 has no other) or f16; vScaleType alike',
+  ...storedAxes('k'),
+  ...storedAxes('v'),
   scale: 'multiplies q·k; default 1 / sqrt(headDim)',
   softcap: 'scores become softcap · tanh(score / softcap); 0 (default): no cap',
 };
@@ -258,6 +387,15 @@ const small = { heads: 4, kvHeads: 2, headDim: 32, ...kivi };
 /** Around pairs of keys, words, groups and chunks. */
 const KEYS = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 130];
 
+/** All keys are in use where nothing else is said; tables may be named. */
+const withCache: NonNullable<KernelSpec['user']> = {
+  call(inputs, { kTable, vTable, ...given }) {
+    const { capacity: keys, recentCapacity: recentKeys } = given;
+    const options = { ...(keys !== undefined && { keys }), ...(recentKeys !== undefined && { recentKeys }), ...given };
+    return { inputs: { ...namedTables({ kTable, vTable }), ...inputs }, options };
+  },
+};
+
 const decodeSpec: KernelSpec<AttentionDecodeQuantizedOptions> = {
   contract: attention_decode_quantized_f32,
   summary:
@@ -271,6 +409,7 @@ const decodeSpec: KernelSpec<AttentionDecodeQuantizedOptions> = {
     lse: { shape: '[heads]', meaning: 'natural log-sum-exp of the scores; -inf when there is no key' },
     scratch: { shape: '[quantizedAttentionScratchBytes / 4]', meaning: 'CPU only' },
   },
+  user: withCache,
   reference: (arrays, o) => ({ ...attentionDecodeQuantizedF64(arrays, o) }),
   cases: [
     ...FORMATS.flatMap(({ title, format }) => [
@@ -409,7 +548,7 @@ const decodeSpec: KernelSpec<AttentionDecodeQuantizedOptions> = {
       cpuNaN,
     ),
   ],
-  tolerance: { output: tolerance.output!, lse: tolerance.lse! },
+  tolerance: { output: tolerance.output, lse: tolerance.lse },
   cost: (p) => costOf(p, p.to! - p.from!, p.heads! * (p.to! - p.from! + p.recentKeys!)),
 };
 
@@ -487,6 +626,12 @@ const sparseSpec: KernelSpec<AttentionBlocksparseQuantizedOptions> = {
     lse: { shape: '[heads, queries]', meaning: 'natural log-sum-exp of the scores; -inf where no key is visible' },
     scratch: { shape: '[quantizedAttentionScratchBytes / 4]', meaning: 'CPU only' },
     status: { shape: '[1]', meaning: '0, or 1 + the position in indices of a block out of range' },
+  },
+  user: {
+    call(inputs, options) {
+      const cache = withCache.call(inputs, options);
+      return withBlocks.call(cache.inputs, cache.options);
+    },
   },
   reference: (arrays, o) => ({ ...attentionBlocksparseQuantizedF64(arrays, o), status: Uint32Array.of(0) }),
   cases: [

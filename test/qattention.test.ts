@@ -10,6 +10,7 @@ import { hadamard } from '../ts/cpu/hadamard.js';
 import { dequantize, quantize } from '../ts/cpu/integers.js';
 import { mxQuantize } from '../ts/cpu/mx.js';
 import { attentionBlocksparseQuantized, attentionDecodeQuantized, type Stored } from '../ts/cpu/qattention.js';
+import { allocate, release, reserve } from '../ts/cpu/runtime.js';
 import { softmaxMerge } from '../ts/cpu/softmax.js';
 import { attentionDecode as exactAttention } from '../ts/reference/attention.js';
 import { attentionDecodeQuantized as reference } from '../ts/reference/qattention.js';
@@ -18,6 +19,7 @@ import { readNpy } from './lib/tensors.js';
 
 const [heads, kvHeads, keys, headDim] = [4, 2, 1024, 64];
 const shape = { rows: kvHeads * keys, n: headDim };
+const kernel = 'attention_decode_quantized_f32';
 const base = { heads, kvHeads, keys, headDim } as const;
 
 type Side = { scheme: 'affine' | 'symmetric'; bits: number; axis: 'row' | 'column'; scaleType?: 'f32' | 'f16' };
@@ -25,10 +27,16 @@ type Side = { scheme: 'affine' | 'symmetric'; bits: number; axis: 'row' | 'colum
 function integers(x: Float32Array, side: Side, rows = shape.rows): Stored {
   return quantize(x, { rows, n: headDim, groupSize: 32, ...side });
 }
-const words = (codes: Uint8Array) => new Uint32Array(codes.buffer, codes.byteOffset, codes.length / 4);
 
 const most = (x: Float32Array) => x.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
 const apart = (a: Float32Array, b: Float32Array) => a.reduce((d, value, i) => Math.max(d, Math.abs(value - b[i]!)), 0);
+
+/** What docs/qattention.md states of the captured layers, and what is measured there: outputs over the largest value, log-sum-exps. */
+const stated = /outputs by up to (\S+) of the largest value, log-sum-exps by up to (\S+) /
+  .exec(readFileSync(`${root}/docs/qattention.md`, 'utf8'))!
+  .slice(1)
+  .map(Number) as [number, number];
+const worst: [number, number] = [0, 0];
 
 describe.each(['kv-layer1', 'kv-layer4'])('%s', (name) => {
   const file = `bench/data/${name}.safetensors`;
@@ -39,12 +47,14 @@ describe.each(['kv-layer1', 'kv-layer4'])('%s', (name) => {
     return all[((head + 1) * keys - 1) * headDim + (i % headDim)]!;
   });
 
-  /** Within 2e-4 of the largest value of dequantising, then attention in float64. */
+  /** Within what is stated of dequantising, then attention in float64. */
   function promised(stored: { k: Stored; v: Stored }, options: Parameters<typeof attentionDecodeQuantized>[1]) {
     const got = attentionDecodeQuantized({ q, ...stored }, options);
     const want = reference({ q, ...stored }, options);
-    expect(apart(got.output, want.output) / most(v)).toBeLessThan(2e-4);
-    expect(apart(got.lse, want.lse)).toBeLessThan(2e-3);
+    [apart(got.output, want.output) / most(v), apart(got.lse, want.lse)].forEach((error, i) => {
+      expect(error).toBeLessThan(stated[i]!);
+      worst[i] = Math.max(worst[i]!, error);
+    });
   }
 
   test.each([8, 4, 3, 2])("KIVI's axes, %i bits", (bits) => {
@@ -69,12 +79,8 @@ describe.each(['kv-layer1', 'kv-layer4'])('%s', (name) => {
   });
 
   test('MXFP4 keys, NF4 values', () => {
-    const mx = mxQuantize(k, { ...shape, format: 'mxfp4' });
     const nf4 = codebookQuantize(v, NF4, { ...shape, bits: 4, groupSize: 32 });
-    const stored = {
-      k: { codes: words(mx.codes), exponents: mx.scales },
-      v: { codes: words(nf4.codes), scales: nf4.scales, table: NF4 },
-    };
+    const stored = { k: mxQuantize(k, { ...shape, format: 'mxfp4' }), v: { ...nf4, table: NF4 } };
     promised(stored, { ...base, kScheme: 'mxfp4', vScheme: 'codebook' });
   });
 
@@ -87,6 +93,12 @@ describe.each(['kv-layer1', 'kv-layer4'])('%s', (name) => {
     const exact = attentionDecode({ q, k, v }, base).output;
     // What is left is the error of 8-bit codes.
     expect(apart(turn(output), exact) / most(v)).toBeLessThan(0.02);
+  });
+});
+
+test('docs/qattention.md states no more than these layers need', () => {
+  worst.forEach((error, i) => {
+    expect(error).toBeGreaterThan(0.7 * stated[i]!);
   });
 });
 
@@ -169,7 +181,7 @@ test("KIVI's own codes of keys (2 bits) and values (4 bits), against attention o
     { ...one, ...format, kBits: 2, vBits: 4 },
   );
   const want = exactAttention({ q, k: k!, v: v! }, one);
-  expect(apart(got.output, want.output) / most(v!)).toBeLessThan(2e-4);
+  expect(apart(got.output, want.output) / most(v!)).toBeLessThan(stated[0]);
 });
 
 test('what lies behind the keys in use changes nothing', () => {
@@ -181,6 +193,34 @@ test('what lies behind the keys in use changes nothing', () => {
   for (const side of [k, inputs.v])
     for (const array of [side.scales!, side.minima!]) array.fill(Number.NaN, 40 * groups);
   expect(attentionDecodeQuantized({ ...inputs, k }, { ...row, keys: 40, capacity: 64 })).toEqual(clean);
+});
+
+test('bytes of codes are words wherever they lie', () => {
+  const { inputs, options } = small(32);
+  const side = { rows: 32, n: headDim, format: 'mxfp4' } as const;
+  const k = mxQuantize(random(9).normals(32 * headDim), side);
+  const mx = { ...options, kScheme: 'mxfp4', kAxis: 'row' } as const;
+  const want = attentionDecodeQuantized({ ...inputs, k }, mx);
+  const off = new Uint8Array(k.codes.length + 1);
+  off.set(k.codes, 1);
+  reserve(1 << 20);
+  const mine = allocate(Uint8Array, k.codes.length);
+  mine.set(k.codes);
+  for (const codes of [off.subarray(1), mine, new Uint32Array(k.codes.buffer)])
+    for (const attend of [attentionDecodeQuantized, reference])
+      expect(apart(attend({ ...inputs, k: { ...k, codes } }, mx).output, want.output)).toBeLessThan(1e-4);
+  release(mine);
+  for (const attend of [attentionDecodeQuantized, reference]) {
+    expect(() => attend({ ...inputs, k: { ...k, codes: off } }, mx)).toThrow(
+      new TypeError(`${kernel}: "kCodes" expected Uint32Array of length 256, got Uint8Array of length 1025`),
+    );
+    expect(() => attend({ ...inputs, k: { ...k, scales: new Float32Array(64) } }, mx)).toThrow(
+      new TypeError(`${kernel}: "kExponents" expected Uint8Array of length 64, got Float32Array of length 64`),
+    );
+    expect(() => attend({ ...inputs, k }, options)).toThrow(
+      new TypeError(`${kernel}: "kScales" expected Float32Array of length 64, got Uint8Array of length 64`),
+    );
+  }
 });
 
 test('errors name the argument, before anything is written', () => {

@@ -9,7 +9,7 @@ import type { Params } from '../ts/contract.js';
 import { hadamardOrder, knownMatrix } from '../ts/hadamard-matrices.js';
 import { dequantize } from '../ts/reference/quantize.js';
 import { type Quantized, type Rotation, rotate, rotateDequantize, rotateQuantize } from '../ts/reference/rotate.js';
-import { byFours } from './hadamardmixed.spec.js';
+import { byFours, withMatrix } from './hadamardmixed.spec.js';
 import type { Random } from './lib/random.js';
 import type { Arrays, Case, FamilySpec } from './lib/spec.js';
 import { exact, relativeTo, type Tolerance } from './lib/tolerance.js';
@@ -321,6 +321,7 @@ const spec: FamilySpec = {
     reference: ({ x, ...arrays }, options: RotateOptions) => ({
       out: rotate(x as Float32Array, { ...options, ...rotationOf(arrays) }),
     }),
+    user: { ...withMatrix, tolerance: { out: rotated } },
     cases: rotateCases,
     tolerance: { out: { cpu: exact, gpu: rotated } },
     cost: (params) => ({
@@ -339,6 +340,7 @@ const spec: FamilySpec = {
       const { minima, ...rest } = rotateQuantize(x as Float32Array, { ...options, ...rotationOf(arrays) });
       return minima?.length ? { ...rest, minima } : rest;
     },
+    user: withMatrix,
     cases: quantizeCases,
     tolerance: { codes: { cpu: exact, gpu: nearestRotatedCodes }, scales: exact, minima: exact },
     cost: (params) => ({
@@ -356,6 +358,7 @@ const spec: FamilySpec = {
     reference: ({ codes, scales, minima, ...arrays }, options: RotateQuantizeOptions) => ({
       out: rotateDequantize({ codes, scales, minima } as unknown as Quantized, { ...options, ...rotationOf(arrays) }),
     }),
+    user: { ...withMatrix, tolerance: { out: restored } },
     cases: dequantizeCases,
     tolerance: { out: { cpu: exact, gpu: restored } },
     cost: (params) => ({

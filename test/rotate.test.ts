@@ -253,7 +253,7 @@ describe('errors', () => {
     wrong(
       () => rotate_f32(64, 1, 96, 12, 1, 0, 0, 0, 0, 0, 4096, 1024),
       TypeError,
-      '"matrix" expected Uint32Array of length 12',
+      '"matrix" expected byte offset of Uint32Array of length 12',
     );
   });
 

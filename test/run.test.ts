@@ -10,10 +10,13 @@ import { root } from '../scripts/house.js';
 const folder = mkdtempSync(join(tmpdir(), 'lanewise-run-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-function run(...args: string[]): { status: number | null; output: string } {
+const run = (...args: string[]) => runIn({}, ...args);
+
+function runIn(env: Record<string, string>, ...args: string[]): { status: number | null; output: string } {
   const { status, stdout, stderr } = spawnSync(process.execPath, [join(root, 'build/run.js'), ...args], {
     encoding: 'utf8',
     cwd: root,
+    env: { ...process.env, ...env },
   });
   return { status, output: stdout + stderr };
 }
@@ -73,6 +76,25 @@ test('validate: right arrays exit 0, wrong ones 1 with the place', () => {
   expect(wrong.status).toBe(1);
 });
 
+test('validate: relative paths begin where npm was called', () => {
+  const env = { npm_lifecycle_event: 'start', INIT_CWD: folder };
+  const scale = ['--options', '{"scale": 1}'];
+  const args = ['validate', '--only', 'cpu', '--kernel', 'hadamard_f32', '--input', 'x.npy', '--expected', 'y.npy'];
+  expect(runIn(env, ...args, ...scale)).toMatchObject({ status: 0, output: expect.stringContaining('yes') });
+  expect(run(...args, ...scale).output).toContain('x.npy: ENOENT');
+});
+
+test("validate --help: usage, and a kernel's arrays and options", () => {
+  expect(run('validate', '--help')).toMatchObject({
+    status: 0,
+    output: expect.stringContaining('--expected [ARRAY=]'),
+  });
+  const { status, output } = run('validate', '--kernel', 'codebook_quantize_f32', '--help');
+  expect(status).toBe(0);
+  for (const part of ['  table  f32 [2^bits]', '  codes  u8 [rows, codeBytes]', '  nibbles  '])
+    expect(output).toContain(part);
+});
+
 test('validate: several arrays by name', () => {
   const values = file('values.npy', Float32Array.of(4, 3, 9, 6), [2, 2]);
   const indices = file('indices.npy', Int32Array.of(2, 0, 1, 3), [2, 2]);
@@ -125,7 +147,11 @@ test.each([
   ['not npy', [join(root, 'README.md'), y], 'README.md: not a .npy file'],
   ['not safetensors', [garbage, y], 'garbage.safetensors: malformed: its header is not JSON'],
   ['missing', [join(folder, 'none.npy'), y], 'none.npy: ENOENT'],
-  ['wrong dtype', [y, y], '"x" expected dtype f4, got f8'],
+  [
+    'too large a value',
+    [file('huge.npy', Float64Array.of(1, 1e300), [1, 2]), y],
+    '"x" expected values that f32 can hold, got 1e+300 at 1 (dtype f64)',
+  ],
   [
     'wrong shape',
     [x, file('short.npy', new Float32Array(6), [2, 3])],

@@ -1,9 +1,12 @@
 /** The CPU runtime: other people's memory, shared memory, several modules in one, arrays in place, errors before effects. */
 import { describe, expect, test } from 'vitest';
 import { hadamard, instantiate as instantiateHadamard } from '../ts/cpu/hadamard.js';
+import { instantiate as instantiateQuantize } from '../ts/cpu/quantize.js';
 import { allocate, memory, release, reserve, supports } from '../ts/cpu/runtime.js';
 import { instantiate as instantiateTopk, topk } from '../ts/cpu/topk.js';
+import { instantiate as instantiateHalfTopk, topkScratchBytes } from '../ts/cpu/topk-f16.js';
 import { LanewiseUnsupportedError } from '../ts/errors.js';
+import { toHalves } from '../ts/half.js';
 import { cpu, references } from './generated/registry.js';
 
 const x = Float32Array.of(3, 1, 4, 1, 5, 9, 2, 6);
@@ -85,6 +88,32 @@ describe('pointer calls are checked before anything is written', () => {
   });
 });
 
+test('an array left out of a pointer call is named, and nothing is written; 0 that is said is a place', () => {
+  const target = new WebAssembly.Memory({ initial: 2 });
+  const bytes = new Uint8Array(target.buffer).fill(7);
+  const half = instantiateHalfTopk(target);
+  const left = (call: () => void, message: string) => {
+    expect(call).toThrow(new TypeError(message));
+    expect(bytes.every((byte) => byte === 7)).toBe(true);
+  };
+  const scratch = `topk_f16: "scratch" expected byte offset of Uint32Array of length ${topkScratchBytes({ n: 64, k: 2 }) / 4}`;
+  const { topk_f16 } = half as unknown as Record<string, (...args: unknown[]) => void>;
+  left(() => topk_f16!(32768, 1, 64, 2, 40000, 41000), `${scratch}, got undefined`);
+  left(() => topk_f16!(32768, 1, 64, 2, 40000, 41000, 0, null), `${scratch}, got null`);
+  left(
+    () => topk_f16!(undefined, 1, 64, 2, 40000, 41000, 0, 65536),
+    'topk_f16: "x" expected byte offset of Uint16Array of length 64, got undefined',
+  );
+  // Minima are optional, but affine groups have them.
+  left(
+    () => instantiateQuantize(target).quantize_f32(64, 1, 32, 4, 32, 0, 0, 1024, 2048, 0),
+    'quantize_f32: "minima" expected byte offset of Float32Array of length 1, got 0',
+  );
+  new Uint16Array(target.buffer, 32768, 64).set(toHalves(Float32Array.from({ length: 64 }, (_, i) => i)));
+  topk_f16!(32768, 1, 64, 2, 40000, 41000, 0, 0);
+  expect([...new Uint32Array(target.buffer, 41000, 2)]).toEqual([63, 62]);
+});
+
 describe('typed arrays', () => {
   test('wrong kinds are TypeErrors, wrong sizes RangeErrors', () => {
     expect(() => topk([1, 2] as unknown as Float32Array, { rows: 1, n: 2, k: 1 })).toThrow(
@@ -136,10 +165,59 @@ describe('typed arrays', () => {
     release(input);
   });
 
-  test('an `out` elsewhere is filled and returned', () => {
-    const out = new Float32Array(8);
-    expect(hadamard(x, { rows: 1, n: 8, scale: 1, out })).toBe(out);
-    expect(out[0]).toBe(31);
+  test.each([
+    ['quantize', 'quantize', 'x'],
+    ['quantize', 'dequantize', 'out'],
+    ['quantize-f16', 'dequantize', 'out'],
+    ['integers', 'quantize', 'x'],
+    ['integers', 'dequantize', 'out'],
+    ['mx', 'mxQuantize', 'x'],
+    ['mx', 'mxDequantize', 'out'],
+    ['codebook', 'codebookQuantize', 'x'],
+    ['codebook', 'codebookDequantize', 'out'],
+    ['ggml', 'ggmlQuantize', 'x'],
+    ['ggml', 'ggmlDequantize', 'out'],
+    ['rotate', 'rotate', 'x'],
+    ['rotate', 'rotateQuantize', 'x'],
+    ['rotate', 'rotateDequantize', 'out'],
+  ])('%s %s: what would be too large is an argument', (family, name, array) => {
+    const options = { rows: 2 ** 31, n: 32, bits: 4, groupSize: 32, scheme: 'affine', axis: 'row' };
+    const formats: Record<string, object> = { mx: { format: 'mxfp4', bits: 0 }, ggml: { type: 'q4_0' } };
+    const more = { ...options, ...formats[family] };
+    for (const layer of [cpu, references] as unknown as Record<string, Record<string, (...args: unknown[]) => void>>[])
+      expect(() => layer[family]![name]!(...(family === 'codebook' ? [x, x] : [x]), more)).toThrow(
+        new RegExp(`^\\w+: "${array}" expected at most 4294967295 elements, got 68719476736$`),
+      );
+  });
+
+  test('an array is released after the memory has grown, too', () => {
+    const first = allocate(Float32Array, 16);
+    const at = first.byteOffset;
+    allocate(Uint8Array, memory().buffer.byteLength);
+    expect(first.length).toBe(0);
+    release(first);
+    const again = allocate(Float32Array, 16);
+    expect(again.byteOffset).toBe(at);
+    release(again);
+  });
+
+  test('memory errors are named', () => {
+    const types = 'one of Float32Array, Uint16Array, Uint32Array, Int32Array, Int16Array, Uint8Array, Int8Array';
+    for (const [call, error] of [
+      [() => allocate('x' as never, 3), new TypeError(`allocate: "type" expected ${types}, got "x"`)],
+      [() => allocate(Float64Array as never, 3), new TypeError(`allocate: "type" expected ${types}, got Float64Array`)],
+      [() => allocate(Int8Array, -1), new RangeError('allocate: "length" expected integer in [0, 4294967295], got -1')],
+      [() => reserve(NaN), new RangeError('reserve: "bytes" expected integer in [0, 4294967295], got NaN')],
+      [
+        () => release(undefined as never),
+        new TypeError('release: "array" expected array made by allocate(), got undefined'),
+      ],
+      [
+        () => release(x),
+        new RangeError('release: "array" expected array made by allocate(), got Float32Array of length 8'),
+      ],
+    ] as const)
+      expect(call).toThrow(error);
   });
 
   test('results stay when later calls reuse and grow the memory', () => {
@@ -153,6 +231,11 @@ test('a level the host lacks is a LanewiseUnsupportedError', () => {
   const target = new WebAssembly.Memory({ initial: 1 });
   if (supports('relaxed')) expect(instantiateTopk(target, { level: 'relaxed' }).level).toBe('relaxed');
   else expect(() => instantiateTopk(target, { level: 'relaxed' })).toThrow(LanewiseUnsupportedError);
-  expect(() => instantiateTopk(target, { level: 'fast' as never })).toThrow(RangeError);
+  expect(() => instantiateTopk(target, { level: 'fast' as never })).toThrow(
+    new RangeError('topk_f32: "level" expected "simd" or "relaxed", got "fast"'),
+  );
+  expect(() => instantiateTopk(target, { level: null as never })).toThrow(
+    new TypeError('topk_f32: "level" expected "simd" or "relaxed", got null'),
+  );
   expect(() => instantiateTopk({} as never)).toThrow(TypeError);
 });

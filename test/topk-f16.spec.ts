@@ -4,7 +4,7 @@ import spec from './topk.spec.js';
 
 export default halfSpec(spec, contract, {
   scratch: {
-    shape: '[topkHalfScratchBytes / 4]',
+    shape: '[topkScratchBytes / 4]',
     meaning: 'CPU: a row widened, and the work on it; GPU: only where it says so',
   },
 });

@@ -1,7 +1,8 @@
 import { type TopkOptions, topk_f32 } from '../ts/contract/topk.js';
+import { fromHalves } from '../ts/half.js';
 import { topk } from '../ts/reference/topk.js';
 import type { Random } from './lib/random.js';
-import type { Case, FamilySpec } from './lib/spec.js';
+import type { Case, FamilySpec, KernelSpec } from './lib/spec.js';
 import { exact } from './lib/tolerance.js';
 
 type Value = (column: number, random: Random, row: number) => number;
@@ -80,17 +81,39 @@ const cases: Case<TopkOptions>[] = [
   },
 ];
 
+/** Other indices of equal values, each of a row once. */
+const ties: KernelSpec['ties'] = ({ x }, { n, k }, got, want) => {
+  const [ours, theirs] = [got.indices!, want.indices];
+  if (!theirs || theirs.length !== ours.length) return undefined;
+  const values = x instanceof Uint16Array ? fromHalves(x) : x!;
+  const same = (a: number, b: number) => a === b || (Number.isNaN(a) && Number.isNaN(b));
+  const indices = ours.slice();
+  const seen = new Set<number>();
+  let count = 0;
+  for (const [i, column] of theirs.entries()) {
+    const row = Math.floor(i / k!);
+    if (i % k! === 0) seen.clear();
+    const again = seen.has(column);
+    seen.add(column);
+    if (column === ours[i] || again || !(column < n!)) continue;
+    if (!same(values[row * n! + column]!, values[row * n! + ours[i]!]!)) continue;
+    indices[i] = column;
+    count++;
+  }
+  return count ? { outputs: { indices }, remark: `indices: ${count} of equal values, in another order` } : undefined;
+};
+
 const spec: FamilySpec = {
   topk_f32: {
     contract: topk_f32,
     summary: 'The k largest or smallest values of each row with their indices: exact, sorted, stable, NaN last',
     source:
-      'block maxima and bisection (CPU); A. Alabi et al., "Fast k-selection algorithms for GPUs", 2012 (radix select, GPU)',
+      'block maxima and bisection (CPU); T. Alabi et al., "Fast k-selection algorithms for GPUs", 2012 (radix select, GPU)',
     axes: {
       rows: 'independent rows, 0 or more',
       n: 'values per row, 1 to 2^24',
       k: 'values kept per row, 1 to n',
-      largest: 'the largest, descending (default), or the smallest, ascending',
+      largest: 'the largest, descending (default), or the smallest, ascending (`smallest` 1)',
     },
     arrays: {
       x: { shape: '[rows, n]', meaning: 'any values' },
@@ -98,12 +121,13 @@ const spec: FamilySpec = {
       indices: { shape: '[rows, k]', meaning: 'position of each in its row' },
       scratch: {
         shape: '[topkScratchBytes / 4]',
-        meaning: 'CPU: optional, twice the speed; GPU: only where it says so',
+        meaning: 'CPU: twice the speed; GPU: only where it says so',
       },
     },
     reference: ({ x }, options: TopkOptions) => ({ ...topk(x as Float32Array, options) }),
     cases,
     tolerance: { values: exact, indices: exact },
+    ties,
     cost: ({ rows, n, k }) => ({ bytesRead: 4 * rows! * n!, bytesWritten: 8 * rows! * k! }),
   },
 };

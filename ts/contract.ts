@@ -6,6 +6,18 @@ export type Float = 'f32' | 'f16';
 
 export type TypedArray = Float32Array | Uint32Array | Int32Array | Uint16Array | Int16Array | Uint8Array | Int8Array;
 
+/** A call's arrays by their names in the contract. */
+export type Arrays = Readonly<Record<string, TypedArray | undefined>>;
+
+/** What every typed-array function takes beside its options, `Results` being what it returns. */
+export interface Out<Results> {
+  /**
+   * Where results go: the one array that is returned, or any of those that are, by name. It is filled and returned; what is
+   * left out is made new. Never an input's array, save where the function says so.
+   */
+  out?: (Results extends TypedArray ? Results : { [Name in keyof Results]?: Results[Name] | undefined }) | undefined;
+}
+
 /** Where each dtype lives in JavaScript. f16 lies in a Uint16Array as its bits (`toHalves`, `fromHalves`). */
 export const ARRAY_OF = {
   f32: Float32Array,
@@ -29,8 +41,8 @@ export interface ArrayContract {
   readonly dtypeIf?: Readonly<Record<string, DType>>;
   /** `scratch` is written and read by the kernel; its content means nothing before or after. */
   readonly role: 'in' | 'out' | 'scratch';
-  /** May be left out: byte offset 0, or no array. */
-  readonly optional?: true;
+  /** May be left out (byte offset 0, or no array): always, or only in calls that give it length 0. */
+  readonly optional?: true | 'empty';
   /** May be the same array as this input (never partly overlapping). */
   readonly inPlace?: string;
 }
@@ -47,7 +59,7 @@ export interface Contract<Options = never> {
   /** Every number checked (RangeError), then the length of each array in elements. An optional array has its length if given. */
   lengths(params: Params): Readonly<Record<string, number>>;
   /** Faults in the data that only reading it shows (an index out of range): throws RangeError with the position. */
-  checkData?(params: Params, arrays: Readonly<Record<string, TypedArray | undefined>>): void;
+  checkData?(params: Params, arrays: Arrays): void;
 }
 
 /** The dtype of an array in a call with these numbers. */

@@ -31,5 +31,5 @@ function show(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value);
   if (ArrayBuffer.isView(value)) return `${value.constructor.name} of length ${(value as Uint8Array).length}`;
   if (typeof value === 'object' && value !== null) return value.constructor?.name ?? 'object';
-  return String(value);
+  return typeof value === 'function' ? value.name || 'function' : String(value);
 }

@@ -3,6 +3,8 @@
  * host has it, shares its buffer with one.
  */
 
+import { message } from './errors.js';
+
 const bits = new Float32Array(1);
 const word = new Uint32Array(bits.buffer);
 
@@ -37,16 +39,22 @@ export function toHalf(value: number): number {
   return sign | ((magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1)) >>> 13);
 }
 
+/** The length of an array, or of what looks like one. */
+function lengthOf(caller: string, name: string, array: ArrayLike<number>): number {
+  if (typeof array === 'object' && typeof array?.length === 'number') return array.length;
+  throw new TypeError(message(caller, name, 'array of numbers', array));
+}
+
 /** The values of an f16 array. */
 export function fromHalves(halves: ArrayLike<number>): Float32Array {
-  const values = new Float32Array(halves.length);
+  const values = new Float32Array(lengthOf('fromHalves', 'halves', halves));
   for (let i = 0; i < values.length; i++) values[i] = fromHalf(halves[i]!);
   return values;
 }
 
 /** Values as an f16 array, each rounded to nearest, ties to even. */
 export function toHalves(values: ArrayLike<number>): Uint16Array {
-  const halves = new Uint16Array(values.length);
+  const halves = new Uint16Array(lengthOf('toHalves', 'values', values));
   for (let i = 0; i < halves.length; i++) halves[i] = toHalf(values[i]!);
   return halves;
 }

@@ -2,7 +2,7 @@
  * lanewise: what every kernel shares. Kernels come from subpaths: `lanewise/cpu/topk.js`, `lanewise/gpu/topk.js`,
  * `lanewise/reference/topk.js`.
  */
-export type { Contract, DType, Params, TypedArray } from './contract.js';
+export type { Contract, DType, Out, Params, TypedArray } from './contract.js';
 export {
   allocate,
   bestLevel,

@@ -1,7 +1,6 @@
-import { type IntegerOptions, quantize_integers_f32 } from './contract/integers.js';
+import { type IntegerOptions, quantize_integers_f32, type Range } from './contract/integers.js';
 import { AXES, groupOf } from './contract/quantize.js';
 import { message } from './errors.js';
-import type { Range } from './reference/integers.js';
 
 export interface QuantileOptions extends IntegerOptions {
   /** Share of each group's values that the range spans, in (0, 1]: 0.99 leaves half a hundredth out at either end. */

@@ -1,3 +1,4 @@
+import type { Arrays } from './contract.js';
 import { message } from './errors.js';
 
 /** The largest size of an axis: what fits a u32 argument. */
@@ -37,6 +38,20 @@ export function word(kernel: string, name: string, value: unknown, words: readon
   if (at >= 0) return at;
   const Kind = typeof value === 'string' ? RangeError : TypeError;
   throw new Kind(message(kernel, name, words.map((w) => `"${w}"`).join(' or '), value));
+}
+
+/** Signs, where there are any: each 1 or -1. */
+export function signs(kernel: string, given: Arrays['signs']): void {
+  const at = given?.findIndex((sign) => sign !== 1 && sign !== -1) ?? -1;
+  if (at >= 0) throw new RangeError(message(kernel, `signs[${at}]`, '1 or -1', given![at]));
+}
+
+/** Consecutive values that share a scale, along an axis of `length`: 16 to 256, or all of them. */
+export function checkGroupSize(kernel: string, name: string, size: unknown, length: number): void {
+  const given = integer(kernel, name, size, 0);
+  if (given === 0 || given >= length || (given % 16 === 0 && given <= 256)) return;
+  const expected = `multiple of 16 in [16, 256], or the whole axis (0, or at least ${length})`;
+  throw new RangeError(message(kernel, name, expected, size));
 }
 
 /** A product of axes that must stay addressable; `name` is the array it sizes. */

@@ -5,9 +5,10 @@
 //
 // The CPU's values exactly, but for the sign of a zero: an f16, a scale and a code have 24 bits together or fewer, so the
 // products under a sum are exact and it does not matter whether it is fused; MXFP4's scales, which reach past f32 at both ends,
-// are applied by integers. Where an f16 scale is infinite or NaN the value is whatever the GPU makes of it.
+// are applied by integers. Where a scale is infinite or NaN, or with Q8_K's f32 the product overflows, the value is whatever the
+// GPU makes of it; a denormal of Q8_K may count as 0.
 //
-// Four values per invocation: their codes are four neighbouring bytes' nibbles or bit pairs in every format, their scale is one.
+// Four values per invocation: their codes are fields of four neighbouring bytes or of one in every format, their scale is one.
 
 struct Params {
   vectors: u32,
@@ -62,9 +63,33 @@ fn pairs(at: u32, i: u32) -> vec4u {
   return fields(at + i / 128u * 32u + i % 32u, i / 32u % 4u * 2u, 3u);
 }
 
-// A word of fifth bits, one per value.
+// A bit per value.
+fn bits(at: u32, i: u32) -> vec4u {
+  return (vec4u(byte_at(at + i / 8u)) >> (vec4u(0u, 1u, 2u, 3u) + i % 8u)) & vec4u(1u);
+}
+
 fn fifths(at: u32, i: u32) -> vec4u {
-  return ((vec4u(block_word(at)) >> (vec4u(0u, 1u, 2u, 3u) + i)) & vec4u(1u)) << vec4u(4u);
+  return bits(at, i) << vec4u(4u);
+}
+
+// TQ1_0's digits: in runs of 32, 16 and 4 bytes all the first ones, then all the second ones. Three to the digit's power moves
+// it to the top of its byte; what times 3 carries out of the byte is the digit.
+fn digits(b: u32, i: u32) -> vec4u {
+  var first = b;
+  var within = i;
+  var run = 32u;
+  if (i >= 240u) {
+    first += 48u;
+    within = i - 240u;
+    run = 4u;
+  } else if (i >= 160u) {
+    first += 32u;
+    within = i - 160u;
+    run = 16u;
+  }
+  let place = within / run;
+  let power = vec4u(1u, 3u, 9u, 27u)[place & 3u] * select(1u, 81u, place == 4u);
+  return (((fields(first + within % run, 0u, 255u) * power) & vec4u(255u)) * 3u) >> vec4u(8u);
 }
 
 // The i-th 6-bit scale and minimum of Q4_K and Q5_K's twelve bytes.
@@ -147,6 +172,26 @@ fn four_values(b: u32, i: u32) -> vec4u {
       let high = (block_word(b + 2u) >> (group * 2u)) & 3u;
       d = half_at(b) * (f32(low | (high << 4u)) - 32.0);
       codes = iq4(nibbles(b + 8u, i, 16u));
+    }
+    case 15u: { // Q8_K
+      d = bitcast<f32>(block_word(b));
+      codes = signed_bytes(b + 4u + i);
+    }
+    case 34u: { // TQ1_0
+      d = half_at(b + 52u);
+      codes = vec4f(digits(b, i)) - 1.0;
+    }
+    case 35u: { // TQ2_0
+      d = half_at(b + 64u);
+      codes = vec4f(pairs(b, i)) - 1.0;
+    }
+    case 41u: { // Q1_0
+      d = half_at(b);
+      codes = vec4f(bits(b + 2u, i)) * 2.0 - 1.0;
+    }
+    case 42u: { // Q2_0
+      d = half_at(b);
+      codes = vec4f((vec4u(byte_at(b + 2u + i / 4u)) >> vec4u(0u, 2u, 4u, 6u)) & vec4u(3u)) - 1.0;
     }
     default: { // MXFP4, NVFP4
       let four = params.format == 40u;

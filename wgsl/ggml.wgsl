@@ -3,13 +3,14 @@
 // x: f32 [rows, n]; blocks: bytes of the layouts in ts/reference/ggml.ts, written as words, spare bytes of the last one 0. The
 // format is a number in the uniform: one pipeline serves all, and the branch is the same everywhere. No scratch.
 //
-// The CPU's bytes, with two exceptions. Codes of Q4, Q5 and Q8 may be one step away where x / d lies within 4 ulp of a
+// The CPU's bytes, with these exceptions. Codes of Q4, Q5 and Q8 may be one step away where x / d lies within 4 ulp of a
 // rounding boundary (the product with 1/d may be fused with what rounds it); Q8_1's sum is that of the codes written. IQ4_NL's
-// scale, a quotient of sums of 32 terms, may be the next f16 where it lies within 80 · 2^-24 of the boundary. Scales are
-// exact: divisions are made bit by bit, f16 by integers. MXFP4 and NVFP4 compare |number · d - x|, whose product is exact, so
-// that nothing is lost by fusing it. Denormals may be flushed; blocks with NaN or infinity get whatever the GPU makes of them.
+// scale, a quotient of sums of 32 terms, may be the next f16 where it lies within 80 · 2^-24 of the boundary, Q1_0's, a sum of
+// 128, where within 128 · 2^-24. Other scales are exact: divisions are made bit by bit, f16 by integers. MXFP4 and NVFP4 compare
+// |number · d - x|, whose product is exact, so that nothing is lost by fusing it. Denormals may be flushed; blocks with NaN or
+// infinity get whatever the GPU makes of them.
 //
-// One invocation writes as many neighbouring blocks as fill whole words: 4 of MXFP4, 2 of Q4_0, Q5_0, Q8_0 and IQ4_NL.
+// One invocation writes as many neighbouring blocks as fill whole words: 4 of MXFP4, one where a block is whole words, else 2.
 //
 // Not done: several invocations per block, with the words put together in workgroup memory (no device here to time it).
 
@@ -130,7 +131,8 @@ fn quantise_offset(first: u32) {
     // The minimum becomes the code 0, the maximum the last.
     least_bits = least(first);
     minimum = bitcast<f32>(least_bits);
-    d = divided_bits(bitcast<u32>(greatest(first) - minimum), bitcast<u32>(f32(last)));
+    // Of zeros of both signs the greatest may be either, and the difference -0.
+    d = divided_bits(bitcast<u32>(greatest(first) - minimum) & ~SIGN_BIT, bitcast<u32>(f32(last)));
   } else {
     // The value of largest magnitude becomes the code 0.
     let size = largest(first, 8u);
@@ -195,6 +197,15 @@ fn nearest_iq4(v: f32) -> u32 {
   return counts.x + counts.y + counts.z + counts.w;
 }
 
+// xq / qq as an f16. Sums of large values overflow, which their bits tell: NaN is 0xfe00, as on the CPU.
+fn refitted_half(xq: u32, qq: u32) -> u32 {
+  let size = xq & ~SIGN_BIT;
+  if (qq >= INFINITY_BITS || size > INFINITY_BITS) {
+    return 0xfe00u;
+  }
+  return half_bits_of(select(divided_bits(size, qq), size, size == INFINITY_BITS) | (xq & SIGN_BIT));
+}
+
 // The largest magnitude becomes -127; then d is refitted to the codes by least squares weighted with x².
 fn quantise_iq4(first: u32) {
   let size = largest(first, 8u);
@@ -214,8 +225,7 @@ fn quantise_iq4(first: u32) {
       qq += wq * q;
       words[i / 4u % 4u] |= code << (i % 4u * 8u + i / 16u * 4u);
     }
-    let sign = select(0u, SIGN_BIT, xq < 0.0);
-    scale = half_bits_of(divided_bits(bitcast<u32>(abs(xq)), bitcast<u32>(qq)) | sign);
+    scale = refitted_half(bitcast<u32>(xq), bitcast<u32>(qq));
   }
   put(scale, 16u);
   for (var i = 0u; i < 4u; i++) {
@@ -223,12 +233,12 @@ fn quantise_iq4(first: u32) {
   }
 }
 
-// The E2M1 codes nearest to v / d (d is half a scale), of two at the same distance the one nearer to 0.
-fn nearest_fp4(v: vec4f, d: f32) -> vec4u {
+// The E2M1 codes nearest to v / d (d is half a scale) among the first `count`, of two at the same distance the one nearer to 0.
+fn nearest_fp4(v: vec4f, d: f32, count: u32) -> vec4u {
   let size = abs(v);
   var best = size;
   var code = vec4u();
-  for (var k = 1u; k < 8u; k++) {
+  for (var k = 1u; k < count; k++) {
     let distance = abs(vec4f(fp4(vec4u(k))) * d - size);
     code = select(code, vec4u(k), distance < best);
     best = min(best, distance);
@@ -262,8 +272,11 @@ fn quantise_mxfp4(first: u32) {
   }
   put(byte, 8u);
   let d = bitcast<f32>(scaled_bits(1u, i32(byte) - 128));
+  // 8 · 2^125 and 12 · 2^125 are beyond f32: further than any value.
+  let count = select(8u, 6u, byte == 253u);
   for (var i = 0u; i < 4u; i++) {
-    put(bytes_of(nearest_fp4(x__vec4[first + i], d) | (nearest_fp4(x__vec4[first + i + 4u], d) << vec4u(4u))), 32u);
+    let low = nearest_fp4(x__vec4[first + i], d, count);
+    put(bytes_of(low | (nearest_fp4(x__vec4[first + i + 4u], d, count) << vec4u(4u))), 32u);
   }
 }
 
@@ -287,8 +300,84 @@ fn quantise_nvfp4(first: u32) {
   for (var s = 0u; s < 4u; s++) {
     let d = half_e4m3(scales[s]);
     for (var i = 4u * s; i < 4u * s + 2u; i++) {
-      put(bytes_of(nearest_fp4(x__vec4[first + i], d) | (nearest_fp4(x__vec4[first + i + 2u], d) << vec4u(4u))), 32u);
+      let low = nearest_fp4(x__vec4[first + i], d, 8u);
+      put(bytes_of(low | (nearest_fp4(x__vec4[first + i + 2u], d, 8u) << vec4u(4u))), 32u);
     }
+  }
+}
+
+// 0, 1 or 2 by the nearest of -d, 0 and d, halves away from 0: comparisons, so that nothing is lost by fusing.
+fn ternary(vector: u32, inverse: f32) -> vec4u {
+  let v = x__vec4[vector] * inverse;
+  return select(select(vec4u(1u), vec4u(2u), v >= vec4f(0.5)), vec4u(0u), v <= vec4f(-0.5));
+}
+
+// A byte of each of four vectors' ternary codes, `stride` vectors apart, as bit pairs.
+fn pairs_of(vector: u32, stride: u32, inverse: f32) -> u32 {
+  var pairs = vec4u();
+  for (var k = 0u; k < 4u; k++) {
+    pairs |= ternary(vector + k * stride, inverse) << vec4u(2u * k);
+  }
+  return bytes_of(pairs);
+}
+
+// The same as `digits` digits in base 3 of a fraction in 1/256, rounded up.
+fn digits_of(vector: u32, stride: u32, digits: u32, inverse: f32) -> u32 {
+  var number = vec4u();
+  for (var k = 0u; k < digits; k++) {
+    number = number * 3u + ternary(vector + k * stride, inverse);
+  }
+  if (digits == 4u) {
+    number *= 3u;
+  }
+  return bytes_of((number * 256u + 242u) / 243u);
+}
+
+// TQ1_0, TQ2_0.
+fn quantise_ternary(first: u32) {
+  let d = largest(first, 64u);
+  let inverse = bitcast<f32>(inverse_bits(d));
+  if (params.format == 35u) {
+    for (var i = 0u; i < 16u; i++) {
+      put(pairs_of(first + i / 8u * 32u + i % 8u, 8u, inverse), 32u);
+    }
+  } else {
+    for (var i = 0u; i < 8u; i++) {
+      put(digits_of(first + i, 8u, 5u, inverse), 32u);
+    }
+    for (var i = 0u; i < 4u; i++) {
+      put(digits_of(first + 40u + i, 4u, 5u, inverse), 32u);
+    }
+    put(digits_of(first + 60u, 1u, 4u, inverse), 32u);
+  }
+  put(half_bits_of(d), 16u);
+}
+
+// Q2_0: a vector's four codes are a byte.
+fn quantise_quads(first: u32) {
+  let d = largest(first, 16u);
+  let inverse = bitcast<f32>(inverse_bits(d));
+  put(half_bits_of(d), 16u);
+  for (var i = 0u; i < 16u; i++) {
+    let code = ternary(first + i, inverse);
+    put(code.x | (code.y << 2u) | (code.z << 4u) | (code.w << 6u), 8u);
+  }
+}
+
+// Q1_0: the mean magnitude, summed in order, and the signs; -0 counts as positive.
+fn quantise_signs(first: u32) {
+  var sum = 0.0;
+  var words = vec4u();
+  for (var i = 0u; i < 32u; i++) {
+    let v = x__vec4[first + i];
+    let size = abs(v);
+    sum = sum + size.x + size.y + size.z + size.w;
+    let up = select(vec4u(0u), vec4u(1u, 2u, 4u, 8u), bitcast<vec4u>(v) <= vec4u(SIGN_BIT));
+    words[i / 8u] |= (up.x | up.y | up.z | up.w) << (i % 8u * 4u);
+  }
+  put(half_bits_of(bitcast<u32>(sum * 0.0078125)), 16u);
+  for (var i = 0u; i < 4u; i++) {
+    put(words[i], 32u);
   }
 }
 
@@ -312,8 +401,17 @@ fn ggml_quantize_f32(
       case 20u: {
         quantise_iq4(first);
       }
+      case 34u, 35u: {
+        quantise_ternary(first);
+      }
       case 39u: {
         quantise_mxfp4(first);
+      }
+      case 41u: {
+        quantise_signs(first);
+      }
+      case 42u: {
+        quantise_quads(first);
       }
       default: {
         quantise_nvfp4(first);

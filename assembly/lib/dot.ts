@@ -1,6 +1,6 @@
 import { held_i32x4 } from './held';
 
-/** Products of signed bytes with bytes below 128, which the relaxed level has: exact then, and the same on every host. */
+/** The relaxed level's dot products of signed bytes with bytes below 128: within that range they are exact, and the same on every host. */
 
 /** Sums of four neighbours join `sum`, i32. */
 // @ts-ignore: decorator

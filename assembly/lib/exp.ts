@@ -10,7 +10,7 @@
  *   const c1 = held_f32x4(EXP2_C1), c2 = held_f32x4(EXP2_C2), c3 = held_f32x4(EXP2_C3), c4 = held_f32x4(EXP2_C4), c5 = held_f32x4(EXP2_C5), c6 = held_f32x4(EXP2_C6);
  *   do { ... exp2_f32x4(t, lowest, magic, one, c1, c2, c3, c4, c5, c6) ... } while (p < end);
  *
- * Outside loops, `expOnce_f32x4(d)`, `exp2Once_f32x4(t)` and `exp2_f32(t)` spare the arguments and give the same bits.
+ * Outside loops, `expOnce_f32x4(d)` and `exp2Once_f32x4(t)` spare the arguments and give the same bits.
  *
  * Not done (softmax of 1024 × 4096): constants in mutable wasm globals (no arguments, but a load per use: 15 % slower on
  * Node 20, 4 % relaxed); unrolling the loop by 2 or 4 (0 to 3 % slower: iterations overlap already). In exp2_f32x4: degree 5
@@ -127,13 +127,6 @@ export function exp2Once_f32x4(t: v128): v128 {
     t, f32x4.splat(EXP2_LOWEST), f32x4.splat(EXP2_MAGIC), f32x4.splat(1),
     f32x4.splat(EXP2_C1), f32x4.splat(EXP2_C2), f32x4.splat(EXP2_C3), f32x4.splat(EXP2_C4), f32x4.splat(EXP2_C5), f32x4.splat(EXP2_C6),
   );
-}
-
-/** 2^t of one number, the same bits as a lane of exp2_f32x4. */
-// @ts-ignore: decorator
-@inline
-export function exp2_f32(t: f32): f32 {
-  return f32x4.extract_lane(exp2Once_f32x4(f32x4.splat(t)), 0);
 }
 
 /** tanh is ±1 to f32 beyond: 2·log2(e)·x for x = 10.4. */

@@ -156,6 +156,20 @@ export function q6K(b: usize, count: u32, out: usize): void {
   } while (--count);
 }
 
+/** Its scale is an f32. */
+export function q8K(b: usize, count: u32, out: usize): void {
+  do {
+    const d = f32x4.splat(load<f32>(b));
+    const end = b + 260;
+    for (let q = b + 4; q < end; q += 32) {
+      store16(out, v128.load(q), d);
+      store16(out + 64, v128.load(q, 16), d);
+      out += 128;
+    }
+    b += 292;
+  } while (--count);
+}
+
 export function iq4XS(b: usize, count: u32, out: usize): void {
   const nibble = held_i8x16(15);
   const table = iq4_i8x16();

@@ -59,7 +59,7 @@ export function halfE8M0(e: u32): f32 {
 /** Four i32 times scale. */
 // @ts-ignore: decorator
 @inline
-function scaled_f32x4(codes: v128, scale: v128): v128 {
+export function scaled_f32x4(codes: v128, scale: v128): v128 {
   return f32x4.mul(f32x4.convert_i32x4_s(codes), scale);
 }
 

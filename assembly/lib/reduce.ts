@@ -17,14 +17,6 @@ export function minAcross_f32x4(v: v128): v128 {
   return f32x4.pmin(pairs, v128.shuffle<i32>(pairs, pairs, 1, 0, 3, 2));
 }
 
-/** The sum of the lanes. Every lane of the result holds it. */
-// @ts-ignore: decorator
-@inline
-export function sumAcross_f32x4(v: v128): v128 {
-  const pairs = f32x4.add(v, v128.shuffle<i32>(v, v, 2, 3, 0, 1));
-  return f32x4.add(pairs, v128.shuffle<i32>(pairs, pairs, 1, 0, 3, 2));
-}
-
 /** The largest lane as a number. */
 // @ts-ignore: decorator
 @inline
@@ -32,11 +24,11 @@ export function max_f32x4(v: v128): f32 {
   return f32x4.extract_lane(maxAcross_f32x4(v), 0);
 }
 
-/** The sum of the lanes as a number. */
+/** The smallest lane as a number. */
 // @ts-ignore: decorator
 @inline
-export function sum_f32x4(v: v128): f32 {
-  return f32x4.extract_lane(sumAcross_f32x4(v), 0);
+export function min_f32x4(v: v128): f32 {
+  return f32x4.extract_lane(minAcross_f32x4(v), 0);
 }
 
 /** The sums of the lanes of four vectors, a lane each. */

@@ -1,6 +1,6 @@
 /** Attention over a key-value cache kept in a format, through the fused kernels: what `npm run bench:model` compares. */
 import { attentionScratchBytes } from '../../ts/contract/attention.js';
-import { quantizedAttentionScratchBytes, STORED_SCHEMES } from '../../ts/contract/qattention.js';
+import { cacheArrays, quantizedAttentionScratchBytes, STORED_SCHEMES } from '../../ts/contract/qattention.js';
 import { instantiate } from '../../ts/cpu/attention.js';
 import { codebookQuantize, lloydMax, NF4 } from '../../ts/cpu/codebook.js';
 import { hadamard } from '../../ts/cpu/hadamard.js';
@@ -50,21 +50,11 @@ function byHead(x: Float32Array, count: number): Float32Array {
   return out;
 }
 
-/** Rows of whole words, as words. */
-const words = (codes: Uint8Array) => new Uint32Array(codes.buffer, codes.byteOffset, codes.length / 4);
-
 function encode(x: Float32Array, { scheme, bits, axis = 'row', groupSize, table, scale }: Side): Stored {
   const shape = { rows: kvHeads * context, n: headDim };
-  if (scheme === 'mxfp4') {
-    const { codes, scales } = mxQuantize(x, { ...shape, format: 'mxfp4' });
-    return { codes: words(codes), exponents: scales };
-  }
-  if (scheme === 'codebook') {
-    const { codes, scales } = codebookQuantize(x, table!, { ...shape, bits, groupSize, scale });
-    return { codes: words(codes), scales, table };
-  }
-  const { codes, scales, minima } = quantize(x, { ...shape, bits, groupSize, scheme, axis });
-  return { codes, scales: scales as Float32Array, minima: minima as Float32Array | undefined };
+  if (scheme === 'mxfp4') return mxQuantize(x, { ...shape, format: scheme });
+  if (scheme === 'codebook') return { ...codebookQuantize(x, table!, { ...shape, bits, groupSize, scale }), table };
+  return quantize(x, { ...shape, bits, groupSize, scheme, axis });
 }
 
 export interface Measured {
@@ -121,17 +111,15 @@ export function measured({ keys, values, recent = 0, rotated = false }: CacheFor
 
     let attend: (position: number) => void;
     if (keys && values) {
-      const stored = { k: encode(K, keys), v: encode(V, values) };
-      const bytes = Object.values(stored).flatMap((side) => Object.values(side).filter(Boolean) as Uint8Array[]);
-      bits = (8 * bytes.reduce((sum, { byteLength }) => sum + byteLength, 0)) / (K.length + V.length);
+      const { q: _, ...stored } = cacheArrays(
+        { q: queries, k: encode(K, keys), v: encode(V, values) },
+        { kScheme: keys.scheme, vScheme: values.scheme },
+      );
+      const bytes = Object.values(stored).reduce((sum, array) => sum + (array?.byteLength ?? 0), 0);
+      bits = (8 * bytes) / (K.length + V.length);
       const given: Record<string, number> = { heads, kvHeads, headDim, valueDim: headDim, scale, lse, scratch };
+      for (const [name, array] of Object.entries(stored)) given[name] = arena.place(array);
       for (const [side, { scheme, bits: width, axis = 'row', groupSize }] of Object.entries({ k: keys, v: values })) {
-        const { codes, scales, minima, exponents, table } = stored[side as 'k' | 'v'];
-        given[`${side}Codes`] = arena.place(codes);
-        given[`${side}Scales`] = arena.place(scales);
-        given[`${side}Minima`] = arena.place(minima);
-        given[`${side}Exponents`] = arena.place(exponents);
-        given[`${side}Table`] = arena.place(table);
         given[`${side}Scheme`] = STORED_SCHEMES.indexOf(scheme);
         given[`${side}Bits`] = width;
         given[`${side}Axis`] = Number(axis === 'column');

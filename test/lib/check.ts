@@ -1,6 +1,7 @@
 /** Runs one case of a spec on one implementation and judges every output array. */
 import { dtypeOf, type Params } from '../../ts/contract.js';
 import { fromHalves } from '../../ts/half.js';
+import { before } from './half.js';
 import type { How, Implementation } from './implementations.js';
 import { random } from './random.js';
 import type { Case, KernelSpec } from './spec.js';
@@ -41,15 +42,16 @@ export function judge(
   for (const array of Object.keys(want)) {
     const tolerance = toleranceOf(spec, array, kind);
     const values = (given: any) => valuesOf(spec, array, params, given);
-    const error = outputs[array]
-      ? tolerance.error(values(outputs[array]), values(want[array]), inputs, params)
-      : Infinity;
+    const [got, expected] = [values(outputs[array]), values(want[array])];
+    // An expected half stands for every number that rounds to it.
+    const meant = expected === want[array] ? expected : expected.map((w: number, i: number) => before(w, got?.[i]));
+    const error = got ? tolerance.error(got, meant, inputs, params) : Infinity;
     const limit = tolerance.limit(params);
     const ok = error <= limit;
-    if (!ok)
-      faults.push(
-        `${array}: error ${error} ${tolerance.unit}, allowed ${limit}${firstDifference(values(outputs[array]), values(want[array]))}`,
-      );
+    if (!ok) {
+      const wrong = (part: any) => !(tolerance.error(got, part, inputs, params) <= limit);
+      faults.push(`${array}: error ${error} ${tolerance.unit}, allowed ${limit}${firstWrong(got, meant, wrong)}`);
+    }
     const share = limit === 0 ? (error ? Infinity : 0) : error / limit;
     if (share > worstShare || share !== share) {
       worstShare = share;
@@ -59,21 +61,20 @@ export function judge(
   return faults.length ? { ...worst, ok: false, fault: faults.join('; ') } : worst;
 }
 
-function firstDifference(got: ArrayLike<number> | undefined, want: ArrayLike<number>): string {
+/** Where the error first passes what is allowed: `wrong` tells that of what is wanted up to there, and got from there on. */
+function firstWrong(got: any, want: any, wrong: (part: any) => boolean): string {
   if (!got) return ' (no such output)';
   if (got.length !== want.length) return ` (${got.length} values, expected ${want.length})`;
-  let at = -1;
-  let most = 0;
-  for (let i = 0; i < want.length; i++) {
-    if (got[i] === want[i] || (got[i] !== got[i] && want[i] !== want[i])) continue;
-    const difference = Math.abs(got[i]! - want[i]!);
-    if (!(difference <= most)) {
-      most = difference;
-      at = i;
-      if (most !== most) break;
-    }
+  let right = 0;
+  let past = want.length;
+  while (past - right > 1) {
+    const middle = (right + past) >> 1;
+    const part = want.slice();
+    part.set(got.subarray(middle), middle);
+    if (wrong(part)) past = middle;
+    else right = middle;
   }
-  return at < 0 ? '' : ` (at ${at}: ${got[at]}, expected ${want[at]})`;
+  return past ? ` (at ${right}: ${got[right]}, expected ${want[right]})` : '';
 }
 
 /** Poisoned outputs and guards round every array; two runs must give the same bits. */

@@ -22,7 +22,7 @@ export function converted<T>(
 const FLUSHED = 2 ** -14;
 
 /** Of the numbers that round to the half `got`, the nearest to `want`. */
-function before(got: number, want: number, flush: boolean): number {
+export function before(got: number, want: number, flush = false): number {
   if (Number.isNaN(got) || Number.isNaN(want) || got === want) return got;
   if (flush && got === 0 && Math.abs(want) < FLUSHED) return want;
   const sign = got < 0 ? -1 : 1;
@@ -33,13 +33,21 @@ function before(got: number, want: number, flush: boolean): number {
   return sign * Math.min(Math.max(sign * want, below), above);
 }
 
+/** Inputs as f32, converted once: what tolerances keep of a call is kept by its inputs. */
+const inputsInF32 = new WeakMap<Arrays, Arrays>();
+function inF32(contract: Contract<any>, inputs: Arrays): Arrays {
+  const known = inputsInF32.get(inputs) ?? converted(contract, inputs, fromHalves);
+  inputsInF32.set(inputs, known);
+  return known;
+}
+
 /** Right where the half is the rounding of a number that `tolerance` accepts. */
 const rounded = (contract: Contract<any>, tolerance: Tolerance, half: boolean, flush: boolean): Tolerance => ({
   unit: tolerance.unit,
   reason: half ? [tolerance.reason, 'then rounded to f16'].filter(Boolean).join('; ') : tolerance.reason,
   error(got: TypedArray, want: ArrayLike<number>, inputs: Arrays, params: Params) {
     const values = half ? new Float64Array(got).map((value, i) => before(value, want[i]!, flush)) : got;
-    return tolerance.error(values as TypedArray, want, converted(contract, inputs, fromHalves), params);
+    return tolerance.error(values as TypedArray, want, inF32(contract, inputs), params);
   },
   limit: tolerance.limit,
 });
@@ -54,7 +62,7 @@ function halves<O>(spec: KernelSpec<O>, contract: Contract<O>, more: KernelSpec[
   return {
     ...spec,
     contract,
-    arrays: Object.fromEntries(Object.keys(contract.arrays).map((name) => [name, (spec.arrays[name] ?? more[name])!])),
+    arrays: Object.fromEntries(Object.keys(contract.arrays).map((name) => [name, (more[name] ?? spec.arrays[name])!])),
     summary: `${spec.summary}; values in f16`,
     reference: (inputs, options) => spec.reference(converted(contract, inputs, fromHalves), options),
     cases: spec.cases.map((one) => ({
@@ -75,7 +83,7 @@ function halves<O>(spec: KernelSpec<O>, contract: Contract<O>, more: KernelSpec[
   };
 }
 
-/** Kernels `..._f16` of `contracts` from the specs of `..._f32`; `more` describes arrays that those do not have. */
+/** Kernels `..._f16` of `contracts` from the specs of `..._f32`; `more` describes arrays that those do not have, or otherwise. */
 export const halfSpec = (spec: FamilySpec, contracts: object, more: KernelSpec['arrays'] = {}): FamilySpec =>
   Object.fromEntries(
     // In the order of the f32 kernels: that of a namespace object depends on who loads it.

@@ -30,6 +30,8 @@ export interface How {
   inPlace?: boolean;
   /** Leave out scratch that a kernel can do without. */
   bare?: boolean;
+  /** Call the checked face, as users do, not the bare export (on a GPU `bind` always checks). */
+  checked?: boolean;
 }
 
 export interface Implementation {
@@ -183,7 +185,7 @@ export function cpuImplementation(
         ]),
       );
       const args = parameters[contract.kernel]!.split(' ').map((name) => offsets[name] ?? params[name] ?? 0);
-      const kernel = (instance.raw as Kernels)[contract.kernel]!;
+      const kernel = ((how.checked ? instance : instance.raw) as unknown as Kernels)[contract.kernel]!;
       const now = () => {
         const copy = new ArrayBuffer(bytes);
         new Uint8Array(copy).set(new Uint8Array(mine.buffer, 0, bytes));

@@ -1,4 +1,4 @@
-import type { Contract, Params, TypedArray } from '../../ts/contract.js';
+import type { Contract, DType, Params, TypedArray } from '../../ts/contract.js';
 import type { Random } from './random.js';
 import type { Tolerance } from './tolerance.js';
 
@@ -40,6 +40,25 @@ export interface KernelSpec<Options = any> {
   /** One per output array; `gpu` where a GPU's arithmetic earns another bound. */
   tolerance: Record<string, Tolerance | { cpu: Tolerance; gpu: Tolerance }>;
   cost(params: Params): Cost;
+  /** What the typed-array functions do before they call the kernel, for `npm start -- validate`, which calls it likewise. */
+  user?: {
+    /** Inputs that they take and the kernel does not. */
+    arrays?: Record<string, { dtype: DType; shape: string; meaning: string }>;
+    /** The kernel's inputs and options from a user's. */
+    call(inputs: Arrays, options: any): { inputs: Arrays; options: any };
+    /** What others' arrays are held to, where ours hang on an order of operations that is nobody else's. */
+    tolerance?: Record<string, Tolerance>;
+  };
+  /**
+   * For kernels that select: what `got` had been, had it chosen as `want` did, and a remark on the difference. Undefined
+   * where there is none, or where it is not among equals.
+   */
+  ties?(
+    inputs: Arrays,
+    params: Params,
+    got: ReferenceArrays,
+    want: ReferenceArrays,
+  ): { outputs: ReferenceArrays; remark: string } | undefined;
 }
 
 /** A family's spec: its kernels by name. `test/<family>.spec.ts` exports one as default. */

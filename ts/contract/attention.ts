@@ -1,4 +1,4 @@
-import type { Contract, Float, Params, TypedArray } from '../contract.js';
+import type { Arrays, Contract, Float, Params } from '../contract.js';
 import { message } from '../errors.js';
 import { elements, finite, flag, integer, options } from '../validate.js';
 
@@ -44,7 +44,7 @@ export interface MaskOptions {
   /** A query sees its own position and the window - 1 keys before it (which implies causal). Default 0: no window. */
   window?: number;
   /** The block mask. Default: dense. */
-  blocks?: Blocks;
+  blocks?: Blocks | undefined;
 }
 
 export interface AttentionBlocksparseOptions extends HeadOptions, MaskOptions {}
@@ -55,6 +55,43 @@ export interface AttentionDecodeOptions extends HeadOptions {
   /** One past the last key attended to. Default: keys. */
   to?: number;
 }
+
+export interface AttentionInputs {
+  /** Blocksparse: [heads, queries, headDim]. Decode: [heads, headDim]. */
+  q: Float32Array;
+  /** [kvHeads, keys, headDim]. */
+  k: Float32Array;
+  /** [kvHeads, keys, valueDim]. */
+  v: Float32Array;
+}
+
+export interface AttentionOutputs {
+  /** [heads, queries, valueDim] or [heads, valueDim]. */
+  output: Float32Array;
+  /** Natural log-sum-exp of each row's scores: [heads, queries] or [heads]. */
+  lse: Float32Array;
+}
+
+/** `AttentionInputs` in halves, as their bits. */
+export interface AttentionHalfInputs {
+  q: Uint16Array;
+  k: Uint16Array;
+  v: Uint16Array;
+}
+
+/** `AttentionOutputs` with its output in halves. */
+export interface AttentionHalfOutputs {
+  output: Uint16Array;
+  /** Natural log-sum-exp, f32. */
+  lse: Float32Array;
+}
+
+/** The arrays of a call with a block mask. */
+export const withBlocks = (inputs: object, given: MaskOptions | undefined) => ({
+  ...inputs,
+  indptr: given?.blocks?.indptr,
+  indices: given?.blocks?.indices,
+});
 
 const MAX_DIM = 256;
 /** Positions are signed 32-bit numbers in the kernels, and are added to each other. */
@@ -162,7 +199,7 @@ export function maskLengths(kernel: string, params: Params): { indptr: number; i
 export function checkBlocks(
   kernel: string,
   { heads, queries, keys, indicesLength, blockQueries, blockKeys, perHead }: Params,
-  { indptr, indices }: Readonly<Record<string, TypedArray | undefined>>,
+  { indptr, indices }: Arrays,
 ): void {
   if (indptr === undefined) return;
   const blocks = Math.ceil(keys! / blockSize(kernel, 'blockKeys', blockKeys));

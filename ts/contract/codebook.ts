@@ -1,4 +1,4 @@
-import type { Contract, Params, TypedArray } from '../contract.js';
+import type { Arrays, Contract, Params } from '../contract.js';
 import { message } from '../errors.js';
 import { elements, integer, options, word } from '../validate.js';
 
@@ -33,6 +33,13 @@ export interface CodebookOptions {
   tables?: 'shared' | 'perColumn';
   /** Where the first of two 4-bit codes lies in a byte: `low` (default), or `high` as in bitsandbytes. */
   nibbles?: 'low' | 'high';
+}
+
+export interface CodebookCodes {
+  /** `[rows, codeBytes]`: see `CodebookOptions` for the layout. */
+  codes: Uint8Array;
+  /** `[rows, ceil(n/groupSize)]`; none with scale 'none'. */
+  scales?: Float32Array | undefined;
 }
 
 /** Positions in these lists are the numbers that kernels take. */
@@ -76,7 +83,8 @@ export function codeBytes({ n, bits }: Params): number {
 /** Values per group, as long as the row at most. */
 export const groupOf = ({ groupSize, n }: Params): number => (groupSize === 0 ? n! : Math.min(groupSize!, n!));
 
-function lengths(kernel: string, p: Params) {
+/** Every length; `values` is the name of the array that holds the values themselves. */
+function lengths(kernel: string, values: 'x' | 'out', p: Params) {
   checkFormat(kernel, p);
   const rows = integer(kernel, 'rows', p.rows, 0);
   const n = integer(kernel, 'n', p.n, 1);
@@ -84,23 +92,15 @@ function lengths(kernel: string, p: Params) {
   if (size < n && size % 16 !== 0)
     throw new RangeError(message(kernel, 'groupSize', `multiple of 16, or the whole row (0, or at least ${n})`, size));
   return {
-    x: elements(kernel, 'x', rows, n),
-    table: elements(kernel, 'table', p.tables ? n : 1, 2 ** p.bits!),
+    x: elements(kernel, values, rows, n),
+    table: elements(kernel, values === 'x' ? 'thresholds' : 'table', p.tables ? n : 1, 2 ** p.bits!),
     codes: elements(kernel, 'codes', rows, codeBytes(p)),
     scales: p.scale === UNSCALED ? 0 : rows * Math.ceil(n / groupOf(p)),
   };
 }
 
-type Given = Readonly<Record<string, TypedArray | undefined>>;
-
-/** Only unscaled calls may leave the array out. */
-function checkScales(kernel: string, p: Params, { scales }: Given): void {
-  const length = lengths(kernel, p).scales;
-  if (length && !scales) throw new TypeError(message(kernel, 'scales', `Float32Array of length ${length}`, scales));
-}
-
 /** Thresholds ascend (none is NaN), and every rank's code has the bits. */
-function checkBook(p: Params, { thresholds, order }: Given): void {
+function checkBook(p: Params, { thresholds, order }: Arrays): void {
   const step = p.tables ? p.n! : 1;
   for (let i = step; i < thresholds!.length; i++)
     if (!(thresholds![i]! >= thresholds![i - step]!))
@@ -118,31 +118,27 @@ export const codebook_quantize_f32: Contract<CodebookOptions> = {
     thresholds: { dtype: 'f32', role: 'in' },
     order: { dtype: 'u8', role: 'in', optional: true },
     codes: { dtype: 'u8', role: 'out' },
-    scales: { dtype: 'f32', role: 'out', optional: true },
+    scales: { dtype: 'f32', role: 'out', optional: 'empty' },
   },
   params: (o) => params(QUANTIZE, o),
   lengths(p) {
-    const { x, table, codes, scales } = lengths(QUANTIZE, p);
+    const { x, table, codes, scales } = lengths(QUANTIZE, 'x', p);
     return { x, thresholds: table, order: table, codes, scales };
   },
-  checkData(p, arrays) {
-    checkScales(QUANTIZE, p, arrays);
-    checkBook(p, arrays);
-  },
+  checkData: checkBook,
 };
 
 export const codebook_dequantize_f32: Contract<CodebookOptions> = {
   kernel: DEQUANTIZE,
   arrays: {
     codes: { dtype: 'u8', role: 'in' },
-    scales: { dtype: 'f32', role: 'in', optional: true },
+    scales: { dtype: 'f32', role: 'in', optional: 'empty' },
     table: { dtype: 'f32', role: 'in' },
     out: { dtype: 'f32', role: 'out' },
   },
   params: (o) => params(DEQUANTIZE, o),
   lengths(p) {
-    const { x, table, codes, scales } = lengths(DEQUANTIZE, p);
+    const { x, table, codes, scales } = lengths(DEQUANTIZE, 'out', p);
     return { codes, scales, table, out: x };
   },
-  checkData: (p, arrays) => checkScales(DEQUANTIZE, p, arrays),
 };

@@ -1,4 +1,4 @@
-import type { Contract, Params, TypedArray } from '../contract.js';
+import type { Contract, Params } from '../contract.js';
 import { message } from '../errors.js';
 import { elements, integer, options, word } from '../validate.js';
 import { SCHEMES } from './quantize.js';
@@ -154,13 +154,9 @@ export const gemm_pack_u32: Contract<GemmFormat> = {
   arrays: {
     codes: { dtype: 'u32', role: 'in' },
     scales: { dtype: 'f32', role: 'in' },
-    minima: { dtype: 'f32', role: 'in', optional: true },
+    minima: { dtype: 'f32', role: 'in', optional: 'empty' },
     packed: { dtype: 'u32', role: 'out' },
   },
   params: (given) => format(PACK, options(PACK, given)),
   lengths: packLengths,
-  checkData(p: Params, { minima }: Readonly<Record<string, TypedArray | undefined>>) {
-    const length = packLengths(p).minima;
-    if (length && !minima) throw new TypeError(message(PACK, 'minima', `Float32Array of length ${length}`, minima));
-  },
 };

@@ -25,10 +25,15 @@ export const GGML_TYPES = {
   q4_K: { id: 12, block: 256, bytes: 144 },
   q5_K: { id: 13, block: 256, bytes: 176 },
   q6_K: { id: 14, block: 256, bytes: 210 },
+  q8_K: { id: 15, block: 256, bytes: 292 },
   iq4_nl: { id: 20, block: 32, bytes: 18 },
   iq4_xs: { id: 23, block: 256, bytes: 136 },
+  tq1_0: { id: 34, block: 256, bytes: 54 },
+  tq2_0: { id: 35, block: 256, bytes: 66 },
   mxfp4: { id: 39, block: 32, bytes: 17 },
   nvfp4: { id: 40, block: 64, bytes: 36 },
+  q1_0: { id: 41, block: 128, bytes: 18 },
+  q2_0: { id: 42, block: 64, bytes: 18 },
 } as const satisfies Record<string, GgmlFormat>;
 
 export type GgmlType = keyof typeof GGML_TYPES;
@@ -42,8 +47,12 @@ export const GGML_WRITABLE = [
   'q8_0',
   'q8_1',
   'iq4_nl',
+  'tq1_0',
+  'tq2_0',
   'mxfp4',
   'nvfp4',
+  'q1_0',
+  'q2_0',
 ] as const satisfies readonly GgmlType[];
 
 export type GgmlWritableType = (typeof GGML_WRITABLE)[number];
@@ -51,7 +60,7 @@ export type GgmlWritableType = (typeof GGML_WRITABLE)[number];
 export interface GgmlDequantizeOptions {
   /** Rows of values, each a whole number of blocks. One row is as good for a tensor: blocks follow each other without a gap. */
   rows: number;
-  /** Values per row: a multiple of the type's block (32, 64 or 256). */
+  /** Values per row: a multiple of the type's block (32, 64, 128 or 256). */
   n: number;
   /** The format by name, or by its number in a GGUF file. */
   type: GgmlType | number;
@@ -60,7 +69,7 @@ export interface GgmlDequantizeOptions {
 export interface GgmlQuantizeOptions {
   /** Rows of values. */
   rows: number;
-  /** Values per row: a multiple of the type's block (32 or 64). */
+  /** Values per row: a multiple of the type's block (32, 64, 128 or 256). */
   n: number;
   /** The format by name, or by its number in a GGUF file. */
   type: GgmlWritableType | number;
@@ -89,13 +98,14 @@ export function formatOf(kernel: string, names: readonly GgmlType[], type: unkno
   throw new RangeError(message(kernel, 'type', known.join(', '), type));
 }
 
-function lengths(kernel: string, names: readonly GgmlType[], p: Params): { values: number; blocks: number } {
+/** Every length; `values` is the name of the array that holds the values themselves. */
+function lengths(kernel: string, values: 'x' | 'out', names: readonly GgmlType[], p: Params) {
   const { block, bytes } = formatOf(kernel, names, p.type);
   const rows = integer(kernel, 'rows', p.rows, 0);
   const n = integer(kernel, 'n', p.n, 0);
   if (n % block) throw new RangeError(message(kernel, 'n', `multiple of ${block}`, n));
-  const values = elements(kernel, 'values', rows, n);
-  return { values, blocks: elements(kernel, 'blocks', values / block, bytes) };
+  const x = elements(kernel, values, rows, n);
+  return { x, blocks: elements(kernel, 'blocks', x / block, bytes) };
 }
 
 const QUANTIZE = 'ggml_quantize_f32';
@@ -108,8 +118,8 @@ export const ggml_dequantize_f32: Contract<GgmlDequantizeOptions> = {
   },
   params: (o) => params('ggml_dequantize_f32', READABLE, o),
   lengths(p) {
-    const { values, blocks } = lengths('ggml_dequantize_f32', READABLE, p);
-    return { blocks, out: values };
+    const { x, blocks } = lengths('ggml_dequantize_f32', 'out', READABLE, p);
+    return { blocks, out: x };
   },
 };
 
@@ -125,8 +135,8 @@ export const ggml_dequantize_f16: Contract<GgmlDequantizeOptions> = {
   },
   params: (o) => params('ggml_dequantize_f16', READABLE, o),
   lengths(p) {
-    const { values, blocks } = lengths('ggml_dequantize_f16', READABLE, p);
-    return { blocks, out: values, scratch: CHUNK };
+    const { x, blocks } = lengths('ggml_dequantize_f16', 'out', READABLE, p);
+    return { blocks, out: x, scratch: CHUNK };
   },
 };
 
@@ -138,7 +148,7 @@ export const ggml_quantize_f32: Contract<GgmlQuantizeOptions> = {
   },
   params: (o) => params(QUANTIZE, GGML_WRITABLE, o),
   lengths(p) {
-    const { values, blocks } = lengths(QUANTIZE, GGML_WRITABLE, p);
-    return { x: values, blocks };
+    const { x, blocks } = lengths(QUANTIZE, 'x', GGML_WRITABLE, p);
+    return { x, blocks };
   },
 };

@@ -1,6 +1,6 @@
-import type { Contract, Float } from '../contract.js';
+import type { Contract, Float, Out } from '../contract.js';
 import { message } from '../errors.js';
-import { elements, finite, flag, integer, options } from '../validate.js';
+import { elements, finite, flag, integer, options, signs } from '../validate.js';
 
 export interface HadamardOptions {
   /** Independent rows. */
@@ -12,6 +12,13 @@ export interface HadamardOptions {
   /** Signs come after the transform instead of before it: undoes a call without. Default false. */
   inverse?: boolean;
 }
+
+export interface HadamardArrays extends Out<Float32Array> {
+  /** ±1 per column: multiply the input, or with `inverse` the output. */
+  signs?: Int8Array | undefined;
+}
+
+export interface HadamardHalfArrays extends Out<Uint16Array>, Pick<HadamardArrays, 'signs'> {}
 
 const MAX_N = 32768;
 
@@ -54,10 +61,7 @@ function hadamardOf(dtype: Float): Contract<HadamardOptions> {
       const values = elements(kernel, 'x', rows!, n!);
       return { x: values, signs: n!, out: values, ...(dtype === 'f16' && { scratch: scratchLength(n!) }) };
     },
-    checkData(_, { signs }) {
-      const at = signs?.findIndex((sign) => sign !== 1 && sign !== -1) ?? -1;
-      if (at >= 0) throw new RangeError(message(kernel, `signs[${at}]`, '1 or -1', signs![at]));
-    },
+    checkData: (_, arrays) => signs(kernel, arrays.signs),
   };
 }
 

@@ -1,7 +1,7 @@
-import type { Contract, Params } from '../contract.js';
+import type { Contract, Out } from '../contract.js';
 import { message } from '../errors.js';
 import { HADAMARD_ORDERS, hadamardOrder } from '../hadamard-matrices.js';
-import { elements, finite, flag, integer, options } from '../validate.js';
+import { elements, finite, flag, integer, options, signs } from '../validate.js';
 
 export interface HadamardMixedOptions {
   /** Independent rows. */
@@ -19,6 +19,13 @@ export interface HadamardMixedOptions {
   scale?: number;
   /** The transpose of the matrix, and the signs after the transform instead of before it: undoes a call without. Default false. */
   inverse?: boolean;
+}
+
+export interface HadamardMixedArrays extends Out<Float32Array> {
+  /** A Hadamard matrix of the order, packed as by `hadamardMatrix`, which it is by default. */
+  matrix?: Uint32Array | undefined;
+  /** ±1 for each of the n values: multiply the input, or with `inverse` the output. */
+  signs?: Int8Array | undefined;
 }
 
 const KERNEL = 'hadamard_mixed_f32';
@@ -44,18 +51,6 @@ export function checkOrder(kernel: string, n: number, order: number): number {
   return block;
 }
 
-/** Faults in signs and matrix. */
-export function checkRotation(
-  kernel: string,
-  { order }: Params,
-  { signs, matrix }: Readonly<Record<string, ArrayLike<number> | undefined>>,
-): void {
-  if (order! > 1 && !matrix)
-    throw new TypeError(message(kernel, 'matrix', `Uint32Array of length ${matrixLength(order!)}`, matrix));
-  const at = signs ? Array.prototype.findIndex.call(signs, (sign) => sign !== 1 && sign !== -1) : -1;
-  if (at >= 0) throw new RangeError(message(kernel, `signs[${at}]`, '1 or -1', signs![at]));
-}
-
 /** Bytes of scratch that `hadamard_mixed_f32` needs in the pointer layer. */
 export function hadamardMixedScratchBytes(size: Pick<HadamardMixedOptions, 'n' | 'order'>): number {
   const n = integer(KERNEL, 'n', options(KERNEL, size).n, 1);
@@ -68,7 +63,7 @@ export const hadamard_mixed_f32: Contract<HadamardMixedOptions> = {
   kernel: KERNEL,
   arrays: {
     x: { dtype: 'f32', role: 'in' },
-    matrix: { dtype: 'u32', role: 'in', optional: true },
+    matrix: { dtype: 'u32', role: 'in', optional: 'empty' },
     signs: { dtype: 'i8', role: 'in', optional: true },
     scratch: { dtype: 'f32', role: 'scratch' },
     out: { dtype: 'f32', role: 'out' },
@@ -95,5 +90,5 @@ export const hadamard_mixed_f32: Contract<HadamardMixedOptions> = {
     const values = elements(KERNEL, 'x', rows!, n!, inner!);
     return { x: values, matrix: matrixLength(order!), signs: n!, scratch: mixScratchLength(order!), out: values };
   },
-  checkData: (params, arrays) => checkRotation(KERNEL, params, arrays),
+  checkData: (_, arrays) => signs(KERNEL, arrays.signs),
 };

@@ -1,6 +1,6 @@
-import { type Contract, type Params, SCALE_TYPES, type TypedArray } from '../contract.js';
+import { type Contract, type Params, SCALE_TYPES } from '../contract.js';
 import { message } from '../errors.js';
-import { elements, integer, options, word } from '../validate.js';
+import { checkGroupSize, elements, integer, options, word } from '../validate.js';
 import { AXES, groupOf } from './quantize.js';
 
 /**
@@ -48,6 +48,23 @@ export interface RoundingOptions {
 
 export type QuantizeIntegersOptions = IntegerOptions & RoundingOptions;
 
+export interface QuantizedIntegers {
+  /** Row groups: `[rows, words]`. Column groups: `[words, n]`. */
+  codes: Uint32Array;
+  /** Row groups: `[rows, ceil(n/groupSize)]`. Column groups: `[ceil(rows/groupSize), n]`. f16 as bits in a Uint16Array. */
+  scales: Float32Array | Uint16Array;
+  /** As scales; affine only. */
+  minima?: Float32Array | Uint16Array | undefined;
+}
+
+/** Given instead of searched: one value per group, shaped as scales. Values outside saturate. */
+export interface Range {
+  /** The value of code 0; affine only. */
+  lows?: Float32Array | undefined;
+  /** Affine: the value of the last code. Symmetric: the magnitude of the last code. Ternary, 1 bit: the scale. */
+  highs: Float32Array;
+}
+
 export const SCHEMES = ['affine', 'symmetric', 'ternary'] as const;
 const TERNARY = 2;
 
@@ -92,17 +109,14 @@ export function runOf({ bits, scheme }: Params): { codes: number; words: number 
 /** Groups of affine formats have minima; the rest is told by scales. */
 const isAffine = ({ scheme }: Params) => scheme === 0;
 
-function lengths(kernel: string, p: Params) {
+/** Every length; `values` is the name of the array that holds the values themselves. */
+function lengths(kernel: string, values: 'x' | 'out', p: Params) {
   checkFormat(kernel, p);
   const rows = integer(kernel, 'rows', p.rows, 0);
   const n = integer(kernel, 'n', p.n, 1);
   const length = p.axis ? rows : n;
-  const size = integer(kernel, 'groupSize', p.groupSize, 0);
-  if (size !== 0 && size < length && (size % 16 !== 0 || size > 256))
-    throw new RangeError(
-      message(kernel, 'groupSize', `multiple of 16 in [16, 256], or the whole axis (0, or at least ${length})`, size),
-    );
-  const x = elements(kernel, 'x', rows, n);
+  checkGroupSize(kernel, 'groupSize', p.groupSize, length);
+  const x = elements(kernel, values, rows, n);
   if (x === 0) return { x, codes: 0, scales: 0, minima: 0 };
   const { codes, words } = runOf(p);
   const lines = p.axis ? n : rows;
@@ -110,19 +124,10 @@ function lengths(kernel: string, p: Params) {
   return { x, codes: Math.ceil(length / codes) * words * lines, scales, minima: isAffine(p) ? scales : 0 };
 }
 
-type Arrays = Readonly<Record<string, TypedArray | undefined>>;
-
-/** An affine group is nothing without its minimum; only others may leave the array out. */
-function checkMinima(kernel: string, p: Params, { minima }: Arrays): void {
-  const length = lengths(kernel, p).minima;
-  const type = p.scaleType ? 'Uint16Array' : 'Float32Array';
-  if (length && !minima) throw new TypeError(message(kernel, 'minima', `${type} of length ${length}`, minima));
-}
-
 const stored = (role: 'in' | 'out') =>
   ({
     scales: { dtype: 'f32', dtypeIf: { scaleType: 'f16' }, role },
-    minima: { dtype: 'f32', dtypeIf: { scaleType: 'f16' }, role, optional: true },
+    minima: { dtype: 'f32', dtypeIf: { scaleType: 'f16' }, role, optional: 'empty' },
   }) as const;
 
 export const quantize_integers_f32: Contract<QuantizeIntegersOptions> = {
@@ -139,15 +144,14 @@ export const quantize_integers_f32: Contract<QuantizeIntegersOptions> = {
     return { ...params(QUANTIZE, o), seed, first };
   },
   lengths(p) {
-    const all = lengths(QUANTIZE, p);
+    const all = lengths(QUANTIZE, 'x', p);
     integer(QUANTIZE, 'seed', p.seed, 0);
     integer(QUANTIZE, 'first', p.first, 0);
     return { ...all, lows: all.minima, highs: all.scales };
   },
   checkData(p, arrays) {
-    checkMinima(QUANTIZE, p, arrays);
     const { lows, highs } = arrays;
-    const { scales } = lengths(QUANTIZE, p);
+    const { scales } = lengths(QUANTIZE, 'x', p);
     const expected = `Float32Array of length ${scales}`;
     if (lows?.length && !highs) throw new TypeError(message(QUANTIZE, 'highs', expected, highs));
     if (highs?.length && isAffine(p) && !lows) throw new TypeError(message(QUANTIZE, 'lows', expected, lows));
@@ -159,8 +163,7 @@ export const dequantize_integers_f32: Contract<IntegerOptions> = {
   arrays: { codes: { dtype: 'u32', role: 'in' }, ...stored('in'), out: { dtype: 'f32', role: 'out' } },
   params: (o) => params(DEQUANTIZE, o),
   lengths(p) {
-    const { x, ...rest } = lengths(DEQUANTIZE, p);
+    const { x, ...rest } = lengths(DEQUANTIZE, 'out', p);
     return { ...rest, out: x };
   },
-  checkData: (p, arrays) => checkMinima(DEQUANTIZE, p, arrays),
 };

@@ -41,6 +41,13 @@ export interface MxOptions {
   tensorScale?: number;
 }
 
+export interface MxQuantized {
+  /** Elements, `[rows, ceil(n·width/8)]` bytes: 4, 6 or 8 bits each; unpacked: `[rows, n]`. */
+  codes: Uint8Array;
+  /** `[rows, ceil(n/blockSize)]`: E8M0; nvfp4: E4M3 or UE5M3. */
+  scales: Uint8Array;
+}
+
 /** Positions in these lists are the numbers that kernels take. */
 export const FORMATS = [
   'mxfp4',
@@ -141,6 +148,8 @@ function params(kernel: string, o: MxOptions): Params {
   const { tensorScale = 1 } = o;
   // A GPU kernel compiles before it knows its format; `lengths` asks for it.
   const at = format === undefined ? NO_FORMAT : word(kernel, 'format', format, FORMATS);
+  // In the pointer layer 0 is a number left out; microxcaling means the whole axis by it.
+  if (blockSize === 0) throw new RangeError(message(kernel, 'blockSize', '16, 32 or 64', blockSize));
   if (typeof unpacked !== 'boolean') throw new TypeError(message(kernel, 'unpacked', 'boolean', unpacked));
   return {
     rows,
@@ -155,7 +164,8 @@ function params(kernel: string, o: MxOptions): Params {
   };
 }
 
-function lengths(kernel: string, p: Params): { x: number; codes: number; scales: number } {
+/** Every length; `values` is the name of the array that holds the values themselves. */
+function lengths(kernel: string, values: 'x' | 'out', p: Params): { x: number; codes: number; scales: number } {
   if (p.format === NO_FORMAT) word(kernel, 'format', undefined, FORMATS);
   const format = integer(kernel, 'format', p.format, 0, FORMATS.length - 1);
   if (format === BFP) integer(kernel, 'bits', p.bits, 3, 8);
@@ -177,7 +187,7 @@ function lengths(kernel: string, p: Params): { x: number; codes: number; scales:
   const rows = integer(kernel, 'rows', p.rows, 0);
   const n = integer(kernel, 'n', p.n, 1);
   return {
-    x: elements(kernel, 'x', rows, n),
+    x: elements(kernel, values, rows, n),
     codes: rows * Math.ceil((n * widthOf(p)) / 8),
     scales: rows * Math.ceil(n / blockOf(p)),
   };
@@ -194,7 +204,7 @@ export const mx_quantize_f32: Contract<MxOptions> = {
     scales: { dtype: 'u8', role: 'out' },
   },
   params: (o) => params(QUANTIZE, o),
-  lengths: (p) => lengths(QUANTIZE, p),
+  lengths: (p) => lengths(QUANTIZE, 'x', p),
 };
 
 export const mx_dequantize_f32: Contract<MxOptions> = {
@@ -206,7 +216,7 @@ export const mx_dequantize_f32: Contract<MxOptions> = {
   },
   params: (o) => params(DEQUANTIZE, o),
   lengths(p) {
-    const { x, ...stored } = lengths(DEQUANTIZE, p);
+    const { x, ...stored } = lengths(DEQUANTIZE, 'out', p);
     return { ...stored, out: x };
   },
 };

@@ -1,4 +1,4 @@
-import type { Contract, Params, TypedArray } from '../contract.js';
+import type { Contract, Params } from '../contract.js';
 import { message } from '../errors.js';
 import { elements, integer, options } from '../validate.js';
 
@@ -15,6 +15,13 @@ export interface OutliersOptions {
   n: number;
   /** How many to take out of each row, 1 to n. */
   k: number;
+}
+
+export interface Outliers {
+  /** `[rows, k]`: what was taken out, as stored in x, by ascending index. */
+  values: Float32Array;
+  /** `[rows, k]`: their positions in the row, ascending. */
+  indices: Uint32Array;
 }
 
 function params(kernel: string, o: OutliersOptions): Params {
@@ -60,7 +67,7 @@ export const outliers_restore_f32: Contract<OutliersOptions> = {
     const { row, taken } = lengths(RESTORE, p);
     return { rest: row, values: taken, indices: taken, out: row };
   },
-  checkData({ n }, { indices }: Readonly<Record<string, TypedArray | undefined>>) {
+  checkData({ n }, { indices }) {
     const bad = indices?.findIndex((index) => index >= n!) ?? -1;
     if (bad >= 0) throw new RangeError(message(RESTORE, `indices[${bad}]`, `index in [0, ${n! - 1}]`, indices![bad]));
   },

@@ -1,14 +1,13 @@
 import {
-  ARRAY_OF,
   type ArrayContract,
+  type Arrays,
   type Contract,
-  dtypeOf,
   type Params,
   SCALE_TYPES,
   type TypedArray,
 } from '../contract.js';
 import { message } from '../errors.js';
-import { elements, integer, options, word } from '../validate.js';
+import { checkGroupSize, elements, integer, options, word } from '../validate.js';
 import {
   checkBlocks,
   checkHeads,
@@ -63,18 +62,22 @@ export interface AttentionDecodeQuantizedOptions extends QuantizedAttentionOptio
 /** Query i stands at position i + keys + recentKeys - queries. Block lists choose among stored keys; recent ones need none. */
 export interface AttentionBlocksparseQuantizedOptions extends QuantizedAttentionOptions, MaskOptions {}
 
-/** One side of a stored cache, all kv heads: what `quantize` gives for each, one after the other. */
+/**
+ * One side of a stored cache, all kv heads one after the other: what `quantize`, `mxQuantize` (mxfp4) or `codebookQuantize`
+ * (with the `table` beside it) returned, as it is.
+ */
 export interface Stored {
-  /** `row`: `[kvHeads, capacity, words of n codes]`. `column`: `[kvHeads, words of capacity codes, n]`. */
-  codes: Uint32Array;
-  /** `row`: `[kvHeads, capacity, groups]`. `column`: `[kvHeads, groups, n]`. Not for mxfp4. */
-  scales?: Float32Array | Uint16Array;
+  /**
+   * `row`: `[kvHeads, capacity, words of n codes]`. `column`: `[kvHeads, words of capacity codes, n]`. Bytes are taken for
+   * the words that they are, in place; they are copied only where they begin off a word.
+   */
+  codes: Uint32Array | Uint8Array;
+  /** `row`: `[kvHeads, capacity, groups]`. `column`: `[kvHeads, groups, n]`. mxfp4: E8M0 bytes `[kvHeads, capacity, ceil(n/32)]`. */
+  scales?: Float32Array | Uint16Array | Uint8Array | undefined;
   /** As scales; affine only. */
-  minima?: Float32Array | Uint16Array;
-  /** E8M0 bytes `[kvHeads, capacity, ceil(n/32)]`; mxfp4 only. */
-  exponents?: Uint8Array;
+  minima?: Float32Array | Uint16Array | undefined;
   /** The 16 values of the codes; codebook only. */
-  table?: Float32Array;
+  table?: Float32Array | undefined;
 }
 
 export interface QuantizedAttentionInputs {
@@ -83,9 +86,9 @@ export interface QuantizedAttentionInputs {
   k: Stored;
   v: Stored;
   /** [kvHeads, recentCapacity, headDim]: the keys after the stored ones. */
-  kRecent?: Float32Array;
+  kRecent?: Float32Array | undefined;
   /** [kvHeads, recentCapacity, valueDim]. */
-  vRecent?: Float32Array;
+  vRecent?: Float32Array | undefined;
 }
 
 const DECODE = 'attention_decode_quantized_f32';
@@ -183,16 +186,7 @@ function sideLengths(kernel: string, params: Params, side: 'k' | 'v', n: number)
   const format = formatOf(params, side);
   const { scheme, bits, axis } = format;
   const [lines, length] = axis ? [n, capacity!] : [capacity!, n];
-  const size = format.groupSize;
-  if (size !== 0 && size < length && (size % 16 !== 0 || size > 256))
-    throw new RangeError(
-      message(
-        kernel,
-        `${side}GroupSize`,
-        `multiple of 16 in [16, 256], or the whole axis (0, or at least ${length})`,
-        size,
-      ),
-    );
+  checkGroupSize(kernel, `${side}GroupSize`, format.groupSize, length);
   const codes = elements(kernel, `${side}Codes`, kvHeads!, lines, wordsOf(length, bits));
   const groups = length === 0 ? 0 : kvHeads! * lines * Math.ceil(length / groupSizeOf(format, length));
   return {
@@ -220,38 +214,36 @@ function storedLengths(kernel: string, params: Params) {
   };
 }
 
-/** What a scheme stands on must be there; recent keys too. */
-function checkStoredData(kernel: string, params: Params, arrays: Arrays): void {
-  const lengths: Readonly<Record<string, number>> = storedLengths(kernel, params);
-  for (const [name, array] of Object.entries(stored)) {
-    if (!lengths[name] || arrays[name]) continue;
-    const type = ARRAY_OF[dtypeOf(array, params)].name;
-    throw new TypeError(message(kernel, name, `${type} of length ${lengths[name]}`, arrays[name]));
-  }
+/** Bytes as the words that they are. What is no whole number of words stays as it is, and is refused. */
+function wordsFrom(codes: Stored['codes'] | undefined): TypedArray | undefined {
+  if (!(codes instanceof Uint8Array) || codes.length % 4) return codes;
+  const { buffer, byteOffset, length } = codes.byteOffset % 4 ? new Uint8Array(codes) : codes;
+  return new Uint32Array(buffer, byteOffset, length / 4);
 }
-
-type Arrays = Readonly<Record<string, TypedArray | undefined>>;
 
 /** The arrays by their contract names. */
-export function arraysOf(inputs: QuantizedAttentionInputs): Arrays {
+export function cacheArrays(
+  inputs: QuantizedAttentionInputs,
+  given: Pick<QuantizedAttentionOptions, 'kScheme' | 'vScheme'>,
+): Arrays {
   const { q, k, v, kRecent, vRecent } = { ...inputs };
-  const side = (name: string, stored: Stored | undefined) => ({
-    [`${name}Codes`]: stored?.codes,
-    [`${name}Scales`]: stored?.scales,
+  const side = (name: string, stored: Stored | undefined, scheme: StoredScheme | undefined) => ({
+    [`${name}Codes`]: wordsFrom(stored?.codes),
+    [name + (scheme === 'mxfp4' ? 'Exponents' : 'Scales')]: stored?.scales,
     [`${name}Minima`]: stored?.minima,
-    [`${name}Exponents`]: stored?.exponents,
     [`${name}Table`]: stored?.table,
   });
-  return { q, ...side('k', k), ...side('v', v), kRecent, vRecent };
+  return { q, ...side('k', k, given?.kScheme), ...side('v', v, given?.vScheme), kRecent, vRecent };
 }
 
-const f32 = { dtype: 'f32', role: 'in', optional: true } as const;
+/** What the scheme has no use for has length 0; so have recent keys where there are none. */
+const f32 = { dtype: 'f32', role: 'in', optional: 'empty' } as const;
 const scales = (name: 'k' | 'v') => ({ ...f32, dtypeIf: { [`${name}ScaleType`]: 'f16' } }) as const;
 const side = (name: 'k' | 'v') => ({
   [`${name}Codes`]: { dtype: 'u32', role: 'in' } as const,
   [`${name}Scales`]: scales(name),
   [`${name}Minima`]: scales(name),
-  [`${name}Exponents`]: { dtype: 'u8', role: 'in', optional: true } as const,
+  [`${name}Exponents`]: { dtype: 'u8', role: 'in', optional: 'empty' } as const,
   [`${name}Table`]: f32,
 });
 const stored: Readonly<Record<string, ArrayContract>> = { ...side('k'), ...side('v'), kRecent: f32, vRecent: f32 };
@@ -299,7 +291,6 @@ export const attention_decode_quantized_f32: Contract<AttentionDecodeQuantizedOp
       scratch: scratchLength(params),
     };
   },
-  checkData: (params, arrays) => checkStoredData(DECODE, params, arrays),
 };
 
 export const attention_blocksparse_quantized_f32: Contract<AttentionBlocksparseQuantizedOptions> = {
@@ -329,8 +320,5 @@ export const attention_blocksparse_quantized_f32: Contract<AttentionBlocksparseQ
       status: 1,
     };
   },
-  checkData(params, arrays) {
-    checkStoredData(SPARSE, params, arrays);
-    checkBlocks(SPARSE, params, arrays);
-  },
+  checkData: (params, arrays) => checkBlocks(SPARSE, params, arrays),
 };

@@ -1,6 +1,6 @@
-import type { Contract, Float, Params, TypedArray } from '../contract.js';
+import type { Contract, Float, Params } from '../contract.js';
 import { message } from '../errors.js';
-import { elements, integer, options, word } from '../validate.js';
+import { checkGroupSize, elements, integer, options, word } from '../validate.js';
 
 /**
  * The layout, the same on every backend: codes lie along their group, low bits first, in 32-bit words; unused high bits
@@ -36,6 +36,15 @@ export interface QuantizeOptions {
   axis: 'row' | 'column';
 }
 
+export interface Quantized {
+  /** Row groups: `[rows, ceil(n·bits/32)]`. Column groups: `[ceil(rows·bits/32), n]`. */
+  codes: Uint32Array;
+  /** Row groups: `[rows, ceil(n/groupSize)]`. Column groups: `[ceil(rows/groupSize), n]`. */
+  scales: Float32Array;
+  /** As scales; affine only. */
+  minima?: Float32Array | undefined;
+}
+
 /** Positions in these lists are the numbers that kernels take. */
 export const SCHEMES = ['affine', 'symmetric'] as const;
 export const AXES = ['row', 'column'] as const;
@@ -67,17 +76,18 @@ export const groupOf = ({ groupSize, rows, n, axis }: Params): number => {
   return groupSize === 0 ? length : Math.min(groupSize!, length);
 };
 
-function lengths(kernel: string, p: Params): { x: number; codes: number; scales: number; minima: number } {
+/** Every length; `values` is the name of the array that holds the values themselves. */
+function lengths(
+  kernel: string,
+  values: 'x' | 'out',
+  p: Params,
+): { x: number; codes: number; scales: number; minima: number } {
   checkFormat(kernel, p);
   const rows = integer(kernel, 'rows', p.rows, 0);
   const n = integer(kernel, 'n', p.n, 1);
   const length = p.axis ? rows : n;
-  const size = p.groupSize!;
-  if (size !== 0 && size < length && (size % 16 !== 0 || size > 256))
-    throw new RangeError(
-      message(kernel, 'groupSize', `multiple of 16 in [16, 256], or the whole axis (0, or at least ${length})`, size),
-    );
-  const x = elements(kernel, 'x', rows, n);
+  checkGroupSize(kernel, 'groupSize', p.groupSize, length);
+  const x = elements(kernel, values, rows, n);
   if (x === 0) return { x, codes: 0, scales: 0, minima: 0 };
   const words = Math.ceil(length / (32 / p.bits!));
   const groups = Math.ceil(length / groupOf(p));
@@ -87,12 +97,6 @@ function lengths(kernel: string, p: Params): { x: number; codes: number; scales:
 
 export { lengths as quantizedLengths };
 
-/** An affine group is nothing without its minimum; only symmetric calls may leave the array out. */
-function checkMinima(kernel: string, p: Params, { minima }: Readonly<Record<string, TypedArray | undefined>>): void {
-  const length = lengths(kernel, p).minima;
-  if (length && !minima) throw new TypeError(message(kernel, 'minima', `Float32Array of length ${length}`, minima));
-}
-
 function quantizeOf(dtype: Float): Contract<QuantizeOptions> {
   const kernel = `quantize_${dtype}`;
   return {
@@ -101,11 +105,10 @@ function quantizeOf(dtype: Float): Contract<QuantizeOptions> {
       x: { dtype, role: 'in' },
       codes: { dtype: 'u32', role: 'out' },
       scales: { dtype: 'f32', role: 'out' },
-      minima: { dtype: 'f32', role: 'out', optional: true },
+      minima: { dtype: 'f32', role: 'out', optional: 'empty' },
     },
     params: (o) => params(kernel, o),
-    lengths: (p) => lengths(kernel, p),
-    checkData: (p, arrays) => checkMinima(kernel, p, arrays),
+    lengths: (p) => lengths(kernel, 'x', p),
   };
 }
 
@@ -119,15 +122,14 @@ function dequantizeOf(dtype: Float): Contract<QuantizeOptions> {
     arrays: {
       codes: { dtype: 'u32', role: 'in' },
       scales: { dtype: 'f32', role: 'in' },
-      minima: { dtype: 'f32', role: 'in', optional: true },
+      minima: { dtype: 'f32', role: 'in', optional: 'empty' },
       out: { dtype, role: 'out' },
     },
     params: (o) => params(kernel, o),
     lengths(p) {
-      const { x, ...stored } = lengths(kernel, p);
+      const { x, ...stored } = lengths(kernel, 'out', p);
       return { ...stored, out: x };
     },
-    checkData: (p, arrays) => checkMinima(kernel, p, arrays),
   };
 }
 

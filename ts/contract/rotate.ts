@@ -1,8 +1,8 @@
-import type { Contract, Params, TypedArray } from '../contract.js';
+import type { Arrays, Contract, Params } from '../contract.js';
 import { message } from '../errors.js';
-import { hadamardOrder } from '../hadamard-matrices.js';
-import { finite, flag, integer, options, word } from '../validate.js';
-import { checkOrder, checkRotation, matrixLength, mixScratchLength } from './hadamardmixed.js';
+import { hadamardOrder, knownMatrix } from '../hadamard-matrices.js';
+import { elements, finite, flag, integer, options, signs, word } from '../validate.js';
+import { checkOrder, matrixLength, mixScratchLength } from './hadamardmixed.js';
 import { checkFormat, type QuantizeOptions, quantizedLengths, SCHEMES } from './quantize.js';
 
 export interface RotateOptions {
@@ -22,6 +22,25 @@ export interface RotateOptions {
 export interface RotateQuantizeOptions
   extends Omit<RotateOptions, 'inverse'>,
     Pick<QuantizeOptions, 'bits' | 'groupSize' | 'scheme'> {}
+
+export interface Rotation {
+  /** The column of x that each value of a row comes from; each column once. */
+  permutation?: Uint32Array | undefined;
+  /** Multiply the columns of x; finite, not 0. */
+  factors?: Float32Array | undefined;
+  /** ±1 for each value of a permuted row. */
+  signs?: Int8Array | undefined;
+  /** A Hadamard matrix of the order, packed as by `hadamardMatrix`, which it is by default. */
+  matrix?: Uint32Array | undefined;
+}
+
+/** The arrays of a rotation; the matrix of a known order need not be given. */
+export const rotationOf = ({ permutation, factors, signs, matrix }: Rotation, { order }: Params) => ({
+  permutation,
+  factors,
+  signs,
+  matrix: matrix ?? knownMatrix(order!),
+});
 
 export const MAX_N = 2048;
 
@@ -47,7 +66,7 @@ const ROTATION = {
   permutation: { dtype: 'u32', role: 'in', optional: true },
   factors: { dtype: 'f32', role: 'in', optional: true },
   signs: { dtype: 'i8', role: 'in', optional: true },
-  matrix: { dtype: 'u32', role: 'in', optional: true },
+  matrix: { dtype: 'u32', role: 'in', optional: 'empty' },
   scratch: { dtype: 'f32', role: 'scratch' },
 } as const;
 
@@ -78,10 +97,8 @@ function rotationLengths(kernel: string, { rows, n, order, scale }: Params) {
   };
 }
 
-type Arrays = Readonly<Record<string, TypedArray | undefined>>;
-
-function checkArrays(kernel: string, params: Params, arrays: Arrays): void {
-  checkRotation(kernel, params, arrays);
+function checkRotation(kernel: string, params: Params, arrays: Arrays): void {
+  signs(kernel, arrays.signs);
   const { permutation, factors } = arrays;
   const seen = new Uint8Array(params.n!);
   permutation?.forEach((column, i) => {
@@ -103,10 +120,10 @@ export const rotate_f32: Contract<RotateOptions> = {
   lengths(params) {
     const rotation = rotationLengths('rotate_f32', params);
     integer('rotate_f32', 'inverse', params.inverse, 0, 1);
-    const values = params.rows! * params.n!;
+    const values = elements('rotate_f32', 'x', params.rows!, params.n!);
     return { x: values, ...rotation, out: values };
   },
-  checkData: (params, arrays) => checkArrays('rotate_f32', params, arrays),
+  checkData: (params, arrays) => checkRotation('rotate_f32', params, arrays),
 };
 
 const QUANTIZE = 'rotate_quantize_f32';
@@ -120,18 +137,10 @@ function formatParams(kernel: string, given: RotateQuantizeOptions): Params {
 /** What is fixed at compile on a GPU. */
 export const checkRotateFormat = (kernel: string, params: Params): void => checkFormat(kernel, { ...params, axis: 0 });
 
-function formatLengths(kernel: string, params: Params) {
+function formatLengths(kernel: string, values: 'x' | 'out', params: Params) {
   const rotation = rotationLengths(kernel, params);
-  const { x, ...stored } = quantizedLengths(kernel, { ...params, axis: 0 });
-  return { values: x, rotation, stored };
-}
-
-/** As in quantize: an affine group is nothing without its minimum. */
-function checkStored(kernel: string, params: Params, arrays: Arrays): void {
-  const { minima } = formatLengths(kernel, params).stored;
-  if (minima && !arrays.minima)
-    throw new TypeError(message(kernel, 'minima', `Float32Array of length ${minima}`, arrays.minima));
-  checkArrays(kernel, params, arrays);
+  const { x, ...stored } = quantizedLengths(kernel, values, { ...params, axis: 0 });
+  return { [values]: x, ...rotation, ...stored };
 }
 
 export const rotate_quantize_f32: Contract<RotateQuantizeOptions> = {
@@ -141,14 +150,11 @@ export const rotate_quantize_f32: Contract<RotateQuantizeOptions> = {
     ...ROTATION,
     codes: { dtype: 'u32', role: 'out' },
     scales: { dtype: 'f32', role: 'out' },
-    minima: { dtype: 'f32', role: 'out', optional: true },
+    minima: { dtype: 'f32', role: 'out', optional: 'empty' },
   },
   params: (given) => formatParams(QUANTIZE, given),
-  lengths(params) {
-    const { values, rotation, stored } = formatLengths(QUANTIZE, params);
-    return { x: values, ...rotation, ...stored };
-  },
-  checkData: (params, arrays) => checkStored(QUANTIZE, params, arrays),
+  lengths: (params) => formatLengths(QUANTIZE, 'x', params),
+  checkData: (params, arrays) => checkRotation(QUANTIZE, params, arrays),
 };
 
 export const rotate_dequantize_f32: Contract<RotateQuantizeOptions> = {
@@ -156,14 +162,11 @@ export const rotate_dequantize_f32: Contract<RotateQuantizeOptions> = {
   arrays: {
     codes: { dtype: 'u32', role: 'in' },
     scales: { dtype: 'f32', role: 'in' },
-    minima: { dtype: 'f32', role: 'in', optional: true },
+    minima: { dtype: 'f32', role: 'in', optional: 'empty' },
     ...ROTATION,
     out: { dtype: 'f32', role: 'out' },
   },
   params: (given) => formatParams(DEQUANTIZE, given),
-  lengths(params) {
-    const { values, rotation, stored } = formatLengths(DEQUANTIZE, params);
-    return { ...stored, ...rotation, out: values };
-  },
-  checkData: (params, arrays) => checkStored(DEQUANTIZE, params, arrays),
+  lengths: (params) => formatLengths(DEQUANTIZE, 'out', params),
+  checkData: (params, arrays) => checkRotation(DEQUANTIZE, params, arrays),
 };

@@ -139,6 +139,14 @@ export interface SoftmaxHalfState {
   lse: Float32Array;
 }
 
+/** A softmax before it is divided. */
+export interface SoftmaxSums {
+  /** f32 [rows]: the largest scale·x. */
+  max: Float32Array;
+  /** f32 [rows]: Σ exp(scale·x − max). */
+  sum: Float32Array;
+}
+
 type Values = typeof Float32Array | typeof Uint16Array;
 
 /** The states of a list one after the other, as softmax_merge takes them. */

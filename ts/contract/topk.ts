@@ -12,6 +12,19 @@ export interface TopkOptions {
   largest?: boolean;
 }
 
+export interface Topk {
+  /** `[rows, k]`: the best first, as stored in x. */
+  values: Float32Array;
+  /** `[rows, k]`: the position of each in its row. */
+  indices: Uint32Array;
+}
+
+/** The same of halves, as their bits. */
+export interface TopkHalf {
+  values: Uint16Array;
+  indices: Uint32Array;
+}
+
 /** 4-byte words of scratch: one row's work (assembly/topk.ts: select), whatever the number of rows; halves are widened there. */
 function scratchLength(dtype: Float, n: number, k: number): number {
   const vectors = 16 * Math.ceil(n / 1024);

@@ -1,29 +1,26 @@
 import {
   type AttentionBlocksparseOptions,
   type AttentionDecodeOptions,
+  type AttentionHalfInputs,
+  type AttentionHalfOutputs,
   attention_blocksparse_f16,
   attention_decode_f16,
   attentionHalfScratchBytes,
+  withBlocks,
 } from '../contract/attention.js';
+import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/attention-f16.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
-export type { AttentionBlocksparseOptions, AttentionDecodeOptions, Blocks } from '../contract/attention.js';
+export type {
+  AttentionBlocksparseOptions,
+  AttentionDecodeOptions,
+  AttentionHalfInputs,
+  AttentionHalfOutputs,
+  Blocks,
+} from '../contract/attention.js';
 export { attentionHalfScratchBytes as attentionScratchBytes };
 export type AttentionHalfKernels = Instance<code.Kernels>;
-
-/** Arrays of halves, as their bits: shapes as in `lanewise/cpu/attention.js`. */
-export interface AttentionHalfInputs {
-  q: Uint16Array;
-  k: Uint16Array;
-  v: Uint16Array;
-}
-
-export interface AttentionHalfOutputs {
-  output: Uint16Array;
-  /** Natural log-sum-exp, f32. */
-  lse: Float32Array;
-}
 
 const attentionFamily = family<code.Kernels>(code, { attention_blocksparse_f16, attention_decode_f16 });
 
@@ -37,15 +34,15 @@ export const preload = attentionFamily.preload;
 /** Attention under a block mask, a causal mask and a window; dense without any. Halves become f32 on the way. */
 export function attentionBlocksparse(
   inputs: AttentionHalfInputs,
-  options: AttentionBlocksparseOptions,
+  options: AttentionBlocksparseOptions & Out<AttentionHalfOutputs>,
 ): AttentionHalfOutputs {
-  const { q, k, v } = { ...inputs };
-  const arrays = { q, k, v, indptr: options?.blocks?.indptr, indices: options?.blocks?.indices };
-  return attentionFamily.run(attention_blocksparse_f16, arrays, options) as unknown as AttentionHalfOutputs;
+  return attentionFamily.run(attention_blocksparse_f16, withBlocks(inputs, options), options);
 }
 
 /** One query per head against the keys [from, to): a state that softmaxMerge of halves merges with those of other keys. */
-export function attentionDecode(inputs: AttentionHalfInputs, options: AttentionDecodeOptions): AttentionHalfOutputs {
-  const { q, k, v } = { ...inputs };
-  return attentionFamily.run(attention_decode_f16, { q, k, v }, options) as unknown as AttentionHalfOutputs;
+export function attentionDecode(
+  inputs: AttentionHalfInputs,
+  options: AttentionDecodeOptions & Out<AttentionHalfOutputs>,
+): AttentionHalfOutputs {
+  return attentionFamily.run(attention_decode_f16, inputs, options);
 }

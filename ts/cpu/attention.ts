@@ -1,32 +1,26 @@
 import {
   type AttentionBlocksparseOptions,
   type AttentionDecodeOptions,
+  type AttentionInputs,
+  type AttentionOutputs,
   attention_blocksparse_f32,
   attention_decode_f32,
   attentionScratchBytes,
+  withBlocks,
 } from '../contract/attention.js';
+import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/attention.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
-export type { AttentionBlocksparseOptions, AttentionDecodeOptions, Blocks } from '../contract/attention.js';
+export type {
+  AttentionBlocksparseOptions,
+  AttentionDecodeOptions,
+  AttentionInputs,
+  AttentionOutputs,
+  Blocks,
+} from '../contract/attention.js';
 export { attentionScratchBytes };
 export type AttentionKernels = Instance<code.Kernels>;
-
-export interface AttentionInputs {
-  /** Blocksparse: [heads, queries, headDim]. Decode: [heads, headDim]. */
-  q: Float32Array;
-  /** [kvHeads, keys, headDim]. */
-  k: Float32Array;
-  /** [kvHeads, keys, valueDim]. */
-  v: Float32Array;
-}
-
-export interface AttentionOutputs {
-  /** [heads, queries, valueDim] or [heads, valueDim]. */
-  output: Float32Array;
-  /** Natural log-sum-exp of each row's scores: [heads, queries] or [heads]. */
-  lse: Float32Array;
-}
 
 const attentionFamily = family<code.Kernels>(code, { attention_blocksparse_f32, attention_decode_f32 });
 
@@ -38,14 +32,17 @@ export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOpti
 export const preload = attentionFamily.preload;
 
 /** Attention under a block mask, a causal mask and a window; dense without any. */
-export function attentionBlocksparse(inputs: AttentionInputs, options: AttentionBlocksparseOptions): AttentionOutputs {
-  const { q, k, v } = { ...inputs };
-  const arrays = { q, k, v, indptr: options?.blocks?.indptr, indices: options?.blocks?.indices };
-  return attentionFamily.run(attention_blocksparse_f32, arrays, options) as unknown as AttentionOutputs;
+export function attentionBlocksparse(
+  inputs: AttentionInputs,
+  options: AttentionBlocksparseOptions & Out<AttentionOutputs>,
+): AttentionOutputs {
+  return attentionFamily.run(attention_blocksparse_f32, withBlocks(inputs, options), options);
 }
 
 /** One query per head against the keys [from, to): a state that softmaxMerge merges with those of other keys. */
-export function attentionDecode(inputs: AttentionInputs, options: AttentionDecodeOptions): AttentionOutputs {
-  const { q, k, v } = { ...inputs };
-  return attentionFamily.run(attention_decode_f32, { q, k, v }, options) as unknown as AttentionOutputs;
+export function attentionDecode(
+  inputs: AttentionInputs,
+  options: AttentionDecodeOptions & Out<AttentionOutputs>,
+): AttentionOutputs {
+  return attentionFamily.run(attention_decode_f32, inputs, options);
 }

@@ -1,7 +1,12 @@
 import { bookOf, type Table, valuesOf } from '../codebook-tables.js';
-import { type CodebookOptions, codebook_dequantize_f32, codebook_quantize_f32 } from '../contract/codebook.js';
+import {
+  type CodebookCodes,
+  type CodebookOptions,
+  codebook_dequantize_f32,
+  codebook_quantize_f32,
+} from '../contract/codebook.js';
+import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/codebook.js';
-import type { CodebookCodes } from '../reference/codebook.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
 export {
@@ -37,24 +42,20 @@ export const preload = codebookFamily.preload;
 export function codebookQuantize(
   x: Float32Array,
   table: Table,
-  options: CodebookOptions & { out?: Partial<CodebookCodes> },
+  options: CodebookOptions & Out<CodebookCodes>,
 ): CodebookCodes {
-  const lengths = codebook_quantize_f32.lengths(codebook_quantize_f32.params(options));
-  const { out } = options;
+  // The kernel's own words on its options come before the table's.
+  codebook_quantize_f32.lengths(codebook_quantize_f32.params(options));
   const { thresholds, order } = bookOf(table, options);
-  const codes = new Uint8Array(out?.codes ? 0 : lengths.codes!);
-  const scales = lengths.scales && !out?.scales ? { scales: new Float32Array(lengths.scales) } : {};
-  const arrays = { x, thresholds, order, codes, ...scales, ...out };
-  return codebookFamily.run(codebook_quantize_f32, arrays, options) as unknown as CodebookCodes;
+  return codebookFamily.run(codebook_quantize_f32, { x, thresholds, order }, options);
 }
 
 /** table[code] · scale. */
 export function codebookDequantize(
   quantized: CodebookCodes,
   table: Table,
-  options: CodebookOptions & { out?: Float32Array },
+  options: CodebookOptions & Out<Float32Array>,
 ): Float32Array {
-  const length = codebook_dequantize_f32.lengths(codebook_dequantize_f32.params(options)).out!;
-  const arrays = { ...quantized, table: valuesOf(table, options), out: options.out ?? new Float32Array(length) };
-  return codebookFamily.run(codebook_dequantize_f32, arrays, options).out as Float32Array;
+  codebook_dequantize_f32.lengths(codebook_dequantize_f32.params(options));
+  return codebookFamily.run(codebook_dequantize_f32, { ...quantized, table: valuesOf(table, options) }, options);
 }

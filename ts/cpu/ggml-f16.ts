@@ -1,4 +1,5 @@
 import { type GgmlDequantizeOptions, ggml_dequantize_f16 } from '../contract/ggml.js';
+import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/ggml-f16.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
@@ -15,9 +16,6 @@ export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOpti
 export const preload = ggmlFamily.preload;
 
 /** Values of blocks as halves, `[rows, n]`: ggml's f32 values rounded once. `blocks` may be any part of a file's bytes. */
-export function ggmlDequantize(
-  blocks: Uint8Array,
-  options: GgmlDequantizeOptions & { out?: Uint16Array },
-): Uint16Array {
-  return ggmlFamily.run(ggml_dequantize_f16, { blocks, out: options?.out }, options).out as Uint16Array;
+export function ggmlDequantize(blocks: Uint8Array, options: GgmlDequantizeOptions & Out<Uint16Array>): Uint16Array {
+  return ggmlFamily.run(ggml_dequantize_f16, { blocks }, options);
 }

@@ -4,6 +4,7 @@ import {
   ggml_dequantize_f32,
   ggml_quantize_f32,
 } from '../contract/ggml.js';
+import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/ggml.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
@@ -29,14 +30,11 @@ export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOpti
 export const preload = ggmlFamily.preload;
 
 /** Values of blocks, `[rows, n]`: exactly ggml's. `blocks` may be any part of a file's bytes. */
-export function ggmlDequantize(
-  blocks: Uint8Array,
-  options: GgmlDequantizeOptions & { out?: Float32Array },
-): Float32Array {
-  return ggmlFamily.run(ggml_dequantize_f32, { blocks, out: options?.out }, options).out as Float32Array;
+export function ggmlDequantize(blocks: Uint8Array, options: GgmlDequantizeOptions & Out<Float32Array>): Float32Array {
+  return ggmlFamily.run(ggml_dequantize_f32, { blocks }, options);
 }
 
 /** Blocks of values, byte for byte what ggml's reference functions write. */
-export function ggmlQuantize(x: Float32Array, options: GgmlQuantizeOptions & { out?: Uint8Array }): Uint8Array {
-  return ggmlFamily.run(ggml_quantize_f32, { x, blocks: options?.out }, options).blocks as Uint8Array;
+export function ggmlQuantize(x: Float32Array, options: GgmlQuantizeOptions & Out<Uint8Array>): Uint8Array {
+  return ggmlFamily.run(ggml_quantize_f32, { x }, options);
 }

@@ -1,17 +1,15 @@
-import { type HadamardOptions, hadamard_f16, hadamardScratchBytes } from '../contract/hadamard.js';
+import {
+  type HadamardHalfArrays,
+  type HadamardOptions,
+  hadamard_f16,
+  hadamardScratchBytes,
+} from '../contract/hadamard.js';
 import * as code from '../generated/cpu/hadamard-f16.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
-export type { HadamardOptions };
+export type { HadamardHalfArrays, HadamardOptions };
 export { hadamardScratchBytes };
 export type HadamardHalfKernels = Instance<code.Kernels>;
-
-export interface HadamardHalfArrays {
-  /** ±1 per column: multiply the input, or with `inverse` the output. */
-  signs?: Int8Array;
-  /** Where the result goes; may be x. Without it a new array is made. */
-  out?: Uint16Array;
-}
 
 const hadamardFamily = family<code.Kernels>(code, { hadamard_f16 });
 
@@ -22,7 +20,10 @@ export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOpti
 /** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
 export const preload = hadamardFamily.preload;
 
-/** The Walsh–Hadamard transform of each row of halves, computed in f32 and rounded once; orthonormal unless a scale is given. */
+/**
+ * The Walsh–Hadamard transform of each row of halves, computed in f32 and rounded once; orthonormal unless a scale is given.
+ * `out` may be x.
+ */
 export function hadamard(x: Uint16Array, options: HadamardOptions & HadamardHalfArrays): Uint16Array {
-  return hadamardFamily.run(hadamard_f16, { x, signs: options?.signs, out: options?.out }, options).out as Uint16Array;
+  return hadamardFamily.run(hadamard_f16, { x, signs: options?.signs }, options);
 }

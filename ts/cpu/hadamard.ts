@@ -1,16 +1,9 @@
-import { type HadamardOptions, hadamard_f32 } from '../contract/hadamard.js';
+import { type HadamardArrays, type HadamardOptions, hadamard_f32 } from '../contract/hadamard.js';
 import * as code from '../generated/cpu/hadamard.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
-export type { HadamardOptions };
+export type { HadamardArrays, HadamardOptions };
 export type HadamardKernels = Instance<code.Kernels>;
-
-export interface HadamardArrays {
-  /** ±1 per column: multiply the input, or with `inverse` the output. */
-  signs?: Int8Array;
-  /** Where the result goes; may be x. Without it a new array is made. */
-  out?: Float32Array;
-}
 
 const hadamardFamily = family<code.Kernels>(code, { hadamard_f32 });
 
@@ -21,7 +14,7 @@ export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOpti
 /** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
 export const preload = hadamardFamily.preload;
 
-/** The Walsh–Hadamard transform of each row in natural order: orthonormal unless a scale is given. */
+/** The Walsh–Hadamard transform of each row in natural order: orthonormal unless a scale is given; `out` may be x. */
 export function hadamard(x: Float32Array, options: HadamardOptions & HadamardArrays): Float32Array {
-  return hadamardFamily.run(hadamard_f32, { x, signs: options?.signs, out: options?.out }, options).out as Float32Array;
+  return hadamardFamily.run(hadamard_f32, { x, signs: options?.signs }, options);
 }

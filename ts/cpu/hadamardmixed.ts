@@ -1,20 +1,16 @@
-import { type HadamardMixedOptions, hadamard_mixed_f32, hadamardMixedScratchBytes } from '../contract/hadamardmixed.js';
+import {
+  type HadamardMixedArrays,
+  type HadamardMixedOptions,
+  hadamard_mixed_f32,
+  hadamardMixedScratchBytes,
+} from '../contract/hadamardmixed.js';
 import * as code from '../generated/cpu/hadamardmixed.js';
 import { HADAMARD_ORDERS, hadamardMatrix, hadamardOrder, knownMatrix } from '../hadamard-matrices.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
-export type { HadamardMixedOptions };
+export type { HadamardMixedArrays, HadamardMixedOptions };
 export { HADAMARD_ORDERS, hadamardMatrix, hadamardMixedScratchBytes, hadamardOrder };
 export type HadamardMixedKernels = Instance<code.Kernels>;
-
-export interface HadamardMixedArrays {
-  /** A Hadamard matrix of the order, packed as by `hadamardMatrix`, which it is by default. */
-  matrix?: Uint32Array;
-  /** ±1 for each of the n values: multiply the input, or with `inverse` the output. */
-  signs?: Int8Array;
-  /** Where the result goes; not x. Without it a new array is made. */
-  out?: Float32Array;
-}
 
 const mixedFamily = family<code.Kernels>(code, { hadamard_mixed_f32 });
 
@@ -31,6 +27,6 @@ export const preload = mixedFamily.preload;
  */
 export function hadamardMixed(x: Float32Array, options: HadamardMixedOptions & HadamardMixedArrays): Float32Array {
   const { order } = hadamard_mixed_f32.params(options);
-  const { matrix = knownMatrix(order!), signs, out } = options;
-  return mixedFamily.run(hadamard_mixed_f32, { x, matrix, signs, out }, options).out as Float32Array;
+  const { matrix = knownMatrix(order!), signs } = options;
+  return mixedFamily.run(hadamard_mixed_f32, { x, matrix, signs }, options);
 }

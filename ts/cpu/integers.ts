@@ -1,11 +1,13 @@
 import {
   dequantize_integers_f32,
   type IntegerOptions,
+  type QuantizedIntegers,
   type QuantizeIntegersOptions,
   quantize_integers_f32,
+  type Range,
 } from '../contract/integers.js';
+import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/integers.js';
-import type { QuantizedIntegers, Range } from '../reference/integers.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
 export { type QuantileOptions, quantileRanges } from '../quantiles.js';
@@ -27,22 +29,12 @@ export const preload = integersFamily.preload;
  */
 export function quantize(
   x: Float32Array,
-  options: QuantizeIntegersOptions & { range?: Range; out?: Partial<QuantizedIntegers> },
+  options: QuantizeIntegersOptions & { range?: Range | undefined } & Out<QuantizedIntegers>,
 ): QuantizedIntegers {
-  const lengths = quantize_integers_f32.lengths(quantize_integers_f32.params(options));
-  const { range, out } = options;
-  const minima =
-    options.scheme === 'affine' && !out?.minima
-      ? { minima: new (options.scaleType === 'f16' ? Uint16Array : Float32Array)(lengths.minima!) }
-      : {};
-  const arrays = { x, ...minima, ...out, ...range };
-  return integersFamily.run(quantize_integers_f32, arrays, options) as unknown as QuantizedIntegers;
+  return integersFamily.run(quantize_integers_f32, { x, ...options?.range }, options);
 }
 
 /** code · scale + minimum (not affine: code · scale; 1 bit symmetric: ±scale). */
-export function dequantize(
-  quantized: QuantizedIntegers,
-  options: IntegerOptions & { out?: Float32Array },
-): Float32Array {
-  return integersFamily.run(dequantize_integers_f32, { ...quantized, out: options?.out }, options).out as Float32Array;
+export function dequantize(quantized: QuantizedIntegers, options: IntegerOptions & Out<Float32Array>): Float32Array {
+  return integersFamily.run(dequantize_integers_f32, quantized, options);
 }

@@ -1,6 +1,6 @@
-import { type MxFormat, type MxOptions, mx_dequantize_f32, mx_quantize_f32 } from '../contract/mx.js';
+import { type MxFormat, type MxOptions, type MxQuantized, mx_dequantize_f32, mx_quantize_f32 } from '../contract/mx.js';
+import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/mx.js';
-import type { MxQuantized } from '../reference/mx.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
 export type { MxFormat, MxOptions, MxQuantized };
@@ -20,18 +20,14 @@ export const preload = mxFamily.preload;
  * v1.0; NVFP4; block floating point). Elements round to nearest, ties to even, and saturate. A block of zeros has the
  * least scale; one with NaN or infinity has the scale NaN and codes 0. TypeError, RangeError before anything is written.
  */
-export function mxQuantize(x: Float32Array, options: MxOptions & { out?: Partial<MxQuantized> }): MxQuantized {
-  const lengths = mx_quantize_f32.lengths(mx_quantize_f32.params(options));
-  const { out } = options;
-  const codes = new Uint8Array(out?.codes ? 0 : lengths.codes!);
-  const scales = new Uint8Array(out?.scales ? 0 : lengths.scales!);
-  return mxFamily.run(mx_quantize_f32, { x, codes, scales, ...out }, options) as unknown as MxQuantized;
+export function mxQuantize(x: Float32Array, options: MxOptions & Out<MxQuantized>): MxQuantized {
+  return mxFamily.run(mx_quantize_f32, { x }, options);
 }
 
 /**
  * f32 `[rows, n]` from elements and scales: element · scale, exact but for overflow (infinity); nvfp4: element ·
  * f32(scale · tensorScale), one rounding each. Any bytes are taken as they are: a scale of NaN makes its block NaN.
  */
-export function mxDequantize(quantized: MxQuantized, options: MxOptions & { out?: Float32Array }): Float32Array {
-  return mxFamily.run(mx_dequantize_f32, { ...quantized, out: options?.out }, options).out as Float32Array;
+export function mxDequantize(quantized: MxQuantized, options: MxOptions & Out<Float32Array>): Float32Array {
+  return mxFamily.run(mx_dequantize_f32, quantized, options);
 }

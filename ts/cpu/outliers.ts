@@ -1,6 +1,11 @@
-import { type OutliersOptions, outliers_extract_f32, outliers_restore_f32 } from '../contract/outliers.js';
+import {
+  type Outliers,
+  type OutliersOptions,
+  outliers_extract_f32,
+  outliers_restore_f32,
+} from '../contract/outliers.js';
+import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/outliers.js';
-import type { Outliers } from '../reference/outliers.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
 export type { Outliers, OutliersOptions };
@@ -21,19 +26,16 @@ export const preload = outliersFamily.preload;
  */
 export function outliersExtract(
   x: Float32Array,
-  options: OutliersOptions & { out?: Partial<Outliers & { rest: Float32Array }> },
+  options: OutliersOptions & Out<Outliers & { rest: Float32Array }>,
 ): Outliers & { rest: Float32Array } {
-  return outliersFamily.run(outliers_extract_f32, { x, ...options?.out }, options) as unknown as Outliers & {
-    rest: Float32Array;
-  };
+  return outliersFamily.run(outliers_extract_f32, { x }, options);
 }
 
 /** rest with each value added at its index; `out` may be rest itself. Throws RangeError on an index past the row. */
 export function outliersRestore(
   rest: Float32Array,
   outliers: Outliers,
-  options: OutliersOptions & { out?: Float32Array },
+  options: OutliersOptions & Out<Float32Array>,
 ): Float32Array {
-  return outliersFamily.run(outliers_restore_f32, { ...outliers, rest, out: options?.out }, options)
-    .out as Float32Array;
+  return outliersFamily.run(outliers_restore_f32, { ...outliers, rest }, options);
 }

@@ -1,10 +1,10 @@
 import type { Contract } from '../contract.js';
 import { LanewiseUnsupportedError, message } from '../errors.js';
-import { parts } from '../parts.js';
+import { named, parts } from '../parts.js';
 import { CALL_LENGTH, callWriter, threadScratchBytes } from '../pool-call.js';
 import { CALL, CONTROL_WORDS, type Load, MAX_THREADS, OPEN, type Start, share, WORDS, work } from '../pool-thread.js';
-import { integer, options as optionsOf, word } from '../validate.js';
-import { bestLevel, type CpuLevel, type Instance, type InstantiateOptions, supports } from './runtime.js';
+import { integer, options as optionsOf } from '../validate.js';
+import { type CpuLevel, type Instance, type InstantiateOptions, levelOf } from './runtime.js';
 
 export interface PoolOptions {
   /** Threads that compute, the caller's among them. Default: one for each core, 8 at most. */
@@ -141,20 +141,19 @@ function requireIsolation(): void {
   throw error;
 }
 
-function named(list: readonly string[], args: readonly number[]): Record<string, number> {
-  const given: Record<string, number> = {};
-  for (let i = 0; i < list.length; i++) given[list[i]!] = args[i] ?? 0;
-  return given;
-}
-
 /** Threads that work off one kernel call together. Resolves when all have started. */
 export async function createPool(given: PoolOptions = {}): Promise<Pool> {
   const options = optionsOf('pool', given);
   const threads = integer('pool', 'threads', options.threads ?? Math.min(cores(), 8), 1, MAX_THREADS);
   const partBytes = integer('pool', 'partBytes', options.partBytes ?? 32768, 1);
-  const { timeoutMs = 5000, level = bestLevel('pool') } = options;
-  word('pool', 'level', level, ['simd', 'relaxed']);
-  if (!supports(level)) throw new LanewiseUnsupportedError('pool', level);
+  const level = levelOf('pool', options.level);
+  const { timeoutMs = 5000, worker: url } = options;
+  if (typeof timeoutMs !== 'number' || !(timeoutMs >= 0)) {
+    const Kind = typeof timeoutMs === 'number' ? RangeError : TypeError;
+    throw new Kind(message('pool', 'timeoutMs', 'number of at least 0', timeoutMs));
+  }
+  if (url !== undefined && typeof url !== 'string' && !(url instanceof URL))
+    throw new TypeError(message('pool', 'worker', 'string or URL', url));
   const many = threads > 1;
   if (many) requireIsolation();
   const memory = options.memory ?? (many ? sharedMemory() : new WebAssembly.Memory({ initial: 16, maximum: 65536 }));
@@ -255,11 +254,7 @@ export async function createPool(given: PoolOptions = {}): Promise<Pool> {
         },
       };
       raw[name] = (...args) => run(named(list, args), args);
-      checked[name] = (...args: number[]) => {
-        const given = named(list, args);
-        made.check(wide, given, memory.buffer);
-        run(given, args);
-      };
+      checked[name] = (...args: number[]) => run(made.check(wide, list, args, memory.buffer), args);
     }
     await send(() => ({ module: made.module, names }));
     return checked as Instance<Kernels>;
@@ -360,7 +355,7 @@ export async function createPool(given: PoolOptions = {}): Promise<Pool> {
         seen[thread - 1] = count;
         news();
       };
-      workers.push(startThread(options.worker, acted, lost));
+      workers.push(startThread(url, acted, lost));
     }
     const shared = { words: WORDS, at: CALL, control, call, memory };
     await send((thread) => ({ ...shared, thread, spinMs: thread <= spinners ? SPIN_MS : 0 }));

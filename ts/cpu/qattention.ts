@@ -1,14 +1,15 @@
+import { type AttentionOutputs, withBlocks } from '../contract/attention.js';
 import {
   type AttentionBlocksparseQuantizedOptions,
   type AttentionDecodeQuantizedOptions,
-  arraysOf,
   attention_blocksparse_quantized_f32,
   attention_decode_quantized_f32,
+  cacheArrays,
   type QuantizedAttentionInputs,
   quantizedAttentionScratchBytes,
 } from '../contract/qattention.js';
+import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/qattention.js';
-import type { AttentionOutputs } from './attention.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
 export type {
@@ -41,18 +42,19 @@ export const preload = qattentionFamily.preload;
  */
 export function attentionDecodeQuantized(
   inputs: QuantizedAttentionInputs,
-  options: AttentionDecodeQuantizedOptions,
+  options: AttentionDecodeQuantizedOptions & Out<AttentionOutputs>,
 ): AttentionOutputs {
-  const arrays = arraysOf(inputs);
-  return qattentionFamily.run(attention_decode_quantized_f32, arrays, options) as unknown as AttentionOutputs;
+  return qattentionFamily.run(attention_decode_quantized_f32, cacheArrays(inputs, options), options);
 }
 
 /** Many queries, or chosen blocks, of a quantised cache: under a block mask over stored keys, a causal mask and a window. */
 export function attentionBlocksparseQuantized(
   inputs: QuantizedAttentionInputs,
-  options: AttentionBlocksparseQuantizedOptions,
+  options: AttentionBlocksparseQuantizedOptions & Out<AttentionOutputs>,
 ): AttentionOutputs {
-  const { indptr, indices } = options?.blocks ?? {};
-  const arrays = { ...arraysOf(inputs), indptr, indices };
-  return qattentionFamily.run(attention_blocksparse_quantized_f32, arrays, options) as unknown as AttentionOutputs;
+  return qattentionFamily.run(
+    attention_blocksparse_quantized_f32,
+    withBlocks(cacheArrays(inputs, options), options),
+    options,
+  );
 }

@@ -1,6 +1,6 @@
-import { dequantize_f16, type QuantizeOptions, quantize_f16 } from '../contract/quantize.js';
+import { dequantize_f16, type Quantized, type QuantizeOptions, quantize_f16 } from '../contract/quantize.js';
+import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/quantize-f16.js';
-import type { Quantized } from '../reference/quantize.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
 export type { Quantized, QuantizeOptions };
@@ -16,16 +16,11 @@ export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOpti
 export const preload = quantizeFamily.preload;
 
 /** Halves as integer codes of `bits` bits, a scale (and, when affine, a minimum) for each group, in f32: those of the widened values. */
-export function quantize(x: Uint16Array, options: QuantizeOptions & { out?: Partial<Quantized> }): Quantized {
-  const lengths = quantize_f16.lengths(quantize_f16.params(options));
-  const { out } = options;
-  const codes = new Uint32Array(out?.codes ? 0 : lengths.codes!);
-  const scales = new Float32Array(out?.scales ? 0 : lengths.scales!);
-  const minima = options.scheme === 'affine' && !out?.minima ? { minima: new Float32Array(lengths.minima!) } : {};
-  return quantizeFamily.run(quantize_f16, { x, codes, scales, ...minima, ...out }, options) as unknown as Quantized;
+export function quantize(x: Uint16Array, options: QuantizeOptions & Out<Quantized>): Quantized {
+  return quantizeFamily.run(quantize_f16, { x }, options);
 }
 
 /** code · scale + minimum (symmetric: code · scale) in f32, rounded once to a half, ties to even. */
-export function dequantize(quantized: Quantized, options: QuantizeOptions & { out?: Uint16Array }): Uint16Array {
-  return quantizeFamily.run(dequantize_f16, { ...quantized, out: options?.out }, options).out as Uint16Array;
+export function dequantize(quantized: Quantized, options: QuantizeOptions & Out<Uint16Array>): Uint16Array {
+  return quantizeFamily.run(dequantize_f16, quantized, options);
 }

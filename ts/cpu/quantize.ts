@@ -1,6 +1,6 @@
-import { dequantize_f32, type QuantizeOptions, quantize_f32 } from '../contract/quantize.js';
+import { dequantize_f32, type Quantized, type QuantizeOptions, quantize_f32 } from '../contract/quantize.js';
+import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/quantize.js';
-import type { Quantized } from '../reference/quantize.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
 export type { Quantized, QuantizeOptions };
@@ -16,16 +16,11 @@ export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOpti
 export const preload = quantizeFamily.preload;
 
 /** x as integer codes of `bits` bits, a scale (and, when affine, a minimum) for each group. */
-export function quantize(x: Float32Array, options: QuantizeOptions & { out?: Partial<Quantized> }): Quantized {
-  const lengths = quantize_f32.lengths(quantize_f32.params(options));
-  const { out } = options;
-  const codes = new Uint32Array(out?.codes ? 0 : lengths.codes!);
-  const scales = new Float32Array(out?.scales ? 0 : lengths.scales!);
-  const minima = options.scheme === 'affine' && !out?.minima ? { minima: new Float32Array(lengths.minima!) } : {};
-  return quantizeFamily.run(quantize_f32, { x, codes, scales, ...minima, ...out }, options) as unknown as Quantized;
+export function quantize(x: Float32Array, options: QuantizeOptions & Out<Quantized>): Quantized {
+  return quantizeFamily.run(quantize_f32, { x }, options);
 }
 
 /** code · scale + minimum (symmetric: code · scale). */
-export function dequantize(quantized: Quantized, options: QuantizeOptions & { out?: Float32Array }): Float32Array {
-  return quantizeFamily.run(dequantize_f32, { ...quantized, out: options?.out }, options).out as Float32Array;
+export function dequantize(quantized: Quantized, options: QuantizeOptions & Out<Float32Array>): Float32Array {
+  return quantizeFamily.run(dequantize_f32, quantized, options);
 }

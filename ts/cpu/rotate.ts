@@ -1,14 +1,17 @@
+import type { Quantized } from '../contract/quantize.js';
 import {
   type RotateOptions,
   type RotateQuantizeOptions,
+  type Rotation,
   rotate_dequantize_f32,
   rotate_f32,
   rotate_quantize_f32,
   rotateScratchBytes,
+  rotationOf,
 } from '../contract/rotate.js';
+import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/rotate.js';
 import { HADAMARD_ORDERS, hadamardMatrix, hadamardOrder } from '../hadamard-matrices.js';
-import { type Quantized, type Rotation, rotationOf } from '../reference/rotate.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
 export type { Quantized, RotateOptions, RotateQuantizeOptions, Rotation };
@@ -28,32 +31,22 @@ export const preload = rotateFamily.preload;
  * Each row permuted, scaled, with random signs and Hadamard-transformed: what queries go through whose keys are stored by
  * `rotateQuantize` (with reciprocal factors, so that products stay what they are). `inverse` undoes it.
  */
-export function rotate(x: Float32Array, options: RotateOptions & Rotation & { out?: Float32Array }): Float32Array {
+export function rotate(x: Float32Array, options: RotateOptions & Rotation & Out<Float32Array>): Float32Array {
   const rotation = rotationOf(options, rotate_f32.params(options));
-  return rotateFamily.run(rotate_f32, { x, ...rotation, out: options.out }, options).out as Float32Array;
+  return rotateFamily.run(rotate_f32, { x, ...rotation }, options);
 }
 
 /** Rotated rows as integer codes, with a scale (and, when affine, a minimum) for each group along a row. */
-export function rotateQuantize(
-  x: Float32Array,
-  options: RotateQuantizeOptions & Rotation & { out?: Partial<Quantized> },
-): Quantized {
-  const params = rotate_quantize_f32.params(options);
-  const lengths = rotate_quantize_f32.lengths(params);
-  const { out } = options;
-  const codes = new Uint32Array(out?.codes ? 0 : lengths.codes!);
-  const scales = new Float32Array(out?.scales ? 0 : lengths.scales!);
-  const minima = options.scheme === 'affine' && !out?.minima ? { minima: new Float32Array(lengths.minima!) } : {};
-  const arrays = { x, ...rotationOf(options, params), codes, scales, ...minima, ...out };
-  return rotateFamily.run(rotate_quantize_f32, arrays, options) as unknown as Quantized;
+export function rotateQuantize(x: Float32Array, options: RotateQuantizeOptions & Rotation & Out<Quantized>): Quantized {
+  const rotation = rotationOf(options, rotate_quantize_f32.params(options));
+  return rotateFamily.run(rotate_quantize_f32, { x, ...rotation }, options);
 }
 
 /** The values of codes, rotated back. */
 export function rotateDequantize(
   quantized: Quantized,
-  options: RotateQuantizeOptions & Rotation & { out?: Float32Array },
+  options: RotateQuantizeOptions & Rotation & Out<Float32Array>,
 ): Float32Array {
   const rotation = rotationOf(options, rotate_dequantize_f32.params(options));
-  const arrays = { ...quantized, ...rotation, out: options.out };
-  return rotateFamily.run(rotate_dequantize_f32, arrays, options).out as Float32Array;
+  return rotateFamily.run(rotate_dequantize_f32, { ...quantized, ...rotation }, options);
 }

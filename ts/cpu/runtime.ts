@@ -1,7 +1,8 @@
+import { arraysOf, checkArrays, checkOverlap, comesBack, mayLack, returned, type Span } from '../arrays.js';
 import { ARRAY_OF, type Contract, dtypeOf, type Params, type TypedArray } from '../contract.js';
 import { LanewiseUnsupportedError, message } from '../errors.js';
-import { parts } from '../parts.js';
-import { integer, MAX_U32, options as optionsOf } from '../validate.js';
+import { named, parts } from '../parts.js';
+import { integer, MAX_U32, options as optionsOf, word } from '../validate.js';
 
 /** `simd`: fixed 128-bit SIMD. `relaxed`: the same with fused multiply-add and relaxed integer dot products. */
 export type CpuLevel = 'simd' | 'relaxed';
@@ -49,6 +50,14 @@ export function bestLevel(kernel = 'lanewise'): CpuLevel {
   throw new LanewiseUnsupportedError(kernel, 'simd');
 }
 
+/** The level asked for, or the best where none is. */
+export function levelOf(kernel: string, level: CpuLevel | undefined): CpuLevel {
+  if (level === undefined) return bestLevel(kernel);
+  word(kernel, 'level', level, Object.keys(PROBES));
+  if (!supports(level)) throw new LanewiseUnsupportedError(kernel, level);
+  return level;
+}
+
 /** The same module, its one import declared as a shared memory of at most 65,536 pages (3 bytes more). */
 function importShared(bytes: Uint8Array): Uint8Array {
   // Sections are id, size (LEB128), content. Ours has type (1), then import (2): one entry whose last two bytes are limits 0, initial 1.
@@ -87,39 +96,49 @@ export function memory(): WebAssembly.Memory {
 
 /** Makes sure that `bytes` more fit, so that no later call has to grow the memory (growing empties existing views). */
 export function reserve(bytes: number): void {
+  integer('reserve', 'bytes', bytes, 0);
   const missing = align(top) + bytes - memory().buffer.byteLength;
   if (missing > 0) memory().grow(Math.ceil(missing / 65536));
 }
+
+/** Where allocated arrays lie. Once the memory has grown they do not know it themselves. */
+const allocated = new WeakMap<TypedArray, number>();
 
 /**
  * An array inside the kernels' memory: typed-array functions use it in place, without a copy.
  * Its content is whatever was there. It stays valid until the memory grows (`reserve` first) or it is released.
  */
 export function allocate<T extends (typeof ARRAY_OF)[keyof typeof ARRAY_OF]>(type: T, length: number): InstanceType<T> {
+  const types: readonly (typeof ARRAY_OF)[keyof typeof ARRAY_OF][] = Object.values(ARRAY_OF);
+  if (!types.includes(type))
+    throw new TypeError(message('allocate', 'type', `one of ${types.map(({ name }) => name).join(', ')}`, type));
   integer('allocate', 'length', length, 0);
   const offset = align(top);
   const bytes = length * type.BYTES_PER_ELEMENT;
   reserve(bytes);
   top = offset + bytes;
-  return new type(memory().buffer as ArrayBuffer, offset, length) as InstanceType<T>;
+  const array = new type(memory().buffer as ArrayBuffer, offset, length) as InstanceType<T>;
+  allocated.set(array, offset);
+  return array;
 }
 
-/** Gives an allocated array back, and everything allocated after it. */
+/** Gives an allocated array back, and everything allocated after it; also when the memory has grown since. */
 export function release(array: TypedArray): void {
-  if (array.buffer !== memory().buffer)
-    throw new RangeError(message('release', 'array', 'array made by allocate()', array));
-  top = Math.min(top, array.byteOffset);
+  const offset = allocated.get(array);
+  if (offset === undefined) {
+    const Kind = ArrayBuffer.isView(array) ? RangeError : TypeError;
+    throw new Kind(message('release', 'array', 'array made by allocate()', array));
+  }
+  top = Math.min(top, offset);
 }
-
-type Inputs = Readonly<Record<string, TypedArray | undefined>>;
 
 /** What a family's public functions are made of. */
 export interface Family<Kernels> {
   instantiate(memory: WebAssembly.Memory, options?: InstantiateOptions): Instance<Kernels>;
   /** Compiles off the main thread, for modules too large for an old browser's synchronous limit. Optional. */
   preload(options?: InstantiateOptions): Promise<void>;
-  /** One typed-array call: checks, places, runs, copies out. Answers with the arrays of role `out`. */
-  run<O>(contract: Contract<O>, arrays: Inputs, options: O): Record<string, TypedArray>;
+  /** One typed-array call: checks, places, runs, copies out, to where the options' `out` says. Returns what it is to return. */
+  run<O, R>(contract: Contract<O>, inputs: object, options: O): R;
 }
 
 export function family<Kernels extends object>(
@@ -128,14 +147,6 @@ export function family<Kernels extends object>(
 ): Family<Kernels> {
   const modules = new Map<string, WebAssembly.Module>();
   const first = Object.keys(code.parameters)[0]!;
-
-  function checked(level: CpuLevel | undefined): CpuLevel {
-    if (level === undefined) return bestLevel(first);
-    if (level !== 'simd' && level !== 'relaxed')
-      throw new RangeError(message(first, 'level', '"simd" or "relaxed"', level));
-    if (!supports(level)) throw new LanewiseUnsupportedError(first, level);
-    return level;
-  }
 
   function binary(level: CpuLevel, shared: boolean): BufferSource {
     const bytes = Uint8Array.from(atob(code[level]), (c) => c.charCodeAt(0));
@@ -150,7 +161,7 @@ export function family<Kernels extends object>(
   }
 
   async function preload(options: InstantiateOptions = {}): Promise<void> {
-    const level = checked(optionsOf(first, options).level);
+    const level = levelOf(first, optionsOf(first, options).level);
     for (const shared of typeof SharedArrayBuffer === 'undefined' ? [false] : [false, true])
       modules.set(`${level} ${shared}`, await WebAssembly.compile(binary(level, shared)));
   }
@@ -158,7 +169,7 @@ export function family<Kernels extends object>(
   function instantiate(target: WebAssembly.Memory, options: InstantiateOptions = {}): Instance<Kernels> {
     if (!(target instanceof WebAssembly.Memory))
       throw new TypeError(message(first, 'memory', 'WebAssembly.Memory', target));
-    const level = checked(optionsOf(first, options).level);
+    const level = levelOf(first, optionsOf(first, options).level);
     const module = compiled(level, isShared(target));
     const { exports } = new WebAssembly.Instance(module, { env: { memory: target } });
     const raw = exports as unknown as Kernels & Record<string, (...args: number[]) => void>;
@@ -167,9 +178,7 @@ export function family<Kernels extends object>(
       const parameters = list.split(' ');
       const contract = contracts[name]!;
       kernels[name] = (...args: number[]) => {
-        const given: Record<string, number> = {};
-        for (const [i, parameter] of parameters.entries()) given[parameter] = args[i] ?? 0;
-        checkPointers(contract, given, target.buffer);
+        checkPointers(contract, parameters, args, target.buffer);
         raw[name]!(...args);
       };
     }
@@ -179,41 +188,30 @@ export function family<Kernels extends object>(
 
   let instance: Instance<Kernels> | undefined;
 
-  function run<O>(contract: Contract<O>, arrays: Inputs, options: O): Record<string, TypedArray> {
+  function run<O, R>(contract: Contract<O>, inputs: object, options: O): R {
     const { kernel } = contract;
     const params = contract.params(options);
-    const lengths = contract.lengths(params);
+    const arrays = arraysOf(contract, inputs, (options as { out?: unknown }).out);
+    const lengths = checkArrays(contract, params, arrays);
     // Everything is checked before anything is copied; offsets of arrays in place are read before the memory can grow.
     const buffer = memory().buffer;
     const offsets: Record<string, number> = {};
     const placed: [name: string, offset: number, given: TypedArray | undefined][] = [];
     let end = align(top);
     for (const [name, declared] of Object.entries(contract.arrays)) {
-      const { role, optional } = declared;
-      const type = ARRAY_OF[dtypeOf(declared, params)];
       const length = lengths[name]!;
       const given = arrays[name];
-      if (given === undefined) {
-        if ((optional && role !== 'scratch') || (length === 0 && role === 'in')) continue;
-        if (role === 'in') throw new TypeError(message(kernel, name, `${type.name} of length ${length}`, given));
-      } else {
-        if (!(given instanceof type))
-          throw new TypeError(message(kernel, name, `${type.name} of length ${length}`, given));
-        if (given.length !== length)
-          throw new RangeError(message(kernel, name, `${type.name} of length ${length}`, given));
-        if (given.buffer === buffer) {
-          offsets[name] = given.byteOffset;
-          placed.push([name, -1, given]);
-          continue;
-        }
+      if (!given && declared.role !== 'scratch' && !comesBack(declared, length)) continue;
+      if (given?.buffer === buffer) {
+        offsets[name] = given.byteOffset;
+        placed.push([name, -1, given]);
+        continue;
       }
       offsets[name] = end;
       placed.push([name, end, given]);
-      end = align(end + length * type.BYTES_PER_ELEMENT);
+      end = align(end + length * ARRAY_OF[dtypeOf(declared, params)].BYTES_PER_ELEMENT);
       if (end > MAX_U32) throw new RangeError(message(kernel, name, 'arrays that fit 4 GiB of memory together', end));
     }
-    checkOverlap(contract, params, offsets, lengths);
-    contract.checkData?.(params, arrays);
     instance ??= instantiate(memory());
     reserve(end - align(top));
     const now = memory().buffer as ArrayBuffer;
@@ -225,76 +223,55 @@ export function family<Kernels extends object>(
     (instance.raw as Record<string, (...args: number[]) => void>)[kernel]!(
       ...list.map((name) => offsets[name] ?? params[name] ?? 0),
     );
-    const outputs: Record<string, TypedArray> = {};
+    const results: Record<string, TypedArray> = {};
     for (const [name, offset, given] of placed) {
       if (contract.arrays[name]!.role !== 'out') continue;
       const result = view(name);
-      if (offset < 0) outputs[name] = given!.length === result.length ? given! : result;
+      if (offset < 0) results[name] = given!.length === result.length ? given! : result;
       else if (given) {
         given.set(result);
-        outputs[name] = given;
-      } else outputs[name] = result.slice();
+        results[name] = given;
+      } else results[name] = result.slice();
     }
-    return outputs;
+    return returned(contract, results);
   }
 
   return { instantiate, preload, run };
 }
 
-/** Every number, alignment and bound of a pointer call. */
+/** Every number, alignment and bound of a pointer call; answers with its arguments by name. */
 function checkPointers(
   contract: Contract<any>,
-  given: Readonly<Record<string, number>>,
+  list: readonly string[],
+  args: readonly number[],
   buffer: ArrayBuffer | SharedArrayBuffer,
-): void {
+): Params {
+  const { kernel } = contract;
+  const given = named(list, args);
   const lengths = contract.lengths(given);
   const views: Record<string, TypedArray> = {};
-  const offsets: Record<string, number> = {};
+  const spans: Record<string, Span> = {};
   for (const [name, declared] of Object.entries(contract.arrays)) {
-    const offset = given[name]!;
-    if (offset === 0 && (declared.optional || lengths[name] === 0)) continue;
+    const from = given[name]!;
+    const length = lengths[name]!;
     const type = ARRAY_OF[dtypeOf(declared, given)];
-    integer(contract.kernel, name, offset, 0);
-    if (offset % type.BYTES_PER_ELEMENT)
-      throw new RangeError(
-        message(contract.kernel, name, `byte offset that is a multiple of ${type.BYTES_PER_ELEMENT}`, offset),
-      );
-    const end = offset + lengths[name]! * type.BYTES_PER_ELEMENT;
-    if (end > buffer.byteLength)
-      throw new RangeError(
-        message(contract.kernel, name, `array that ends within the memory's ${buffer.byteLength} bytes`, end),
-      );
-    views[name] = new type(buffer as ArrayBuffer, offset, lengths[name]!);
-    offsets[name] = offset;
-  }
-  checkOverlap(contract, given, offsets, lengths);
-  contract.checkData?.(given, views);
-}
-
-/** What a kernel writes must not lie in what it reads, save where the contract says in place. */
-function checkOverlap(
-  contract: Contract<any>,
-  params: Params,
-  offsets: Readonly<Record<string, number>>,
-  lengths: Readonly<Record<string, number>>,
-): void {
-  const end = (name: string) =>
-    offsets[name]! + lengths[name]! * ARRAY_OF[dtypeOf(contract.arrays[name]!, params)].BYTES_PER_ELEMENT;
-  const named = Object.keys(contract.arrays).filter((name) => offsets[name] !== undefined && lengths[name]);
-  for (const name of named) {
-    const { role, inPlace } = contract.arrays[name]!;
-    if (role === 'in') continue;
-    for (const other of named) {
-      if (other === name || (inPlace === other && offsets[name] === offsets[other])) continue;
-      if (offsets[name]! < end(other) && offsets[other]! < end(name))
-        throw new RangeError(
-          message(
-            contract.kernel,
-            name,
-            `range that does not overlap "${other}" (bytes ${offsets[other]} to ${end(other)})`,
-            offsets[name],
-          ),
-        );
+    if (from === 0) {
+      if (mayLack(declared, length)) continue;
+      // 0 is a place like any other, but "none" for an array that some calls leave out; and it must have been said.
+      const said = args[list.indexOf(name)];
+      if (declared.optional || typeof said !== 'number')
+        throw new TypeError(message(kernel, name, `byte offset of ${type.name} of length ${length}`, said));
     }
+    integer(kernel, name, from, 0);
+    if (from % type.BYTES_PER_ELEMENT)
+      throw new RangeError(message(kernel, name, `byte offset that is a multiple of ${type.BYTES_PER_ELEMENT}`, from));
+    const to = from + length * type.BYTES_PER_ELEMENT;
+    if (to > buffer.byteLength)
+      throw new RangeError(message(kernel, name, `array that ends within the memory's ${buffer.byteLength} bytes`, to));
+    views[name] = new type(buffer as ArrayBuffer, from, length);
+    if (length) spans[name] = { buffer, from, to };
   }
+  checkOverlap(contract, spans);
+  contract.checkData?.(given, views);
+  return given;
 }

@@ -3,15 +3,17 @@ import {
   type SoftmaxMergeOptions,
   type SoftmaxOptions,
   type SoftmaxState,
+  type SoftmaxSums,
   softmax_f32,
   softmax_merge_f32,
   softmax_state_f32,
   stacked,
 } from '../contract/softmax.js';
+import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/softmax.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
-export type { SoftmaxMergeOptions, SoftmaxOptions, SoftmaxState };
+export type { SoftmaxMergeOptions, SoftmaxOptions, SoftmaxState, SoftmaxSums };
 export type SoftmaxKernels = Instance<code.Kernels>;
 
 const softmaxFamily = family<code.Kernels>(code, { softmax_f32, logsumexp_f32, softmax_state_f32, softmax_merge_f32 });
@@ -24,25 +26,25 @@ export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOpti
 export const preload = softmaxFamily.preload;
 
 /** softmax(scale·x) of each row; `out` may be x. */
-export function softmax(x: Float32Array, options: SoftmaxOptions & { out?: Float32Array }): Float32Array {
-  return softmaxFamily.run(softmax_f32, { x, out: options?.out }, options).out as Float32Array;
+export function softmax(x: Float32Array, options: SoftmaxOptions & Out<Float32Array>): Float32Array {
+  return softmaxFamily.run(softmax_f32, { x }, options);
 }
 
 /** ln Σ exp(scale·x) of each row. */
-export function logsumexp(x: Float32Array, options: SoftmaxOptions): Float32Array {
-  return softmaxFamily.run(logsumexp_f32, { x }, options).lse as Float32Array;
+export function logsumexp(x: Float32Array, options: SoftmaxOptions & Out<Float32Array>): Float32Array {
+  return softmaxFamily.run(logsumexp_f32, { x }, options);
 }
 
 /** The largest scale·x of each row, and Σ exp(scale·x − max). */
-export function softmaxState(x: Float32Array, options: SoftmaxOptions): { max: Float32Array; sum: Float32Array } {
-  return softmaxFamily.run(softmax_state_f32, { x }, options) as { max: Float32Array; sum: Float32Array };
+export function softmaxState(x: Float32Array, options: SoftmaxOptions & Out<SoftmaxSums>): SoftmaxSums {
+  return softmaxFamily.run(softmax_state_f32, { x }, options);
 }
 
-/** States of the same rows over different keys become the state over all of them. */
+/** States of the same rows over different keys become the state over all of them. `out` may be one of them. */
 export function softmaxMerge(
   states: readonly SoftmaxState[],
-  options: Omit<SoftmaxMergeOptions, 'states'>,
+  options: Omit<SoftmaxMergeOptions, 'states'> & Out<SoftmaxState>,
 ): SoftmaxState {
   const { arrays, options: all } = stacked(softmax_merge_f32, Float32Array, states, options);
-  return softmaxFamily.run(softmax_merge_f32, arrays, all) as unknown as SoftmaxState;
+  return softmaxFamily.run(softmax_merge_f32, arrays, all);
 }

@@ -1,8 +1,9 @@
-import { type TopkOptions, topk_f16, topkHalfScratchBytes } from '../contract/topk.js';
+import { type TopkHalf, type TopkOptions, topk_f16, topkHalfScratchBytes } from '../contract/topk.js';
+import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/topk-f16.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
-export type { TopkOptions };
+export type { TopkHalf, TopkOptions };
 export { topkHalfScratchBytes as topkScratchBytes };
 export type TopkHalfKernels = Instance<code.Kernels>;
 
@@ -16,6 +17,6 @@ export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOpti
 export const preload = topkFamily.preload;
 
 /** The k largest (or smallest) values of each row of halves, bit for bit, and their positions. */
-export function topk(x: Uint16Array, options: TopkOptions): { values: Uint16Array; indices: Uint32Array } {
-  return topkFamily.run(topk_f16, { x }, options) as { values: Uint16Array; indices: Uint32Array };
+export function topk(x: Uint16Array, options: TopkOptions & Out<TopkHalf>): TopkHalf {
+  return topkFamily.run(topk_f16, { x }, options);
 }

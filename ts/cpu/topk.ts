@@ -1,8 +1,9 @@
-import { type TopkOptions, topk_f32, topkScratchBytes } from '../contract/topk.js';
+import { type Topk, type TopkOptions, topk_f32, topkScratchBytes } from '../contract/topk.js';
+import type { Out } from '../contract.js';
 import * as code from '../generated/cpu/topk.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
-export type { TopkOptions };
+export type { Topk, TopkOptions };
 export { topkScratchBytes };
 export type TopkKernels = Instance<code.Kernels>;
 
@@ -16,6 +17,6 @@ export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOpti
 export const preload = topkFamily.preload;
 
 /** The k largest (or smallest) values of each row and their positions. */
-export function topk(x: Float32Array, options: TopkOptions): { values: Float32Array; indices: Uint32Array } {
-  return topkFamily.run(topk_f32, { x }, options) as { values: Float32Array; indices: Uint32Array };
+export function topk(x: Float32Array, options: TopkOptions & Out<Topk>): Topk {
+  return topkFamily.run(topk_f32, { x }, options);
 }

@@ -1,46 +1,50 @@
 import {
   type AttentionBlocksparseOptions,
   type AttentionDecodeOptions,
+  type AttentionInputs,
+  type AttentionOutputs,
   attention_blocksparse_f32,
   attention_decode_f32,
+  withBlocks,
 } from '../contract/attention.js';
-import type { Params } from '../contract.js';
-import { checked } from './runtime.js';
+import type { Out, Params } from '../contract.js';
+import { checked, run } from './runtime.js';
 
-export type { AttentionBlocksparseOptions, AttentionDecodeOptions, Blocks } from '../contract/attention.js';
-
-export interface AttentionInputs {
-  q: Float32Array;
-  k: Float32Array;
-  v: Float32Array;
-}
+export type {
+  AttentionBlocksparseOptions,
+  AttentionDecodeOptions,
+  AttentionInputs,
+  AttentionOutputs,
+  Blocks,
+} from '../contract/attention.js';
 
 /** Attention under a block mask, a causal mask and a window: softmax(scale·q·k)·v, and the log-sum-exp of each row. */
 export function attentionBlocksparse(
   inputs: AttentionInputs,
-  options: AttentionBlocksparseOptions,
-): { output: Float32Array; lse: Float32Array } {
-  return narrowed(attentionBlocksparseF64(inputs, options));
+  options: AttentionBlocksparseOptions & Out<AttentionOutputs>,
+): AttentionOutputs {
+  const arrays = withBlocks(inputs, options);
+  return run(attention_blocksparse_f32, arrays, options, () => attentionBlocksparseF64(inputs, options));
 }
 
 /** One query per head against the keys [from, to): a state that softmaxMerge merges with those of other keys. */
 export function attentionDecode(
   inputs: AttentionInputs,
-  options: AttentionDecodeOptions,
-): { output: Float32Array; lse: Float32Array } {
-  return narrowed(attentionDecodeF64(inputs, options));
+  options: AttentionDecodeOptions & Out<AttentionOutputs>,
+): AttentionOutputs {
+  return run(attention_decode_f32, inputs, options, () => attentionDecodeF64(inputs, options));
 }
 
 /** attentionBlocksparse before its results are rounded to f32. */
 export function attentionBlocksparseF64(inputs: AttentionInputs, options: AttentionBlocksparseOptions) {
-  const arrays = { ...inputs, indptr: options?.blocks?.indptr, indices: options?.blocks?.indices };
+  const arrays = withBlocks(inputs, options);
   const p = checked(attention_blocksparse_f32, arrays, options);
   return attention(inputs, p, (head, query) => visibleKeys(p, arrays, head, query));
 }
 
 /** attentionDecode before its results are rounded to f32. */
 export function attentionDecodeF64(inputs: AttentionInputs, options: AttentionDecodeOptions) {
-  const p = checked(attention_decode_f32, { ...inputs }, options);
+  const p = checked(attention_decode_f32, inputs, options);
   const range = Array.from({ length: p.to! - p.from! }, (_, i) => p.from! + i);
   return attention(inputs, { ...p, queries: 1 }, () => range);
 }
@@ -119,8 +123,4 @@ export function attention({ q, k, v }: AttentionInputs, p: Params, keysOf: (head
     }
   }
   return { output, lse };
-}
-
-export function narrowed({ output, lse }: { output: Float64Array; lse: Float64Array }) {
-  return { output: Float32Array.from(output), lse: Float32Array.from(lse) };
 }

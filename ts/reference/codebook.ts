@@ -1,13 +1,14 @@
 import { bookOf, type Table, valuesOf } from '../codebook-tables.js';
 import {
+  type CodebookCodes,
   type CodebookOptions,
   codeBytes,
   codebook_dequantize_f32,
   codebook_quantize_f32,
   groupOf,
 } from '../contract/codebook.js';
-import type { Params } from '../contract.js';
-import { checked } from './runtime.js';
+import type { Out, Params } from '../contract.js';
+import { run } from './runtime.js';
 
 export {
   AF4,
@@ -22,14 +23,7 @@ export {
   NF4,
   type Table,
 } from '../codebook-tables.js';
-export type { CodebookOptions };
-
-export interface CodebookCodes {
-  /** `[rows, codeBytes]`: see `CodebookOptions` for the layout. */
-  codes: Uint8Array;
-  /** `[rows, ceil(n/groupSize)]`; none with scale 'none'. */
-  scales?: Float32Array;
-}
+export type { CodebookCodes, CodebookOptions };
 
 /** Every operation is one correctly rounded f32 operation: what the codes are made of has to be the same everywhere. */
 const f32 = Math.fround;
@@ -37,12 +31,20 @@ const f32 = Math.fround;
 const LEAST = 2 ** -126;
 
 /** Each value, divided by its group's scale, as the code of the table's nearest value. */
-export function codebookQuantize(x: Float32Array, table: Table, options: CodebookOptions): CodebookCodes {
-  const lengths = codebook_quantize_f32.lengths(codebook_quantize_f32.params(options));
+export function codebookQuantize(
+  x: Float32Array,
+  table: Table,
+  options: CodebookOptions & Out<CodebookCodes>,
+): CodebookCodes {
+  codebook_quantize_f32.lengths(codebook_quantize_f32.params(options));
+  const { thresholds, order } = bookOf(table, options);
+  return run(codebook_quantize_f32, { x, thresholds, order }, options, (p) => encoded(x, thresholds, order, p));
+}
+
+function encoded(x: Float32Array, thresholds: Float32Array, order: Uint8Array | undefined, p: Params) {
+  const lengths = codebook_quantize_f32.lengths(p);
   const codes = new Uint8Array(lengths.codes!);
   const scales = new Float32Array(lengths.scales!);
-  const { thresholds, order } = bookOf(table, options);
-  const p = checked(codebook_quantize_f32, { x, thresholds, order, codes, scales }, options);
   const { rows, n, bits, scale } = p as Record<'rows' | 'n' | 'bits' | 'scale', number>;
   const columns = p.tables ? n : 1;
   const size = groupOf(p);
@@ -65,15 +67,22 @@ export function codebookQuantize(x: Float32Array, table: Table, options: Codeboo
         put(codes, p, row, first + i, order ? order[column * 2 ** bits + rank]! : rank);
       });
     }
-  return scales.length ? { codes, scales } : { codes };
+  return { codes, scales };
 }
 
 /** table[code] · scale, rounded to f32. */
-export function codebookDequantize(quantized: CodebookCodes, table: Table, options: CodebookOptions): Float32Array {
-  codebook_dequantize_f32.params(options);
+export function codebookDequantize(
+  quantized: CodebookCodes,
+  table: Table,
+  options: CodebookOptions & Out<Float32Array>,
+): Float32Array {
+  codebook_dequantize_f32.lengths(codebook_dequantize_f32.params(options));
   const values = valuesOf(table, options);
-  const p = checked(codebook_dequantize_f32, { ...quantized, table: values }, options);
-  const { codes, scales } = quantized;
+  const arrays = { ...quantized, table: values };
+  return run(codebook_dequantize_f32, arrays, options, (p) => ({ out: decoded(quantized, values, p) }));
+}
+
+function decoded({ codes, scales }: CodebookCodes, values: Float32Array, p: Params): Float32Array {
   const { rows, n, bits } = p as Record<'rows' | 'n' | 'bits', number>;
   const size = groupOf(p);
   return Float32Array.from({ length: rows * n }, (_, at) => {

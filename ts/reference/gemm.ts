@@ -8,9 +8,10 @@ import {
   PANEL,
   packedLayout,
 } from '../contract/gemm.js';
-import type { Params } from '../contract.js';
-import type { Quantized } from './quantize.js';
-import { checked } from './runtime.js';
+import type { Quantized } from '../contract/quantize.js';
+import type { Out, Params } from '../contract.js';
+import { roundTiesEven } from './round.js';
+import { checked, run } from './runtime.js';
 
 export type { Activations, GemmFormat, GemmOptions, Quantized };
 
@@ -40,12 +41,6 @@ export function roundActivations(
   return out;
 }
 
-function roundTiesEven(x: number): number {
-  const below = Math.floor(x);
-  if (x - below !== 0.5) return Math.round(x);
-  return below % 2 === 0 ? below : below + 1;
-}
-
 /** Packed weights taken apart again: code (as stored, symmetric ones plus half), scale and minimum of output j, input l. */
 export function unpackerOf(packed: Uint32Array, p: Params) {
   const { block, header, blockWords, panelWords } = packedLayout(p);
@@ -68,9 +63,9 @@ export function unpackerOf(packed: Uint32Array, p: Params) {
 export function gemm(
   x: Float32Array,
   packed: Uint32Array,
-  options: GemmOptions & { activations: Activations },
+  options: Omit<GemmOptions, 'outStride'> & { activations: Activations } & Out<Float32Array>,
 ): Float32Array {
-  return Float32Array.from(gemmF64(x, packed, options));
+  return run(contractFor(options), { x, packed }, options, () => ({ out: gemmF64(x, packed, options) }));
 }
 
 /** gemm before its results are rounded to f32. */
@@ -101,10 +96,12 @@ export function gemmF64(
 }
 
 /** What `quantize` made of weights [n, k] (rows: n, n: k, axis: 'row') in the order that `gemm` reads. */
-export function pack(weights: Quantized, options: GemmFormat): Uint32Array {
-  const p = checked(gemm_pack_u32, { ...weights }, options);
-  const { codes, scales, minima } = weights;
-  const { n, k, bits, groupSize } = options;
+export function pack(weights: Quantized, options: GemmFormat & Out<Uint32Array>): Uint32Array {
+  return run(gemm_pack_u32, weights, options, (p) => ({ packed: panelsOf(weights, p) }));
+}
+
+function panelsOf({ codes, scales, minima }: Quantized, p: Params): Uint32Array {
+  const { n, k, bits, groupSize } = p as Record<'n' | 'k' | 'bits' | 'groupSize', number>;
   const { block, header, blocks, blockWords, panels, panelWords } = packedLayout(p);
   const packed = new Uint32Array(gemm_pack_u32.lengths(p).packed!);
   const bytes = new Uint8Array(packed.buffer);

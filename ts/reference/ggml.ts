@@ -8,8 +8,9 @@ import {
   ggml_quantize_f32,
   ggmlTypeOf,
 } from '../contract/ggml.js';
+import type { Out, Params } from '../contract.js';
 import { fromHalf, toHalf } from '../half.js';
-import { checked } from './runtime.js';
+import { run } from './runtime.js';
 
 export {
   GGML_TYPES,
@@ -58,6 +59,13 @@ function nibbles(b: Uint8Array, from: number, each: (i: number, code: number) =>
 function scaleAndMinimum(q: Uint8Array, i: number): [number, number] {
   if (i < 4) return [q[i]! & 63, q[i + 4]! & 63];
   return [(q[i + 4]! & 15) | ((q[i - 4]! >> 6) << 4), (q[i + 4]! >> 4) | ((q[i]! >> 6) << 4)];
+}
+
+/** The byte of TQ1_0 that has value i, and which digit it is: runs of 32, 16 and 4 bytes, first all the first digits. */
+function digitPlace(i: number): [byte: number, digit: number] {
+  if (i < 160) return [i % 32, Math.floor(i / 32)];
+  if (i < 240) return [32 + (i % 16), Math.floor((i - 160) / 16)];
+  return [48 + (i % 4), Math.floor((i - 240) / 4)];
 }
 
 /** One block's values. Each reader is the layout of its format, first byte to last. */
@@ -155,6 +163,11 @@ const readers: Record<GgmlType, (b: Uint8Array, y: Float32Array) => void> = {
       y[i] = f32(d * signed(b[192 + (i >> 4)]!)) * ((low | (high << 4)) - 32);
     }
   },
+  // f32 d | 256 signed bytes | 16 i16: sums of 16 codes each (for dot products): code · d
+  q8_K(b, y) {
+    const d = new DataView(b.buffer, b.byteOffset).getFloat32(0, true);
+    for (let i = 0; i < 256; i++) y[i] = signed(b[4 + i]!) * d;
+  },
   // f16 d | 16 bytes of nibbles that stand for the numbers in IQ4
   iq4_nl(b, y) {
     const d = half(b, 0);
@@ -171,6 +184,20 @@ const readers: Record<GgmlType, (b: Uint8Array, y: Float32Array) => void> = {
         y[32 * g + i] = f32(d * (scale - 32)) * IQ4[code]!;
       });
     }
+  },
+  // 48 bytes of five digits in base 3, 4 bytes of four | f16 d: (digit − 1) · d. A byte is the fraction 0.abcde (in base 3) of
+  // its digits, in 1/256 and rounded up: what times 3 carries out of the byte is the first of them.
+  tq1_0(b, y) {
+    const d = half(b, 52);
+    for (let i = 0; i < 256; i++) {
+      const [byte, digit] = digitPlace(i);
+      y[i] = (((((b[byte]! * 3 ** digit) & 255) * 3) >> 8) - 1) * d;
+    }
+  },
+  // 64 bytes of 2-bit codes, as in Q2_K | f16 d: (code − 1) · d
+  tq2_0(b, y) {
+    const d = half(b, 64);
+    for (let i = 0; i < 256; i++) y[i] = (((b[(i >> 7) * 32 + (i & 31)]! >> (2 * ((i >> 5) & 3))) & 3) - 1) * d;
   },
   // u8 exponent e of the scale 2^(e − 127) | 16 bytes of E2M1 nibbles
   mxfp4(b, y) {
@@ -193,11 +220,25 @@ const readers: Record<GgmlType, (b: Uint8Array, y: Float32Array) => void> = {
       );
     }
   },
+  // f16 d | 16 bytes: value i is d where bit i is 1, −d where it is 0
+  q1_0(b, y) {
+    const d = half(b, 0);
+    for (let i = 0; i < 128; i++) y[i] = (b[2 + (i >> 3)]! >> (i & 7)) & 1 ? d : -d;
+  },
+  // f16 d | 16 bytes of 2-bit codes, four neighbours to a byte: (code − 1) · d
+  q2_0(b, y) {
+    const d = half(b, 0);
+    for (let i = 0; i < 64; i++) y[i] = (((b[2 + (i >> 2)]! >> (2 * (i & 3))) & 3) - 1) * d;
+  },
 };
 
 /** Values of rows of blocks. */
-export function ggmlDequantize(blocks: Uint8Array, options: GgmlDequantizeOptions): Float32Array {
-  const p = checked(ggml_dequantize_f32, { blocks }, options);
+export function ggmlDequantize(blocks: Uint8Array, options: GgmlDequantizeOptions & Out<Float32Array>): Float32Array {
+  return run(ggml_dequantize_f32, { blocks }, options, (p) => ({ out: decoded(blocks, p) }));
+}
+
+/** The values of blocks. */
+export function decoded(blocks: Uint8Array, p: Params): Float32Array {
   const out = new Float32Array(ggml_dequantize_f32.lengths(p).out!);
   const type = ggmlTypeOf(p.type!)!;
   const { block, bytes } = GGML_TYPES[type];
@@ -272,6 +313,13 @@ function byteCodes(x: Float32Array): [d: number, codes: number[]] {
   const d = f32(Math.abs(furthest(x)) / 127);
   const id = inverse(d);
   return [d, Array.from(x, (v) => rounded(f32(v * id)))];
+}
+
+/** TQ1_0, TQ2_0, Q2_0: 0, 1 or 2 by the nearest of −d, 0 and d, the largest magnitude. */
+function ternaryCodes(x: Float32Array): [d: number, codes: number[]] {
+  const d = Math.abs(furthest(x));
+  const id = inverse(d);
+  return [d, Array.from(x, (v) => rounded(f32(v * id)) + 1)];
 }
 
 /** The E2M1 code nearest to x/d (twice the number, half the scale); of two at the same distance the first. */
@@ -350,6 +398,24 @@ const writers: Record<GgmlWritableType, (x: Float32Array, b: Uint8Array) => void
     setHalf(b, 0, f32(xq / qq));
     setNibbles(b, 2, codes);
   },
+  tq1_0(x, b) {
+    const [d, codes] = ternaryCodes(x);
+    const digits = new Array<number>(52).fill(0);
+    codes.forEach((code, i) => {
+      const [byte] = digitPlace(i);
+      digits[byte] = digits[byte]! * 3 + code;
+    });
+    b.set(digits.map((number, byte) => Math.ceil(((byte < 48 ? number : 3 * number) * 256) / 243)));
+    setHalf(b, 52, d);
+  },
+  tq2_0(x, b) {
+    const [d, codes] = ternaryCodes(x);
+    b.fill(0);
+    codes.forEach((code, i) => {
+      b[(i >> 7) * 32 + (i & 31)]! |= code << (2 * ((i >> 5) & 3));
+    });
+    setHalf(b, 64, d);
+  },
   // ggml takes log2 in f32, which rounds what is just below a power of two up to it.
   mxfp4(x, b) {
     const largest = Math.abs(furthest(x));
@@ -376,11 +442,30 @@ const writers: Record<GgmlWritableType, (x: Float32Array, b: Uint8Array) => void
       );
     }
   },
+  // The mean magnitude, summed in order, and the signs; −0 counts as positive.
+  q1_0(x, b) {
+    b.fill(0);
+    setHalf(b, 0, f32(x.reduce((sum, v) => f32(sum + Math.abs(v)), 0) / 128));
+    x.forEach((v, i) => {
+      if (v >= 0) b[2 + (i >> 3)]! |= 1 << (i & 7);
+    });
+  },
+  q2_0(x, b) {
+    const [d, codes] = ternaryCodes(x);
+    b.fill(0);
+    setHalf(b, 0, d);
+    codes.forEach((code, i) => {
+      b[2 + (i >> 2)]! |= code << (2 * (i & 3));
+    });
+  },
 };
 
 /** Rows of blocks from values. */
-export function ggmlQuantize(x: Float32Array, options: GgmlQuantizeOptions): Uint8Array {
-  const p = checked(ggml_quantize_f32, { x }, options);
+export function ggmlQuantize(x: Float32Array, options: GgmlQuantizeOptions & Out<Uint8Array>): Uint8Array {
+  return run(ggml_quantize_f32, { x }, options, (p) => ({ blocks: encoded(x, p) }));
+}
+
+function encoded(x: Float32Array, p: Params): Uint8Array {
   const blocks = new Uint8Array(ggml_quantize_f32.lengths(p).blocks!);
   const type = ggmlTypeOf(p.type!) as GgmlWritableType;
   const { block, bytes } = GGML_TYPES[type];

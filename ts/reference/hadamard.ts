@@ -1,23 +1,12 @@
-import { type HadamardOptions, hadamard_f32 } from '../contract/hadamard.js';
-import { checked } from './runtime.js';
+import { type HadamardArrays, type HadamardOptions, hadamard_f32 } from '../contract/hadamard.js';
+import { checked, run } from './runtime.js';
 
-export type { HadamardOptions };
+export type { HadamardArrays, HadamardOptions };
 
-export interface HadamardArrays {
-  /** ±1 per column. */
-  signs?: Int8Array;
-  /** Where the result goes; may be x. */
-  out?: Float32Array;
-}
-
-/** The Walsh–Hadamard transform of each row, in natural order. */
+/** The Walsh–Hadamard transform of each row, in natural order; `out` may be x. */
 export function hadamard(x: Float32Array, options: HadamardOptions & HadamardArrays): Float32Array {
-  checked(hadamard_f32, { x, signs: options?.signs, out: options?.out }, options);
-  const { signs, out } = options;
-  const result = hadamardF64(x, signs, options);
-  if (!out) return Float32Array.from(result);
-  out.set(result);
-  return out;
+  const signs = options?.signs;
+  return run(hadamard_f32, { x, signs }, options, () => ({ out: hadamardF64(x, signs, options) }));
 }
 
 /** hadamard before its results are rounded to f32. */

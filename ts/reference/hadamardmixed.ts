@@ -1,29 +1,17 @@
-import { type HadamardMixedOptions, hadamard_mixed_f32 } from '../contract/hadamardmixed.js';
+import { type HadamardMixedArrays, type HadamardMixedOptions, hadamard_mixed_f32 } from '../contract/hadamardmixed.js';
 import { HADAMARD_ORDERS, hadamardMatrix, hadamardOrder, knownMatrix } from '../hadamard-matrices.js';
 import { butterflies } from './hadamard.js';
-import { checked } from './runtime.js';
+import { run } from './runtime.js';
 
-export type { HadamardMixedOptions };
+export type { HadamardMixedArrays, HadamardMixedOptions };
 export { HADAMARD_ORDERS, hadamardMatrix, hadamardOrder };
-
-export interface HadamardMixedArrays {
-  /** A Hadamard matrix of the order, packed as by `hadamardMatrix`, which it is by default. */
-  matrix?: Uint32Array;
-  /** ±1 for each of the n values. */
-  signs?: Int8Array;
-  /** Where the result goes; not x. */
-  out?: Float32Array;
-}
 
 /** scale·(M ⊗ H)·(signs ∘ x) along the middle axis of x [rows, n, inner]; with `inverse` signs ∘ (scale·(M ⊗ H)ᵀ·x). */
 export function hadamardMixed(x: Float32Array, options: HadamardMixedOptions & HadamardMixedArrays): Float32Array {
   const { order } = hadamard_mixed_f32.params(options);
-  const { matrix = knownMatrix(order!), signs, out } = options;
-  checked(hadamard_mixed_f32, { x, out, signs, matrix }, options);
-  const result = Float32Array.from(hadamardMixedF64(x, matrix, signs, options));
-  if (!out) return result;
-  out.set(result);
-  return out;
+  const { matrix = knownMatrix(order!), signs } = options;
+  const arrays = { x, matrix, signs };
+  return run(hadamard_mixed_f32, arrays, options, () => ({ out: hadamardMixedF64(x, matrix, signs, options) }));
 }
 
 /** hadamardMixed before its results are rounded to f32. */

@@ -1,46 +1,38 @@
 import {
   dequantize_integers_f32,
   type IntegerOptions,
+  type QuantizedIntegers,
   type QuantizeIntegersOptions,
   quantize_integers_f32,
+  type Range,
   runOf,
 } from '../contract/integers.js';
 import { groupOf } from '../contract/quantize.js';
-import type { Params } from '../contract.js';
+import type { Out, Params } from '../contract.js';
 import { fromHalf, toHalf } from '../half.js';
-import { checked } from './runtime.js';
+import { roundTiesEven } from './round.js';
+import { run } from './runtime.js';
 
-export type { IntegerOptions, QuantizeIntegersOptions } from '../contract/integers.js';
-
-export interface QuantizedIntegers {
-  /** Row groups: `[rows, words]`. Column groups: `[words, n]`. */
-  codes: Uint32Array;
-  /** Row groups: `[rows, ceil(n/groupSize)]`. Column groups: `[ceil(rows/groupSize), n]`. f16 as bits in a Uint16Array. */
-  scales: Float32Array | Uint16Array;
-  /** As scales; affine only. */
-  minima?: Float32Array | Uint16Array;
-}
-
-/** Given instead of searched: one value per group, shaped as scales. Values outside saturate. */
-export interface Range {
-  /** The value of code 0; affine only. */
-  lows?: Float32Array;
-  /** Affine: the value of the last code. Symmetric: the magnitude of the last code. Ternary, 1 bit: the scale. */
-  highs: Float32Array;
-}
+export type { IntegerOptions, QuantizedIntegers, QuantizeIntegersOptions, Range } from '../contract/integers.js';
 
 /** Every operation is one correctly rounded f32 operation: what the codes are made of has to be the same everywhere. */
 const f32 = Math.fround;
 
 /** x as integer codes, a scale (and, when affine, a minimum) for each group. */
-export function quantize(x: Float32Array, options: QuantizeIntegersOptions & { range?: Range }): QuantizedIntegers {
-  const lengths = quantize_integers_f32.lengths(quantize_integers_f32.params(options));
-  const Stored = options.scaleType === 'f16' ? Uint16Array : Float32Array;
+export function quantize(
+  x: Float32Array,
+  options: QuantizeIntegersOptions & { range?: Range | undefined } & Out<QuantizedIntegers>,
+): QuantizedIntegers {
+  const range = options?.range;
+  return run(quantize_integers_f32, { x, ...range }, options, (p) => encoded(x, p, range));
+}
+
+function encoded(x: Float32Array, p: Params, range: Range | undefined) {
+  const lengths = quantize_integers_f32.lengths(p);
+  const Stored = p.scaleType ? Uint16Array : Float32Array;
   const codes = new Uint32Array(lengths.codes!);
   const scales = new Stored(lengths.scales!);
   const minima = new Stored(lengths.minima!);
-  const p = checked(quantize_integers_f32, { x, codes, scales, minima, ...options.range }, options);
-  const { range } = options;
   const { affine, sign, lowest, highest } = formatOf(p);
   const { groups, valueAt, put } = layoutOf(p, codes);
   const store = (value: number) => (p.scaleType ? toHalf(value) : value);
@@ -86,13 +78,15 @@ export function quantize(x: Float32Array, options: QuantizeIntegersOptions & { r
       put(line, i, code);
     }
   });
-  return affine ? { codes, scales, minima } : { codes, scales };
+  return { codes, scales, minima };
 }
 
 /** code · scale + minimum (not affine: code · scale; 1 bit symmetric: ±scale), each operation rounded to f32. */
-export function dequantize(quantized: QuantizedIntegers, options: IntegerOptions): Float32Array {
-  const p = checked(dequantize_integers_f32, { ...quantized }, options);
-  const { codes, scales, minima } = quantized;
+export function dequantize(quantized: QuantizedIntegers, options: IntegerOptions & Out<Float32Array>): Float32Array {
+  return run(dequantize_integers_f32, quantized, options, (p) => ({ out: decoded(quantized, p) }));
+}
+
+function decoded({ codes, scales, minima }: QuantizedIntegers, p: Params): Float32Array {
   const out = new Float32Array(dequantize_integers_f32.lengths(p).out!);
   const { affine, sign } = formatOf(p);
   const { groups, valueAt, get } = layoutOf(p, codes);
@@ -157,12 +151,6 @@ function magnitudes(from: number, to: number, value: (i: number) => number): num
 }
 
 const clamp = (x: number, low: number, high: number) => Math.min(Math.max(x, low), high);
-
-function roundTiesEven(x: number): number {
-  const below = Math.floor(x);
-  if (x - below !== 0.5) return Math.round(x);
-  return below % 2 === 0 ? below : below + 1;
-}
 
 /** Up with the probability of the fraction: floor(x + u) without that sum's rounding, for u that is as likely as 1 − u. */
 const roundAtRandom = (x: number, u: number) => Math.floor(x) + (u < f32(x - Math.floor(x)) ? 1 : 0);

@@ -4,34 +4,32 @@ import {
   elementOf,
   isNv,
   type MxOptions,
+  type MxQuantized,
   mx_dequantize_f32,
   mx_quantize_f32,
   ROUNDINGS,
   scaleOf,
   widthOf,
 } from '../contract/mx.js';
-import type { Params } from '../contract.js';
-import { checked } from './runtime.js';
+import type { Out, Params } from '../contract.js';
+import { roundTiesEven } from './round.js';
+import { run } from './runtime.js';
 
-export type { MxFormat, MxOptions } from '../contract/mx.js';
-
-export interface MxQuantized {
-  /** Elements, `[rows, ceil(n·width/8)]` bytes: 4, 6 or 8 bits each; unpacked: `[rows, n]`. */
-  codes: Uint8Array;
-  /** `[rows, ceil(n/blockSize)]`: E8M0; nvfp4: E4M3 or UE5M3. */
-  scales: Uint8Array;
-}
+export type { MxFormat, MxOptions, MxQuantized } from '../contract/mx.js';
 
 const E8M0_NAN = 255;
 const [EVEN, AWAY] = [ROUNDINGS.indexOf('even'), ROUNDINGS.indexOf('away')];
 const f32 = Math.fround;
 
 /** x as elements of a few bits and a scale byte for each block along its rows. */
-export function mxQuantize(x: Float32Array, options: MxOptions): MxQuantized {
-  const lengths = mx_quantize_f32.lengths(mx_quantize_f32.params(options));
+export function mxQuantize(x: Float32Array, options: MxOptions & Out<MxQuantized>): MxQuantized {
+  return run(mx_quantize_f32, { x }, options, (p) => encoded(x, p));
+}
+
+function encoded(x: Float32Array, p: Params) {
+  const lengths = mx_quantize_f32.lengths(p);
   const codes = new Uint8Array(lengths.codes!);
   const scales = new Uint8Array(lengths.scales!);
-  const p = checked(mx_quantize_f32, { x, codes, scales }, options);
   const [element, width] = [elementOf(p), widthOf(p)];
   const maximum = elementValue(element.maxCode, element);
 
@@ -57,9 +55,11 @@ export function mxQuantize(x: Float32Array, options: MxOptions): MxQuantized {
 }
 
 /** element · scale, for nvfp4 element · f32(scale · tensorScale). */
-export function mxDequantize(quantized: MxQuantized, options: MxOptions): Float32Array {
-  const p = checked(mx_dequantize_f32, { ...quantized }, options);
-  const { codes, scales } = quantized;
+export function mxDequantize(quantized: MxQuantized, options: MxOptions & Out<Float32Array>): Float32Array {
+  return run(mx_dequantize_f32, quantized, options, (p) => ({ out: decoded(quantized, p) }));
+}
+
+function decoded({ codes, scales }: MxQuantized, p: Params): Float32Array {
   const out = new Float32Array(mx_dequantize_f32.lengths(p).out!);
   const [element, width] = [elementOf(p), widthOf(p)];
   eachBlock(p, (block, row, from, to) => {
@@ -150,12 +150,6 @@ function magnitudeCode(quotient: number, element: Element, rounding: number): nu
   const up = rounding === EVEN ? roundTiesEven(steps) > below : rounding === AWAY && steps - below >= 0.5;
   const rounded = up ? below + 1 : below;
   return rounded + (exponent - minExponent) * 2 ** mantissa;
-}
-
-function roundTiesEven(x: number): number {
-  const below = Math.floor(x);
-  if (x - below !== 0.5) return Math.round(x);
-  return below % 2 === 0 ? below : below + 1;
 }
 
 /** Where the i-th code of a row lies: its first byte, and the bit there. */

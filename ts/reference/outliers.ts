@@ -1,18 +1,24 @@
-import { type OutliersOptions, outliers_extract_f32, outliers_restore_f32 } from '../contract/outliers.js';
-import { checked } from './runtime.js';
+import {
+  type Outliers,
+  type OutliersOptions,
+  outliers_extract_f32,
+  outliers_restore_f32,
+} from '../contract/outliers.js';
+import type { Out, Params } from '../contract.js';
+import { run } from './runtime.js';
 
-export type { OutliersOptions };
-
-export interface Outliers {
-  /** `[rows, k]`: what was taken out, as stored in x, by ascending index. */
-  values: Float32Array;
-  /** `[rows, k]`: their positions in the row, ascending. */
-  indices: Uint32Array;
-}
+export type { Outliers, OutliersOptions };
 
 /** The k values of largest magnitude of each row, and the row without them (0 in their place). */
-export function outliersExtract(x: Float32Array, options: OutliersOptions): Outliers & { rest: Float32Array } {
-  const { rows, n, k } = checked(outliers_extract_f32, { x }, options) as Record<'rows' | 'n' | 'k', number>;
+export function outliersExtract(
+  x: Float32Array,
+  options: OutliersOptions & Out<Outliers & { rest: Float32Array }>,
+): Outliers & { rest: Float32Array } {
+  return run(outliers_extract_f32, { x }, options, (p) => extracted(x, p));
+}
+
+function extracted(x: Float32Array, p: Params) {
+  const { rows, n, k } = p as Record<'rows' | 'n' | 'k', number>;
   const values = new Float32Array(rows * k);
   const indices = new Uint32Array(rows * k);
   const rest = x.slice();
@@ -32,10 +38,15 @@ export function outliersExtract(x: Float32Array, options: OutliersOptions): Outl
 }
 
 /** rest with each value added at its index. */
-export function outliersRestore(rest: Float32Array, outliers: Outliers, options: OutliersOptions): Float32Array {
-  const { n, k } = checked(outliers_restore_f32, { ...outliers, rest }, options) as Record<'n' | 'k', number>;
-  const { values, indices } = outliers;
-  const out = rest.slice();
-  values.forEach((value, i) => void (out[Math.floor(i / k) * n + indices[i]!]! += value));
-  return out;
+export function outliersRestore(
+  rest: Float32Array,
+  outliers: Outliers,
+  options: OutliersOptions & Out<Float32Array>,
+): Float32Array {
+  return run(outliers_restore_f32, { ...outliers, rest }, options, ({ n, k }) => {
+    const { values, indices } = outliers;
+    const out = rest.slice();
+    values.forEach((value, i) => void (out[Math.floor(i / k!) * n! + indices[i]!]! += value));
+    return { out };
+  });
 }

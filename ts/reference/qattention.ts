@@ -1,18 +1,19 @@
+import { type AttentionOutputs, withBlocks } from '../contract/attention.js';
 import {
   type AttentionBlocksparseQuantizedOptions,
   type AttentionDecodeQuantizedOptions,
-  arraysOf,
   attention_blocksparse_quantized_f32,
   attention_decode_quantized_f32,
+  cacheArrays,
   formatOf,
   groupSizeOf,
   type QuantizedAttentionInputs,
   wordsOf,
 } from '../contract/qattention.js';
-import type { Params, TypedArray } from '../contract.js';
+import type { Arrays, Out, Params } from '../contract.js';
 import { fromHalves } from '../half.js';
-import { attention, narrowed, visibleKeys } from './attention.js';
-import { checked } from './runtime.js';
+import { attention, visibleKeys } from './attention.js';
+import { checked, run } from './runtime.js';
 
 export type {
   AttentionBlocksparseQuantizedOptions,
@@ -24,20 +25,22 @@ export type {
 /** One query per head against the stored keys [from, to) and all recent ones: the state of dequantising, then attention. */
 export function attentionDecodeQuantized(
   inputs: QuantizedAttentionInputs,
-  options: AttentionDecodeQuantizedOptions,
-): { output: Float32Array; lse: Float32Array } {
-  return narrowed(attentionDecodeQuantizedF64(arraysOf(inputs), options));
+  options: AttentionDecodeQuantizedOptions & Out<AttentionOutputs>,
+): AttentionOutputs {
+  const arrays = cacheArrays(inputs, options);
+  return run(attention_decode_quantized_f32, arrays, options, () => attentionDecodeQuantizedF64(arrays, options));
 }
 
 /** Many queries, under a block mask over the stored keys, a causal mask and a window. */
 export function attentionBlocksparseQuantized(
   inputs: QuantizedAttentionInputs,
-  options: AttentionBlocksparseQuantizedOptions,
-): { output: Float32Array; lse: Float32Array } {
-  return narrowed(attentionBlocksparseQuantizedF64(arraysOf(inputs), options));
+  options: AttentionBlocksparseQuantizedOptions & Out<AttentionOutputs>,
+): AttentionOutputs {
+  const arrays = cacheArrays(inputs, options);
+  return run(attention_blocksparse_quantized_f32, withBlocks(arrays, options), options, () =>
+    attentionBlocksparseQuantizedF64(arrays, options),
+  );
 }
-
-type Arrays = Readonly<Record<string, TypedArray | undefined>>;
 
 /** attentionDecodeQuantized before its results are rounded to f32, from arrays by their contract names. */
 export function attentionDecodeQuantizedF64(arrays: Arrays, options: AttentionDecodeQuantizedOptions) {
@@ -51,11 +54,10 @@ export function attentionDecodeQuantizedF64(arrays: Arrays, options: AttentionDe
 
 /** attentionBlocksparseQuantized before its results are rounded to f32, from arrays by their contract names. */
 export function attentionBlocksparseQuantizedF64(arrays: Arrays, options: AttentionBlocksparseQuantizedOptions) {
-  const blocks = options?.blocks as { indptr?: Uint32Array; indices?: Uint32Array } | undefined;
-  const lists = { indptr: blocks?.indptr, indices: blocks?.indices };
-  const p = checked(attention_blocksparse_quantized_f32, { ...arrays, ...lists }, options);
+  const all = withBlocks(arrays, options);
+  const p = checked(attention_blocksparse_quantized_f32, all, options);
   return attention(whole(arrays, p), { ...p, keys: p.keys! + p.recentKeys! }, (head, query) =>
-    visibleKeys(p, lists, head, query),
+    visibleKeys(p, all, head, query),
   );
 }
 

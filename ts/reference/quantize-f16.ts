@@ -1,25 +1,17 @@
-import { dequantize_f16, type QuantizeOptions, quantize_f16 } from '../contract/quantize.js';
-import { fromHalves, toHalves } from '../half.js';
-import * as f32 from './quantize.js';
-import { checked } from './runtime.js';
+import { dequantize_f16, type Quantized, type QuantizeOptions, quantize_f16 } from '../contract/quantize.js';
+import type { Out } from '../contract.js';
+import { fromHalves } from '../half.js';
+import { decoded, encoded } from './quantize.js';
+import { run } from './runtime.js';
 
-export type { QuantizeOptions } from '../contract/quantize.js';
-export type { Quantized } from './quantize.js';
+export type { Quantized, QuantizeOptions };
 
 /** Halves as integer codes, a scale (and, when affine, a minimum) for each group, in f32: those of the widened values. */
-export function quantize(x: Uint16Array, options: QuantizeOptions): f32.Quantized {
-  const { codes, scales, minima } = quantize_f16.lengths(quantize_f16.params(options));
-  const outputs = {
-    codes: new Uint32Array(codes!),
-    scales: new Float32Array(scales!),
-    minima: new Float32Array(minima!),
-  };
-  checked(quantize_f16, { x, ...outputs }, options);
-  return f32.quantize(fromHalves(x), options);
+export function quantize(x: Uint16Array, options: QuantizeOptions & Out<Quantized>): Quantized {
+  return run(quantize_f16, { x }, options, (p) => encoded(fromHalves(x), p));
 }
 
 /** code · scale + minimum (symmetric: code · scale) in f32, rounded once to a half, ties to even. */
-export function dequantize(quantized: f32.Quantized, options: QuantizeOptions): Uint16Array {
-  checked(dequantize_f16, { ...quantized }, options);
-  return toHalves(f32.dequantize(quantized, options));
+export function dequantize(quantized: Quantized, options: QuantizeOptions & Out<Uint16Array>): Uint16Array {
+  return run(dequantize_f16, quantized, options, (p) => ({ out: decoded(quantized, p) }));
 }

@@ -1,28 +1,24 @@
-import { dequantize_f32, groupOf, type QuantizeOptions, quantize_f32 } from '../contract/quantize.js';
-import type { Params } from '../contract.js';
-import { checked } from './runtime.js';
+import { dequantize_f32, groupOf, type Quantized, type QuantizeOptions, quantize_f32 } from '../contract/quantize.js';
+import type { Out, Params } from '../contract.js';
+import { roundTiesEven } from './round.js';
+import { run } from './runtime.js';
 
-export type { QuantizeOptions } from '../contract/quantize.js';
-
-export interface Quantized {
-  /** Row groups: `[rows, ceil(n·bits/32)]`. Column groups: `[ceil(rows·bits/32), n]`. */
-  codes: Uint32Array;
-  /** Row groups: `[rows, ceil(n/groupSize)]`. Column groups: `[ceil(rows/groupSize), n]`. */
-  scales: Float32Array;
-  /** As scales; affine only. */
-  minima?: Float32Array;
-}
+export type { Quantized, QuantizeOptions } from '../contract/quantize.js';
 
 /** Every operation is one correctly rounded f32 operation: what the codes are made of has to be the same everywhere. */
 const f32 = Math.fround;
 
 /** x as integer codes of `bits` bits, a scale (and, when affine, a minimum) for each group. */
-export function quantize(x: Float32Array, options: QuantizeOptions): Quantized {
-  const lengths = quantize_f32.lengths(quantize_f32.params(options));
+export function quantize(x: Float32Array, options: QuantizeOptions & Out<Quantized>): Quantized {
+  return run(quantize_f32, { x }, options, (p) => encoded(x, p));
+}
+
+/** Codes, scales and minima (none: symmetric) of values. */
+export function encoded(x: Float32Array, p: Params) {
+  const lengths = quantize_f32.lengths(p);
   const codes = new Uint32Array(lengths.codes!);
   const scales = new Float32Array(lengths.scales!);
   const minima = new Float32Array(lengths.minima!);
-  const p = checked(quantize_f32, { x, codes, scales, minima }, options);
   const { groups, valueAt, wordAt, shiftOf } = layoutOf(p);
   const largest = p.scheme ? 2 ** (p.bits! - 1) - 1 : 2 ** p.bits! - 1;
   const smallest = p.scheme ? -largest : 0;
@@ -49,13 +45,16 @@ export function quantize(x: Float32Array, options: QuantizeOptions): Quantized {
       codes[wordAt(line, i)]! |= (Math.min(Math.max(code, smallest), largest) & mask) << shiftOf(i);
     }
   });
-  return p.scheme ? { codes, scales } : { codes, scales, minima };
+  return { codes, scales, minima };
 }
 
 /** code · scale + minimum (symmetric: code · scale), each operation rounded to f32. */
-export function dequantize(quantized: Quantized, options: QuantizeOptions): Float32Array {
-  const p = checked(dequantize_f32, { ...quantized }, options);
-  const { codes, scales, minima } = quantized;
+export function dequantize(quantized: Quantized, options: QuantizeOptions & Out<Float32Array>): Float32Array {
+  return run(dequantize_f32, quantized, options, (p) => ({ out: decoded(quantized, p) }));
+}
+
+/** The values of codes. */
+export function decoded({ codes, scales, minima }: Quantized, p: Params): Float32Array {
   const out = new Float32Array(dequantize_f32.lengths(p).out!);
   const { groups, valueAt, wordAt, shiftOf } = layoutOf(p);
   const half = 2 ** (p.bits! - 1);
@@ -71,12 +70,6 @@ export function dequantize(quantized: Quantized, options: QuantizeOptions): Floa
     }
   });
   return out;
-}
-
-function roundTiesEven(x: number): number {
-  const below = Math.floor(x);
-  if (x - below !== 0.5) return Math.round(x);
-  return below % 2 === 0 ? below : below + 1;
 }
 
 /** Where things lie. A line is what groups lie along: a row, or a column. */

@@ -1,72 +1,48 @@
+import type { Quantized } from '../contract/quantize.js';
 import {
   type RotateOptions,
   type RotateQuantizeOptions,
+  type Rotation,
   rotate_dequantize_f32,
   rotate_f32,
   rotate_quantize_f32,
+  rotationOf,
 } from '../contract/rotate.js';
-import type { Params } from '../contract.js';
-import { knownMatrix } from '../hadamard-matrices.js';
+import type { Out, Params } from '../contract.js';
 import { entriesOf } from './hadamardmixed.js';
-import { dequantize, type Quantized, quantize } from './quantize.js';
-import { checked } from './runtime.js';
+import { decoded, encoded } from './quantize.js';
+import { run } from './runtime.js';
 
-export type { Quantized, RotateOptions, RotateQuantizeOptions };
-
-export interface Rotation {
-  /** The column of x that each value of a row comes from; each column once. */
-  permutation?: Uint32Array;
-  /** Multiply the columns of x; finite, not 0. */
-  factors?: Float32Array;
-  /** ±1 for each value of a permuted row. */
-  signs?: Int8Array;
-  /** A Hadamard matrix of the order, packed as by `hadamardMatrix`, which it is by default. */
-  matrix?: Uint32Array;
-}
+export type { Quantized, RotateOptions, RotateQuantizeOptions, Rotation };
 
 /** Every operation is one correctly rounded f32 operation, in a given order: codes hang on it. */
 const f32 = Math.fround;
 
 /** out = scale·(M ⊗ H)·(signs ∘ (factors ∘ x)[permutation]) for each row; with `inverse` the way back. */
-export function rotate(x: Float32Array, options: RotateOptions & Rotation & { out?: Float32Array }): Float32Array {
+export function rotate(x: Float32Array, options: RotateOptions & Rotation & Out<Float32Array>): Float32Array {
   const rotation = rotationOf(options, rotate_f32.params(options));
-  const { out } = options;
-  const params = checked(rotate_f32, { x, out, ...rotation }, options);
-  const result = params.inverse ? rotatedBack(x, params, rotation) : rotated(x, params, rotation);
-  if (!out) return result;
-  out.set(result);
-  return out;
+  return run(rotate_f32, { x, ...rotation }, options, (params) => ({
+    out: params.inverse ? rotatedBack(x, params, rotation) : rotated(x, params, rotation),
+  }));
 }
 
 /** The codes of rotated rows, as quantize makes them of groups along a row. */
-export function rotateQuantize(x: Float32Array, options: RotateQuantizeOptions & Rotation): Quantized {
+export function rotateQuantize(x: Float32Array, options: RotateQuantizeOptions & Rotation & Out<Quantized>): Quantized {
   const rotation = rotationOf(options, rotate_quantize_f32.params(options));
-  const { codes, scales, minima } = emptyOf(options);
-  const params = checked(rotate_quantize_f32, { x, ...rotation, codes, scales, minima }, options);
-  const { rows, n, bits, groupSize, scheme } = options;
-  return quantize(rotated(x, params, rotation), { rows, n, bits, groupSize, scheme, axis: 'row' });
+  return run(rotate_quantize_f32, { x, ...rotation }, options, (params) =>
+    encoded(rotated(x, params, rotation), { ...params, axis: 0 }),
+  );
 }
 
 /** The values of codes, rotated back. */
-export function rotateDequantize(quantized: Quantized, options: RotateQuantizeOptions & Rotation): Float32Array {
+export function rotateDequantize(
+  quantized: Quantized,
+  options: RotateQuantizeOptions & Rotation & Out<Float32Array>,
+): Float32Array {
   const rotation = rotationOf(options, rotate_dequantize_f32.params(options));
-  const params = checked(rotate_dequantize_f32, { ...quantized, ...rotation }, options);
-  const { rows, n, bits, groupSize, scheme } = options;
-  const values = dequantize(quantized, { rows, n, bits, groupSize, scheme, axis: 'row' });
-  return rotatedBack(values, params, rotation);
-}
-
-/** The arrays of a rotation; the matrix of a known order need not be given. */
-export const rotationOf = ({ permutation, factors, signs, matrix }: Rotation, { order }: Params) => ({
-  permutation,
-  factors,
-  signs,
-  matrix: matrix ?? knownMatrix(order!),
-});
-
-function emptyOf(options: RotateQuantizeOptions) {
-  const { codes, scales, minima } = rotate_quantize_f32.lengths(rotate_quantize_f32.params(options));
-  return { codes: new Uint32Array(codes!), scales: new Float32Array(scales!), minima: new Float32Array(minima!) };
+  return run(rotate_dequantize_f32, { ...quantized, ...rotation }, options, (params) => ({
+    out: rotatedBack(decoded(quantized, { ...params, axis: 0 }), params, rotation),
+  }));
 }
 
 /** For each value of a rotated row: its column in x, and what x is multiplied by, the scale and the sign in it. */

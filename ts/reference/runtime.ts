@@ -1,23 +1,37 @@
+import { arraysOf, checkArrays, comesBack, returned } from '../arrays.js';
 import { ARRAY_OF, type Contract, dtypeOf, type Params, type TypedArray } from '../contract.js';
-import { message } from '../errors.js';
+import { toHalves } from '../half.js';
 
-/** The contract's numbers, after it has checked them, the arrays' kinds and lengths, and the data. */
-export function checked<O>(
-  contract: Contract<O>,
-  arrays: Readonly<Record<string, TypedArray | undefined>>,
-  options: O,
-): Params {
+/** The contract's numbers, after it has checked them, the inputs' kinds and lengths, and the data. */
+export function checked<O>(contract: Contract<O>, inputs: object, options: O): Params {
   const params = contract.params(options);
-  const lengths = contract.lengths(params);
-  for (const [name, declared] of Object.entries(contract.arrays)) {
-    const { role, optional } = declared;
-    const array = arrays[name];
-    if (array === undefined && (role !== 'in' || optional || lengths[name] === 0)) continue;
-    const type = ARRAY_OF[dtypeOf(declared, params)];
-    const expected = `${type.name} of length ${lengths[name]}`;
-    if (!(array instanceof type)) throw new TypeError(message(contract.kernel, name, expected, array));
-    if (array.length !== lengths[name]) throw new RangeError(message(contract.kernel, name, expected, array));
-  }
-  contract.checkData?.(params, arrays);
+  checkArrays(contract, params, arraysOf(contract, inputs));
   return params;
+}
+
+/**
+ * One call: everything checked, then computed. Results are rounded to what the contract stores them in, and go where the
+ * options' `out` says.
+ */
+export function run<O, R>(
+  contract: Contract<O>,
+  inputs: object,
+  options: O,
+  compute: (params: Params) => Readonly<Record<string, ArrayLike<number>>>,
+): R {
+  const params = contract.params(options);
+  const arrays = arraysOf(contract, inputs, (options as { out?: unknown }).out);
+  const lengths = checkArrays(contract, params, arrays);
+  const results: Record<string, TypedArray> = {};
+  for (const [name, values] of Object.entries(compute(params))) {
+    const declared = contract.arrays[name]!;
+    const given = arrays[name];
+    if (!given && !comesBack(declared, lengths[name]!)) continue;
+    const dtype = dtypeOf(declared, params);
+    const type = ARRAY_OF[dtype];
+    const stored = values instanceof type ? values : dtype === 'f16' ? toHalves(values) : type.from(values);
+    given?.set(stored);
+    results[name] = given ?? stored;
+  }
+  return returned(contract, results);
 }

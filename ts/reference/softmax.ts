@@ -3,44 +3,39 @@ import {
   type SoftmaxMergeOptions,
   type SoftmaxOptions,
   type SoftmaxState,
+  type SoftmaxSums,
   softmax_f32,
   softmax_merge_f32,
   softmax_state_f32,
   stacked,
 } from '../contract/softmax.js';
-import type { Params } from '../contract.js';
-import { checked } from './runtime.js';
+import type { Out, Params } from '../contract.js';
+import { checked, run } from './runtime.js';
 
-export type { SoftmaxMergeOptions, SoftmaxOptions, SoftmaxState };
+export type { SoftmaxMergeOptions, SoftmaxOptions, SoftmaxState, SoftmaxSums };
 
 /** softmax(scale·x) of each row; `out` may be x. */
-export function softmax(x: Float32Array, options: SoftmaxOptions & { out?: Float32Array }): Float32Array {
-  checked(softmax_f32, { x, out: options?.out }, options);
-  const weights = softmaxF64(x, options);
-  if (!options.out) return Float32Array.from(weights);
-  options.out.set(weights);
-  return options.out;
+export function softmax(x: Float32Array, options: SoftmaxOptions & Out<Float32Array>): Float32Array {
+  return run(softmax_f32, { x }, options, () => ({ out: softmaxF64(x, options) }));
 }
 
 /** ln Σ exp(scale·x) of each row. */
-export function logsumexp(x: Float32Array, options: SoftmaxOptions): Float32Array {
-  return Float32Array.from(logsumexpF64(x, options));
+export function logsumexp(x: Float32Array, options: SoftmaxOptions & Out<Float32Array>): Float32Array {
+  return run(logsumexp_f32, { x }, options, () => ({ lse: logsumexpF64(x, options) }));
 }
 
 /** The largest scale·x of each row, and Σ exp(scale·x − max). */
-export function softmaxState(x: Float32Array, options: SoftmaxOptions): { max: Float32Array; sum: Float32Array } {
-  const { max, sum } = softmaxStateF64(x, options);
-  return { max: Float32Array.from(max), sum: Float32Array.from(sum) };
+export function softmaxState(x: Float32Array, options: SoftmaxOptions & Out<SoftmaxSums>): SoftmaxSums {
+  return run(softmax_state_f32, { x }, options, () => softmaxStateF64(x, options));
 }
 
-/** States of the same rows over different keys become the state over all of them. */
+/** States of the same rows over different keys become the state over all of them. `out` may be one of them. */
 export function softmaxMerge(
   states: readonly SoftmaxState[],
-  options: Omit<SoftmaxMergeOptions, 'states'>,
+  options: Omit<SoftmaxMergeOptions, 'states'> & Out<SoftmaxState>,
 ): SoftmaxState {
   const { arrays, options: all } = stacked(softmax_merge_f32, Float32Array, states, options);
-  const { output, lse } = softmaxMergeF64(arrays, all);
-  return { output: Float32Array.from(output), lse: Float32Array.from(lse) };
+  return run(softmax_merge_f32, arrays, all, () => softmaxMergeF64(arrays, all));
 }
 
 /** softmax before its results are rounded to f32. */

@@ -1,8 +1,8 @@
-import { type TopkOptions, topk_f32 } from '../contract/topk.js';
-import type { Params } from '../contract.js';
-import { checked } from './runtime.js';
+import { type Topk, type TopkOptions, topk_f32 } from '../contract/topk.js';
+import type { Out, Params } from '../contract.js';
+import { run } from './runtime.js';
 
-export type { TopkOptions };
+export type { Topk, TopkOptions };
 
 /** Positions of the best k of each row of numbers, by sorting the whole row. */
 export function topkIndices(x: Float32Array, { rows, n, k, smallest }: Params): Uint32Array {
@@ -37,10 +37,11 @@ export function taken<T extends Uint16Array | Uint32Array>(
 }
 
 /** The k largest (or smallest) values of each row and their positions. */
-export function topk(x: Float32Array, options: TopkOptions): { values: Float32Array; indices: Uint32Array } {
-  const params = checked(topk_f32, { x }, options);
-  const indices = topkIndices(x, params);
-  const bits = new Uint32Array(x.buffer, x.byteOffset, x.length);
-  const values = taken(bits, indices, params, new Uint32Array(indices.length));
-  return { values: new Float32Array(values.buffer), indices };
+export function topk(x: Float32Array, options: TopkOptions & Out<Topk>): Topk {
+  return run(topk_f32, { x }, options, (params) => {
+    const indices = topkIndices(x, params);
+    const bits = new Uint32Array(x.buffer, x.byteOffset, x.length);
+    const values = taken(bits, indices, params, new Uint32Array(indices.length));
+    return { values: new Float32Array(values.buffer), indices };
+  });
 }
