@@ -6,12 +6,14 @@ import {
   type GemmOptions,
   gemm_pack_u32,
   PANEL,
+  packedLength,
 } from '../contract/gemm.js';
 import type { Params } from '../contract.js';
 import { shader } from '../generated/gpu/gemm.js';
 import { type GpuKernelFactory, gpuKernel } from './runtime.js';
 
 export type { GemmFormat, GemmOptions };
+export { packedLength };
 
 /** What a model's format fixes: given to `compile`. */
 type Constants = 'bits' | 'groupSize' | 'scheme';
