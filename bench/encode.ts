@@ -28,7 +28,7 @@ const storage = (floats: number) => device.createBuffer({ size: 4 * floats, usag
 const keys = 4096;
 const decode = await attentionDecode.compile(device, { headDim: 128 });
 const options = { heads: 32, kvHeads: 8, keys, headDim: 128 };
-const scratch = storage(attentionDecode.lengths!(attentionDecode.contract.params(options)).scratch!);
+const scratch = storage(attentionDecode.scratchBytes(options) / 4);
 const buffers = {
   q: storage(32 * 128),
   k: storage(8 * keys * 128),
@@ -39,7 +39,8 @@ const buffers = {
 };
 const ring = createUniformRing(device, { bytes: 2048 * 256 });
 const own = decode.bind(buffers, options);
-const ringed = decode.bind(buffers, options, { uniform: ring });
+const sharing = { uniform: ring };
+const ringed = decode.bind(buffers, options, sharing);
 const rows = await softmax.compile(device);
 const row = rows.bind({ x: storage(4096), out: storage(4096) }, { rows: 1, n: 4096 }, { uniform: ring });
 
@@ -69,6 +70,9 @@ const tasks: Record<string, (i: number) => void> = {
   'softmax_f32 set + encode, ring': (i) => {
     row.set('n', at(i));
     row.encode(silent);
+  },
+  'attention_decode_f32 bind to buffers seen before, ring': () => {
+    decode.bind(buffers, options, sharing);
   },
   "attention_decode_f32 encode into the host's pass": () => own.encode(real),
 };

@@ -68,13 +68,17 @@ import { type Instance, type InstantiateOptions, family } from './runtime.js';
 export type { ${Name}Options };
 export type ${Name}Kernels = Instance<code.Kernels>;
 
-const ${name}Family = family<code.Kernels>(code, { ${kernel} });
+const ${name}Family = /* @__PURE__ */ family<code.Kernels>(code, { ${kernel} });
 
 /** The kernels inside your own memory: byte offsets, no copy, no allocation by us. */
-export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => ${Name}Kernels = ${name}Family.instantiate;
+export function instantiate(memory: WebAssembly.Memory, options?: InstantiateOptions): ${Name}Kernels {
+  return ${name}Family.instantiate(memory, options);
+}
 
 /** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
-export const preload = ${name}Family.preload;
+export function preload(options?: InstantiateOptions): Promise<void> {
+  return ${name}Family.preload(options);
+}
 
 /** factor · x; \`out\` may be x. */
 export function ${name}(x: Float32Array, options: ${Name}Options & Out<Float32Array>): Float32Array {
@@ -88,7 +92,7 @@ import { gpuKernel } from './runtime.js';
 export type { ${Name}Options };
 
 /** factor · x. Buffers: x, out (which may be x). */
-export const ${name} = gpuKernel<${Name}Options>({
+export const ${name} = /* @__PURE__ */ gpuKernel<${Name}Options>({
   contract: ${kernel},
   shader,
   steps: ({ params, same }) => [

@@ -1,4 +1,4 @@
-/** What an import costs: each public CPU and GPU file bundled alone, minified, gzipped. */
+/** What an import costs: each public CPU and GPU file, or names from it, bundled alone, minified, gzipped. */
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 import { familyOf, root, stems } from './house.js';
@@ -11,9 +11,9 @@ export interface Size {
   text: string;
 }
 
-export async function bundleOf(path: string): Promise<Size> {
+export async function bundleOf(path: string, names = '*'): Promise<Size> {
   const { outputFiles } = await build({
-    stdin: { contents: `export * from 'lanewise/${path}';`, resolveDir: root },
+    stdin: { contents: `export ${names} from 'lanewise/${path}';`, resolveDir: root },
     bundle: true,
     minify: true,
     format: 'esm',

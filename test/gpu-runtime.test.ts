@@ -3,11 +3,13 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { LanewiseDeviceLostError, LanewiseUnsupportedError } from '../ts/errors.js';
 import { attentionDecode } from '../ts/gpu/attention.js';
 import { hadamard } from '../ts/gpu/hadamard.js';
-import { type BindOptions, createUniformRing } from '../ts/gpu/runtime.js';
+import { hadamardMixed } from '../ts/gpu/hadamardmixed.js';
+import { type BindOptions, createUniformRing, type GpuKernelFactory } from '../ts/gpu/runtime.js';
 import { softmax } from '../ts/gpu/softmax.js';
 import { softmax as softmaxHalf } from '../ts/gpu/softmax-f16.js';
-import { topk, topkScratchBytes } from '../ts/gpu/topk.js';
+import { topk } from '../ts/gpu/topk.js';
 import * as reference from '../ts/reference/attention.js';
+import { gpu } from './generated/registry.js';
 import { adapters, deviceOf } from './lib/adapters.js';
 import { random } from './lib/random.js';
 
@@ -159,8 +161,7 @@ describe.runIf(found.length)('WebGPU', () => {
       const r = random(3);
       const [q, k, v] = [r.normals(32), r.normals(2 * keys * 8), r.normals(2 * keys * 8)] as const;
       const kernel = await attentionDecode.compile(device, { headDim: 8 });
-      const params = attentionDecode.contract.params({ ...HEADS, keys });
-      const scratch = storage(4 * Math.max(1, attentionDecode.lengths!(params).scratch!));
+      const scratch = storage(attentionDecode.scratchBytes({ ...HEADS, keys }));
       const [output, lse] = [storage(128), storage(16)];
       const buffers = { q: storage(q), k: storage(k), v: storage(v), output, lse, scratch };
       const call = kernel.bind(buffers, { ...HEADS, keys }, extra);
@@ -195,7 +196,10 @@ describe.runIf(found.length)('WebGPU', () => {
       );
       expect(() => call.set('to', 900)).toThrow(RangeError);
       expect(() => call.set('from', 1001)).toThrow(RangeError);
-      expect(() => call.set('heads', 2)).toThrow(/"set" expected from or to or scale or softcap/);
+      expect(() => call.set('softcap', -1)).toThrow(
+        'attention_decode_f32: "softcap" expected number of at least 0, got -1',
+      );
+      expect(() => call.set('heads', 2)).toThrow(/"option" expected from or to or scale or softcap/);
       call.destroy();
     });
 
@@ -214,6 +218,24 @@ describe.runIf(found.length)('WebGPU', () => {
       encode(call); // a refused update leaves the call as it was
       await expectKeys(0, 999);
       call.destroy();
+    });
+
+    test('scratchBytes: what bind asks for; an empty buffer or none where it is 0', async () => {
+      const { kernel, buffers } = await decoder(1000);
+      const options = { ...HEADS, keys: 1000 };
+      const bytes = attentionDecode.scratchBytes(options);
+      expect(() => kernel.bind({ ...buffers, scratch: storage(bytes - 4) }, options)).toThrow(
+        `attention_decode_f32: "scratch" expected at least ${bytes} bytes, got ${bytes - 4}`,
+      );
+      const few = { ...options, to: 128 };
+      expect(attentionDecode.scratchBytes(few)).toBe(0);
+      for (const scratch of [storage(0), buffers.scratch, undefined]) encode(kernel.bind({ ...buffers, scratch }, few));
+      expect(() => kernel.bind({ ...buffers, scratch: 5 as never }, few)).toThrow(/"scratch" expected GPUBuffer/);
+      // The CPU's kernel has scratch, the GPU's has none.
+      expect(hadamardMixed.scratchBytes({ rows: 1, n: 96 })).toBe(0);
+      expect(softmax.scratchBytes({ rows: 1, n: 4 })).toBe(0);
+      expect(() => softmax.scratchBytes(null as never)).toThrow('softmax_f32: "options" expected object, got null');
+      expect(() => softmax.scratchBytes({ rows: 1, n: -1 })).toThrow(/^softmax_f32: "n" expected integer/);
     });
 
     test('scratch that only longer ranges need: refused before anything changes', async () => {
@@ -295,6 +317,25 @@ describe.runIf(found.length)('WebGPU', () => {
       spy.mockRestore();
     });
 
+    test('the 128 sets of buffers bound last keep their bind groups', async () => {
+      const ring = createUniformRing(device);
+      const kernel = await softmax.compile(device);
+      const [x, out] = [storage(16), storage(256 * 129)];
+      const bind = (i: number) =>
+        kernel.bind({ x, out: { buffer: out, offset: 256 * i } }, { rows: 1, n: 4 }, { uniform: ring });
+      const spy = vi.spyOn(device, 'createBindGroup');
+      for (let i = 0; i < 128; i++) bind(i);
+      bind(0); // used again: the second is the oldest now
+      expect(spy).toHaveBeenCalledTimes(128);
+      bind(128);
+      expect(spy).toHaveBeenCalledTimes(129);
+      bind(0);
+      expect(spy).toHaveBeenCalledTimes(129);
+      bind(1);
+      expect(spy).toHaveBeenCalledTimes(130);
+      spy.mockRestore();
+    });
+
     test('encodeIndirect: the GPU decides how many rows', async () => {
       const kernel = await softmax.compile(device);
       const rows = 1024;
@@ -311,9 +352,9 @@ describe.runIf(found.length)('WebGPU', () => {
       device.queue.submit([encoder.finish()]);
       const got = await readBack(out);
       expect(got.findIndex((value) => value !== 0.25)).toBe(512 * 4); // two whole workgroups
-      expect(() => call.encodeIndirect(pass, x, 0)).toThrow(/"indirect" expected buffer with usage INDIRECT/);
-      expect(() => call.encodeIndirect(pass, count, 2)).toThrow(/"indirect.offset" expected multiple of 4/);
-      expect(() => call.encodeIndirect(pass, count, 8)).toThrow(/"indirect" expected at least 12 bytes, got 8/);
+      expect(() => call.encodeIndirect(pass, x, 0)).toThrow(/"buffer" expected buffer with usage INDIRECT/);
+      expect(() => call.encodeIndirect(pass, count, 2)).toThrow(/"offset" expected multiple of 4/);
+      expect(() => call.encodeIndirect(pass, count, 8)).toThrow(/"buffer" expected at least 12 bytes, got 8/);
       const { call: split } = await decoder(1000);
       expect(split.rowsPerWorkgroup).toBeUndefined();
       expect(() => split.encodeIndirect(pass, count, 4)).toThrow(/expected a call of one dispatch, got 2/);
@@ -371,7 +412,7 @@ describe.runIf(found.length)('WebGPU', () => {
       x[77] = 4;
       const options = { rows: 1, n, k: 4 };
       const [values, indices] = [storage(16), storage(16)];
-      encode(kernel.bind({ x: storage(x), values, indices, scratch: storage(topkScratchBytes(options)) }, options));
+      encode(kernel.bind({ x: storage(x), values, indices, scratch: storage(topk.scratchBytes(options)) }, options));
       expect([...(await readBack(values))]).toEqual([5, 4, 3, 0]);
       expect([...new Uint32Array((await readBack(indices)).buffer)]).toEqual([n - 54_321, 77, n - 1, 0]);
     });
@@ -380,18 +421,100 @@ describe.runIf(found.length)('WebGPU', () => {
       const keys = 131_072;
       const kernel = await attentionDecode.compile(device, { headDim: 4 });
       const options = { heads: 1, kvHeads: 1, headDim: 4, keys };
-      const scratch = attentionDecode.lengths!(attentionDecode.contract.params(options)).scratch!;
+      const scratch = storage(attentionDecode.scratchBytes(options));
       const v = Float32Array.from({ length: keys * 4 }, (_, i) => (i >> 2) / keys);
       const [output, lse] = [storage(16), storage(4)];
-      encode(
-        kernel.bind(
-          { q: storage(16), k: storage(keys * 16), v: storage(v), output, lse, scratch: storage(4 * scratch) },
-          options,
-        ),
-      );
+      encode(kernel.bind({ q: storage(16), k: storage(keys * 16), v: storage(v), output, lse, scratch }, options));
       // Every key weighs the same.
       expect((await readBack(lse))[0]).toBeCloseTo(Math.log(keys), 5);
       expect((await readBack(output))[0]).toBeCloseTo((keys - 1) / 2 / keys, 5);
+    });
+  });
+
+  describe('whatever is missing or wrong is named', () => {
+    const WRONG: any[] = [undefined, null, 5, 'x', {}, []];
+    const NAMED = /^\w+: "[^"]+" expected .+, got /;
+    const factories = Object.values(gpu as Record<string, Record<string, unknown>>).flatMap((file) =>
+      Object.values(file).filter((value) => typeof (value as { compile?: unknown })?.compile === 'function'),
+    ) as GpuKernelFactory<any, any>[];
+    /** Each argument wrong in turn, every way; `may` says which wrong values are fine there. */
+    function eachWrong(call: (...args: any[]) => unknown, good: unknown[], may: unknown[][] = []) {
+      for (const at of good.keys())
+        for (const value of WRONG) {
+          const run = () => call(...good.slice(0, at), value, ...good.slice(at + 1));
+          if (may[at]?.some((fine) => String(fine) === String(value) && typeof fine === typeof value)) run();
+          else expect(run, `argument ${at}: ${JSON.stringify(value)}`).toThrow(NAMED);
+        }
+    }
+
+    test('by every factory', async () => {
+      for (const factory of factories) {
+        eachWrong(factory.scratchBytes, [undefined]);
+        // What the device lacks is said first; without constants every option has a default.
+        if (factory.features.some((feature) => !device.features.has(feature as GPUFeatureName))) continue;
+        for (const wrong of WRONG) {
+          await expect(factory.compile(wrong, {})).rejects.toThrow(NAMED);
+          if (factory.constants.length || (wrong !== undefined && String(wrong) !== '[object Object]'))
+            await expect(factory.compile(device, wrong), factory.contract.kernel).rejects.toThrow(NAMED);
+          const right: Record<string, unknown> = { level: undefined, label: 'x' };
+          // A number may be right for what is fixed at compile.
+          for (const option of ['level', 'label', ...factory.constants])
+            if (wrong !== undefined && wrong !== (option in right ? right[option] : 5))
+              await expect(factory.compile(device, { [option]: wrong }), option).rejects.toThrow(NAMED);
+        }
+      }
+      await expect(softmax.compile(device, { level: 'toString' as never })).rejects.toThrow(RangeError);
+    });
+
+    test('by compiled kernels and their calls', async () => {
+      const [x, out] = [storage(32), storage(32)];
+      const size = { rows: 2, n: 4 };
+      const kernel = await softmax.compile(device);
+      eachWrong(kernel.bind, [{ x, out }, size, {}], [[], [], [undefined, {}]]);
+      eachWrong((uniform) => kernel.bind({ x, out }, size, { uniform }), [{}], [[undefined]]);
+      eachWrong((validate) => kernel.bind({ x, out }, size, { validate }), [false], [[undefined]]);
+      for (const key of ['toString', 'constructor'])
+        expect(() => kernel.bind({ x, out, [key]: x }, size)).toThrow(`softmax_f32: "${key}" expected one of x, out`);
+      eachWrong(kernel.fieldOffset, ['softmax_f32', 'rows']);
+      expect(() => kernel.fieldOffset('toString', 'rows')).toThrow(/"entry" expected "softmax_f32"/);
+      eachWrong(kernel.packParams, ['softmax_f32', {}], [[], [{}]]);
+      eachWrong((rows) => kernel.packParams('softmax_f32', { rows }), [1], [[undefined, 5]]);
+      eachWrong((scale) => kernel.packParams('softmax_f32', { scale }), [1], [[undefined, 5]]);
+
+      const call = kernel.bind({ x, out }, size);
+      const encoder = device.createCommandEncoder();
+      const pass = encoder.beginComputePass();
+      const counts = storage(16, GPUBufferUsage.INDIRECT);
+      eachWrong(call.encode, [pass]);
+      eachWrong(call.encodeIndirect, [pass, counts, 0]);
+      expect(() => call.encodeIndirect(pass, null as never, 0)).toThrow(
+        'softmax_f32: "buffer" expected GPUBuffer, got null',
+      );
+      eachWrong(call.update, [{}], [[{}]]);
+      eachWrong(call.offsetsOf, ['rows']);
+      eachWrong(call.set, ['n', 4]);
+      eachWrong(call.set, ['scale', 1], [[], [5]]);
+      for (const option of ['toString', 'constructor', '__proto__'])
+        expect(() => call.set(option, 1)).toThrow(`softmax_f32: "option" expected rows or n or scale, got "${option}"`);
+      for (const scale of [1e39, -Infinity, NaN])
+        expect(() => call.set('scale', scale)).toThrow(/^softmax_f32: "scale" expected finite number, got /);
+      call.set('scale', 3e38);
+      pass.end();
+      call.destroy();
+
+      // What is fixed at compile is missing in bind's options: they must be an object all the same.
+      const decode = await attentionDecode.compile(device, { headDim: 8 });
+      eachWrong(decode.bind, [{}, {}, {}]);
+    });
+
+    test('by a ring', () => {
+      eachWrong(createUniformRing, [device, {}], [[], [undefined, {}]]);
+      eachWrong((bytes) => createUniformRing(device, { bytes }), [256], [[undefined]]);
+      const ring = createUniformRing(device);
+      eachWrong(ring.take, [new Uint32Array(64)]);
+      expect(() => ring.take(new Uint32Array(4))).toThrow(NAMED);
+      expect(ring.used).toBe(0);
+      ring.destroy();
     });
   });
 

@@ -7,7 +7,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { catalogue } from '../scripts/catalogue.js';
 import { contracts, families, root } from '../scripts/house.js';
 import { bundleOf } from '../scripts/size.js';
+import { cpu, gpu, specs } from './generated/registry.js';
 import { allSpecs } from './lib/specs.js';
+
+/** How every module begins, in base64. */
+const WASM = 'AGFzbQ';
 
 /** What a function returns goes into the next as it is, taken apart or not, also where a missing property is not an undefined one. */
 const PASSED_ON = `
@@ -152,12 +156,30 @@ test('importing one kernel brings one kernel', async () => {
   expect(gzip).toBeLessThan(6.5 * 1024);
 });
 
-test.each(families())('importing %s brings no other family', async (family) => {
-  const own = Object.keys(await contracts(family));
+const modules = ['cpu', 'gpu'].flatMap((layer) =>
+  Object.keys(specs).map((stem) => [`${layer}/${stem}.js`, layer, stem as keyof typeof specs] as const),
+);
+
+test.each(modules)('importing %s brings no other kernels', async (path, layer, stem) => {
+  const own = Object.keys(specs[stem].default);
+  // One shader serves both dtypes there.
+  if (path.startsWith('gpu/ggml')) own.push('ggml_dequantize_f32', 'ggml_dequantize_f16');
   const others = Object.keys(await contracts()).filter((kernel) => !own.includes(kernel));
-  for (const layer of ['cpu', 'gpu']) {
-    const { text } = await bundleOf(`${layer}/${family}.js`);
-    expect(others.filter((kernel) => new RegExp(`\\b${kernel}\\b`).test(text))).toEqual([]);
+  const { text } = await bundleOf(path);
+  expect(others.filter((kernel) => new RegExp(`\\b${kernel}(__\\w+)?\\b`).test(text))).toEqual([]);
+  expect(text).toContain(layer === 'gpu' ? '@compute' : WASM);
+});
+
+test.each(modules)('%s: what is no kernel comes without one', async (path, layer, stem) => {
+  const plain = Object.entries({ cpu, gpu }[layer as 'cpu' | 'gpu'][stem]).filter(([name, value]) =>
+    layer === 'gpu'
+      ? !('compile' in Object(value))
+      : typeof value !== 'function' || /(ScratchBytes|Length)$/.test(name),
+  );
+  for (const [name] of plain) {
+    const { text } = await bundleOf(path, `{ ${name} }`);
+    expect(text, name).not.toContain('@compute');
+    expect(text, name).not.toContain(WASM);
   }
 });
 

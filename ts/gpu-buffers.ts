@@ -1,6 +1,7 @@
 /** What a call finds out about the device and the buffers it is given, before anything happens. */
 import { ARRAY_OF, type Contract, dtypeOf, type Params } from './contract.js';
 import { LanewiseDeviceLostError, message } from './errors.js';
+import type { Definition } from './gpu/runtime.js';
 import { integer } from './validate.js';
 
 /** A buffer, whole or a part of it (offset and size in bytes; offset aligned to minStorageBufferOffsetAlignment). */
@@ -35,6 +36,8 @@ const USAGE_NAME: Record<number, string> = { 64: 'UNIFORM', 128: 'STORAGE', 256:
 /** What a buffer argument may be, in messages. */
 export const EXPECTED = 'GPUBuffer or { buffer, offset, size }';
 
+export const isBuffer = (value: GPUBuffer | undefined): value is GPUBuffer => typeof value?.usage === 'number';
+
 export interface Resolved {
   buffer: GPUBuffer;
   offset: number;
@@ -50,7 +53,7 @@ export function idOf(buffer: GPUBuffer): number {
   return id;
 }
 
-/** `value` as buffer, offset and size, with everything wrong about it named. */
+/** `value` as buffer, offset and size, with everything wrong about it named: `x`, or `x.offset` (`parts` says how that begins). */
 export function resolve(
   kernel: string,
   name: string,
@@ -59,15 +62,16 @@ export function resolve(
   usage: number,
   alignment: number,
   maximum: number,
+  parts = `${name}.`,
 ): Resolved {
   const part = ((value as GPUBuffer)?.usage === undefined ? value : { buffer: value }) as Exclude<Binding, GPUBuffer>;
-  if (typeof part?.buffer?.usage !== 'number') throw new TypeError(message(kernel, name, EXPECTED, value));
+  if (!isBuffer(part?.buffer)) throw new TypeError(message(kernel, name, EXPECTED, value));
   const { buffer, offset = 0 } = part;
-  integer(kernel, `${name}.offset`, offset, 0, buffer.size);
+  integer(kernel, `${parts}offset`, offset, 0, buffer.size);
   if (offset % alignment)
-    throw new RangeError(message(kernel, `${name}.offset`, `multiple of ${alignment} bytes`, offset));
+    throw new RangeError(message(kernel, `${parts}offset`, `multiple of ${alignment} bytes`, offset));
   const { size = buffer.size - offset } = part;
-  integer(kernel, `${name}.size`, size, 0, buffer.size - offset);
+  integer(kernel, `${parts}size`, size, 0, buffer.size - offset);
   if ((buffer.usage & usage) !== usage)
     throw new RangeError(message(kernel, name, `buffer with usage ${USAGE_NAME[usage]} (${usage})`, buffer.usage));
   if (size < bytes) throw new RangeError(message(kernel, name, `at least ${bytes} bytes`, size));
@@ -79,6 +83,15 @@ export function resolve(
 /** Bytes of an array as it lies in a GPU buffer, which WebGPU binds by whole 4-byte words. */
 export const bytesOf = (contract: Contract<any>, array: string, length: number, params: Params): number =>
   Math.ceil((length * ARRAY_OF[dtypeOf(contract.arrays[array]!, params)].BYTES_PER_ELEMENT) / 4) * 4;
+
+/** The lengths of a kernel's arrays on a GPU: those of its contract, and scratch of its own. */
+export const lengthsOf = (
+  { contract, scratch }: Definition<any>,
+  params: Params,
+): Readonly<Record<string, number>> & { scratch: number } => ({
+  ...contract.lengths(params),
+  scratch: scratch?.(params) ?? 0,
+});
 
 export const sameRange = (a: Resolved | undefined, b: Resolved | undefined): boolean =>
   !!a && !!b && a.buffer === b.buffer && a.offset === b.offset;
@@ -95,20 +108,20 @@ export function resolveArrays(
   if (typeof buffers !== 'object' || buffers === null)
     throw new TypeError(message(kernel, 'buffers', `object with ${Object.keys(arrays).join(', ')}`, buffers));
   for (const key of Object.keys(buffers))
-    if (!(key in arrays))
+    if (!Object.hasOwn(arrays, key))
       throw new TypeError(message(kernel, key, `one of ${Object.keys(arrays).join(', ')}`, buffers[key]));
   const resolved: Record<string, Resolved> = {};
-  for (const [array, { optional }] of Object.entries(arrays)) {
+  for (const [array, { role, optional }] of Object.entries(arrays)) {
     const value = buffers[array];
     const length = lengths[array]!;
     if (value === undefined) {
       if (optional || length === 0) continue;
       throw new TypeError(message(kernel, array, EXPECTED, value));
     }
-    // No empty range can be bound.
-    const bytes = Math.max(4, bytesOf(contract, array, length, params));
+    // No empty range can be bound; scratch that is not needed may be empty, and is not.
+    const bytes = Math.max(role === 'scratch' ? 0 : 4, bytesOf(contract, array, length, params));
     const { minStorageBufferOffsetAlignment, maxStorageBufferBindingSize } = limits;
-    resolved[array] = resolve(
+    const range = resolve(
       kernel,
       array,
       value,
@@ -117,6 +130,7 @@ export function resolveArrays(
       minStorageBufferOffsetAlignment,
       maxStorageBufferBindingSize,
     );
+    if (bytes) resolved[array] = range;
   }
   for (const [array, { role, inPlace }] of Object.entries(arrays)) {
     const mine = resolved[array];

@@ -19,6 +19,13 @@ export function finite(kernel: string, name: string, value: unknown): number {
   return value;
 }
 
+/** A number that is finite as the f32 a kernel takes, and at least `min`. */
+export function finiteF32(kernel: string, name: string, value: unknown, min = -Infinity): number {
+  const rounded = finite(kernel, name, Math.fround(finite(kernel, name, value)));
+  if (rounded < min) throw new RangeError(message(kernel, name, `number of at least ${min}`, value));
+  return rounded;
+}
+
 /** A boolean, as the 0 or 1 a kernel takes. */
 export function flag(kernel: string, name: string, value: unknown): number {
   if (typeof value !== 'boolean') throw new TypeError(message(kernel, name, 'boolean', value));
@@ -54,8 +61,9 @@ export function elements(kernel: string, name: string, ...axes: number[]): numbe
   return product;
 }
 
-/** An options object. */
-export function options<O>(kernel: string, value: O): O {
-  if (typeof value !== 'object' || value === null) throw new TypeError(message(kernel, 'options', 'object', value));
+/** An object of named values. */
+export function options<O>(kernel: string, value: O, name = 'options'): O {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new TypeError(message(kernel, name, 'object', value));
   return value;
 }

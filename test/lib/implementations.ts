@@ -314,7 +314,7 @@ export function gpuImplementation(device: GPUDevice, label: string, level: GpuLe
       const factory = factories[contract.kernel]!;
       const kernel = await kernelFor(factory, options);
       const params: Params = contract.params(options);
-      const lengths = { ...contract.lengths(params), ...factory.lengths?.(params) };
+      const lengths = { ...contract.lengths(params), scratch: factory.scratchBytes(options) / 4 };
       // Every array in a buffer of its own, at an offset, guards on both sides: WebGPU refuses to bind one buffer as input and output.
       const { minStorageBufferOffsetAlignment } = device.limits;
       const { places } = layout(contract, params, lengths, inputs, 4, { ...how, shifted: false });

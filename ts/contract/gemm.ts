@@ -160,3 +160,8 @@ export const gemm_pack_u32: Contract<GemmFormat> = {
   params: (given) => format(PACK, options(PACK, given)),
   lengths: packLengths,
 };
+
+/** Length of packed weights in 32-bit words: what `pack` gives, and `gemm` takes. */
+export function packedLength(format: GemmFormat): number {
+  return gemm_pack_u32.lengths(gemm_pack_u32.params(format)).packed!;
+}

@@ -22,14 +22,17 @@ export type {
 export { attentionHalfScratchBytes as attentionScratchBytes };
 export type AttentionHalfKernels = Instance<code.Kernels>;
 
-const attentionFamily = family<code.Kernels>(code, { attention_blocksparse_f16, attention_decode_f16 });
+const attentionFamily = /* @__PURE__ */ family<code.Kernels>(code, { attention_blocksparse_f16, attention_decode_f16 });
 
 /** The kernels inside your own memory: byte offsets, no copy, no allocation by us. Scratch: `attentionScratchBytes`. */
-export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => AttentionHalfKernels =
-  attentionFamily.instantiate;
+export function instantiate(memory: WebAssembly.Memory, options?: InstantiateOptions): AttentionHalfKernels {
+  return attentionFamily.instantiate(memory, options);
+}
 
 /** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
-export const preload = attentionFamily.preload;
+export function preload(options?: InstantiateOptions): Promise<void> {
+  return attentionFamily.preload(options);
+}
 
 /** Attention under a block mask, a causal mask and a window; dense without any. Halves become f32 on the way. */
 export function attentionBlocksparse(

@@ -25,14 +25,17 @@ export {
 export type { CodebookCodes, CodebookOptions };
 export type CodebookKernels = Instance<code.Kernels>;
 
-const codebookFamily = family<code.Kernels>(code, { codebook_quantize_f32, codebook_dequantize_f32 });
+const codebookFamily = /* @__PURE__ */ family<code.Kernels>(code, { codebook_quantize_f32, codebook_dequantize_f32 });
 
 /** The kernels inside your own memory: byte offsets, no copy, no allocation by us. */
-export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => CodebookKernels =
-  codebookFamily.instantiate;
+export function instantiate(memory: WebAssembly.Memory, options?: InstantiateOptions): CodebookKernels {
+  return codebookFamily.instantiate(memory, options);
+}
 
 /** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
-export const preload = codebookFamily.preload;
+export function preload(options?: InstantiateOptions): Promise<void> {
+  return codebookFamily.preload(options);
+}
 
 /**
  * Each value of x [rows, n], divided by its group's scale, as the code of the table's nearest value; ties take the lower value.

@@ -7,6 +7,7 @@ import {
   gemm_quantized_f32,
   gemm_quantized_i8,
   gemm_quantized_i16,
+  packedLength,
 } from '../contract/gemm.js';
 import type { Quantized } from '../contract/quantize.js';
 import type { Out } from '../contract.js';
@@ -14,9 +15,10 @@ import * as code from '../generated/cpu/gemm.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
 export type { Activations, GemmFormat, GemmOptions, Quantized };
+export { packedLength };
 export type GemmKernels = Instance<code.Kernels>;
 
-const gemmFamily = family<code.Kernels>(code, {
+const gemmFamily = /* @__PURE__ */ family<code.Kernels>(code, {
   gemm_pack_u32,
   gemm_quantized_f32,
   gemm_quantized_i16,
@@ -24,21 +26,19 @@ const gemmFamily = family<code.Kernels>(code, {
 });
 
 /** The kernels inside your own memory: byte offsets, no copy, no allocation by us. */
-export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => GemmKernels =
-  gemmFamily.instantiate;
+export function instantiate(memory: WebAssembly.Memory, options?: InstantiateOptions): GemmKernels {
+  return gemmFamily.instantiate(memory, options);
+}
 
 /** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
-export const preload = gemmFamily.preload;
+export function preload(options?: InstantiateOptions): Promise<void> {
+  return gemmFamily.preload(options);
+}
 
 /** Bytes of scratch that a pointer call needs, from the options of that call: m (to 64), k, groupSize and activations count. */
 export function gemmScratchBytes(given: GemmOptions & { activations: Activations }): number {
   const contract = contractFor(given);
   return 4 * contract.lengths(contract.params(given)).scratch!;
-}
-
-/** Length of packed weights in 32-bit words: what `pack` gives, and `gemm` takes. */
-export function packedLength(format: GemmFormat): number {
-  return gemm_pack_u32.lengths(gemm_pack_u32.params(format)).packed!;
 }
 
 /**

@@ -6,14 +6,17 @@ import { family, type Instance, type InstantiateOptions } from './runtime.js';
 export { GGML_TYPES, type GgmlDequantizeOptions, type GgmlType, ggmlTypeOf } from '../contract/ggml.js';
 export type GgmlHalfKernels = Instance<code.Kernels>;
 
-const ggmlFamily = family<code.Kernels>(code, { ggml_dequantize_f16 });
+const ggmlFamily = /* @__PURE__ */ family<code.Kernels>(code, { ggml_dequantize_f16 });
 
 /** The kernel inside your own memory: byte offsets, no copy, no allocation by us. Scratch: 4096 bytes. */
-export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => GgmlHalfKernels =
-  ggmlFamily.instantiate;
+export function instantiate(memory: WebAssembly.Memory, options?: InstantiateOptions): GgmlHalfKernels {
+  return ggmlFamily.instantiate(memory, options);
+}
 
 /** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
-export const preload = ggmlFamily.preload;
+export function preload(options?: InstantiateOptions): Promise<void> {
+  return ggmlFamily.preload(options);
+}
 
 /** Values of blocks as halves, `[rows, n]`: ggml's f32 values rounded once. `blocks` may be any part of a file's bytes. */
 export function ggmlDequantize(blocks: Uint8Array, options: GgmlDequantizeOptions & Out<Uint16Array>): Uint16Array {

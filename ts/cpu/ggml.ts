@@ -20,14 +20,17 @@ export {
 } from '../contract/ggml.js';
 export type GgmlKernels = Instance<code.Kernels>;
 
-const ggmlFamily = family<code.Kernels>(code, { ggml_dequantize_f32, ggml_quantize_f32 });
+const ggmlFamily = /* @__PURE__ */ family<code.Kernels>(code, { ggml_dequantize_f32, ggml_quantize_f32 });
 
 /** The kernels inside your own memory: byte offsets, no copy, no allocation by us. Blocks may lie at any byte. */
-export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => GgmlKernels =
-  ggmlFamily.instantiate;
+export function instantiate(memory: WebAssembly.Memory, options?: InstantiateOptions): GgmlKernels {
+  return ggmlFamily.instantiate(memory, options);
+}
 
 /** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
-export const preload = ggmlFamily.preload;
+export function preload(options?: InstantiateOptions): Promise<void> {
+  return ggmlFamily.preload(options);
+}
 
 /** Values of blocks, `[rows, n]`: exactly ggml's. `blocks` may be any part of a file's bytes. */
 export function ggmlDequantize(blocks: Uint8Array, options: GgmlDequantizeOptions & Out<Float32Array>): Float32Array {

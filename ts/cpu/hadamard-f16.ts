@@ -11,14 +11,17 @@ export type { HadamardHalfArrays, HadamardOptions };
 export { hadamardScratchBytes };
 export type HadamardHalfKernels = Instance<code.Kernels>;
 
-const hadamardFamily = family<code.Kernels>(code, { hadamard_f16 });
+const hadamardFamily = /* @__PURE__ */ family<code.Kernels>(code, { hadamard_f16 });
 
 /** The kernels inside your own memory: byte offsets, no copy, no allocation by us. Scratch: `hadamardScratchBytes`. */
-export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => HadamardHalfKernels =
-  hadamardFamily.instantiate;
+export function instantiate(memory: WebAssembly.Memory, options?: InstantiateOptions): HadamardHalfKernels {
+  return hadamardFamily.instantiate(memory, options);
+}
 
 /** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
-export const preload = hadamardFamily.preload;
+export function preload(options?: InstantiateOptions): Promise<void> {
+  return hadamardFamily.preload(options);
+}
 
 /**
  * The Walsh–Hadamard transform of each row of halves, computed in f32 and rounded once; orthonormal unless a scale is given.

@@ -12,14 +12,17 @@ export type { HadamardMixedArrays, HadamardMixedOptions };
 export { HADAMARD_ORDERS, hadamardMatrix, hadamardMixedScratchBytes, hadamardOrder };
 export type HadamardMixedKernels = Instance<code.Kernels>;
 
-const mixedFamily = family<code.Kernels>(code, { hadamard_mixed_f32 });
+const mixedFamily = /* @__PURE__ */ family<code.Kernels>(code, { hadamard_mixed_f32 });
 
 /** The kernels inside your own memory: byte offsets, no copy, no allocation by us. Scratch: `hadamardMixedScratchBytes`. */
-export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => HadamardMixedKernels =
-  mixedFamily.instantiate;
+export function instantiate(memory: WebAssembly.Memory, options?: InstantiateOptions): HadamardMixedKernels {
+  return mixedFamily.instantiate(memory, options);
+}
 
 /** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
-export const preload = mixedFamily.preload;
+export function preload(options?: InstantiateOptions): Promise<void> {
+  return mixedFamily.preload(options);
+}
 
 /**
  * The Walsh–Hadamard transform of rows of n = order · 2^p values (x·(M ⊗ H)ᵀ/√n, as QuaRot has it), along rows or, with

@@ -14,14 +14,17 @@ export { type QuantileOptions, quantileRanges } from '../quantiles.js';
 export type { IntegerOptions, QuantizedIntegers, QuantizeIntegersOptions, Range };
 export type IntegersKernels = Instance<code.Kernels>;
 
-const integersFamily = family<code.Kernels>(code, { quantize_integers_f32, dequantize_integers_f32 });
+const integersFamily = /* @__PURE__ */ family<code.Kernels>(code, { quantize_integers_f32, dequantize_integers_f32 });
 
 /** The kernels inside your own memory: byte offsets, no copy, no allocation by us. */
-export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => IntegersKernels =
-  integersFamily.instantiate;
+export function instantiate(memory: WebAssembly.Memory, options?: InstantiateOptions): IntegersKernels {
+  return integersFamily.instantiate(memory, options);
+}
 
 /** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
-export const preload = integersFamily.preload;
+export function preload(options?: InstantiateOptions): Promise<void> {
+  return integersFamily.preload(options);
+}
 
 /**
  * x as integer codes of any format, with a scale (and, when affine, a minimum) for each group: searched, or made of a given

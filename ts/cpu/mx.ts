@@ -6,14 +6,17 @@ import { family, type Instance, type InstantiateOptions } from './runtime.js';
 export type { MxFormat, MxOptions, MxQuantized };
 export type MxKernels = Instance<code.Kernels>;
 
-const mxFamily = family<code.Kernels>(code, { mx_quantize_f32, mx_dequantize_f32 });
+const mxFamily = /* @__PURE__ */ family<code.Kernels>(code, { mx_quantize_f32, mx_dequantize_f32 });
 
 /** The kernels inside your own memory: byte offsets, no copy, no allocation by us. */
-export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => MxKernels =
-  mxFamily.instantiate;
+export function instantiate(memory: WebAssembly.Memory, options?: InstantiateOptions): MxKernels {
+  return mxFamily.instantiate(memory, options);
+}
 
 /** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
-export const preload = mxFamily.preload;
+export function preload(options?: InstantiateOptions): Promise<void> {
+  return mxFamily.preload(options);
+}
 
 /**
  * x f32 `[rows, n]` as elements of a few bits and a scale byte for each block along its rows (OCP Microscaling Formats

@@ -11,14 +11,17 @@ import { family, type Instance, type InstantiateOptions } from './runtime.js';
 export type { Outliers, OutliersOptions };
 export type OutliersKernels = Instance<code.Kernels>;
 
-const outliersFamily = family<code.Kernels>(code, { outliers_extract_f32, outliers_restore_f32 });
+const outliersFamily = /* @__PURE__ */ family<code.Kernels>(code, { outliers_extract_f32, outliers_restore_f32 });
 
 /** The kernels inside your own memory: byte offsets, no copy, no allocation by us. */
-export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => OutliersKernels =
-  outliersFamily.instantiate;
+export function instantiate(memory: WebAssembly.Memory, options?: InstantiateOptions): OutliersKernels {
+  return outliersFamily.instantiate(memory, options);
+}
 
 /** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
-export const preload = outliersFamily.preload;
+export function preload(options?: InstantiateOptions): Promise<void> {
+  return outliersFamily.preload(options);
+}
 
 /**
  * The k values of largest magnitude of each row of x [rows, n] by ascending index, and the row without them (0 in their place).

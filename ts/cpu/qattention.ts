@@ -24,17 +24,20 @@ export type { AttentionOutputs };
 export { quantizedAttentionScratchBytes };
 export type QuantizedAttentionKernels = Instance<code.Kernels>;
 
-const qattentionFamily = family<code.Kernels>(code, {
+const qattentionFamily = /* @__PURE__ */ family<code.Kernels>(code, {
   attention_decode_quantized_f32,
   attention_blocksparse_quantized_f32,
 });
 
 /** The kernels inside your own memory: byte offsets, no copy, no allocation by us. Scratch: `quantizedAttentionScratchBytes`. */
-export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => QuantizedAttentionKernels =
-  qattentionFamily.instantiate;
+export function instantiate(memory: WebAssembly.Memory, options?: InstantiateOptions): QuantizedAttentionKernels {
+  return qattentionFamily.instantiate(memory, options);
+}
 
 /** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
-export const preload = qattentionFamily.preload;
+export function preload(options?: InstantiateOptions): Promise<void> {
+  return qattentionFamily.preload(options);
+}
 
 /**
  * One query per head against a quantised cache: the stored keys [from, to) and all recent ones, a state that softmaxMerge

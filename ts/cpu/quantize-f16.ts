@@ -6,14 +6,17 @@ import { family, type Instance, type InstantiateOptions } from './runtime.js';
 export type { Quantized, QuantizeOptions };
 export type QuantizeHalfKernels = Instance<code.Kernels>;
 
-const quantizeFamily = family<code.Kernels>(code, { quantize_f16, dequantize_f16 });
+const quantizeFamily = /* @__PURE__ */ family<code.Kernels>(code, { quantize_f16, dequantize_f16 });
 
 /** The kernels inside your own memory: byte offsets, no copy, no allocation by us. */
-export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => QuantizeHalfKernels =
-  quantizeFamily.instantiate;
+export function instantiate(memory: WebAssembly.Memory, options?: InstantiateOptions): QuantizeHalfKernels {
+  return quantizeFamily.instantiate(memory, options);
+}
 
 /** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
-export const preload = quantizeFamily.preload;
+export function preload(options?: InstantiateOptions): Promise<void> {
+  return quantizeFamily.preload(options);
+}
 
 /** Halves as integer codes of `bits` bits, a scale (and, when affine, a minimum) for each group, in f32: those of the widened values. */
 export function quantize(x: Uint16Array, options: QuantizeOptions & Out<Quantized>): Quantized {

@@ -6,14 +6,17 @@ import { family, type Instance, type InstantiateOptions } from './runtime.js';
 export type { Quantized, QuantizeOptions };
 export type QuantizeKernels = Instance<code.Kernels>;
 
-const quantizeFamily = family<code.Kernels>(code, { quantize_f32, dequantize_f32 });
+const quantizeFamily = /* @__PURE__ */ family<code.Kernels>(code, { quantize_f32, dequantize_f32 });
 
 /** The kernels inside your own memory: byte offsets, no copy, no allocation by us. */
-export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => QuantizeKernels =
-  quantizeFamily.instantiate;
+export function instantiate(memory: WebAssembly.Memory, options?: InstantiateOptions): QuantizeKernels {
+  return quantizeFamily.instantiate(memory, options);
+}
 
 /** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
-export const preload = quantizeFamily.preload;
+export function preload(options?: InstantiateOptions): Promise<void> {
+  return quantizeFamily.preload(options);
+}
 
 /** x as integer codes of `bits` bits, a scale (and, when affine, a minimum) for each group. */
 export function quantize(x: Float32Array, options: QuantizeOptions & Out<Quantized>): Quantized {

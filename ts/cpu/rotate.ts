@@ -18,14 +18,21 @@ export type { Quantized, RotateOptions, RotateQuantizeOptions, Rotation };
 export { HADAMARD_ORDERS, hadamardMatrix, hadamardOrder, rotateScratchBytes };
 export type RotateKernels = Instance<code.Kernels>;
 
-const rotateFamily = family<code.Kernels>(code, { rotate_f32, rotate_quantize_f32, rotate_dequantize_f32 });
+const rotateFamily = /* @__PURE__ */ family<code.Kernels>(code, {
+  rotate_f32,
+  rotate_quantize_f32,
+  rotate_dequantize_f32,
+});
 
 /** The kernels inside your own memory: byte offsets, no copy, no allocation by us. Scratch: `rotateScratchBytes`. */
-export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => RotateKernels =
-  rotateFamily.instantiate;
+export function instantiate(memory: WebAssembly.Memory, options?: InstantiateOptions): RotateKernels {
+  return rotateFamily.instantiate(memory, options);
+}
 
 /** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
-export const preload = rotateFamily.preload;
+export function preload(options?: InstantiateOptions): Promise<void> {
+  return rotateFamily.preload(options);
+}
 
 /**
  * Each row permuted, scaled, with random signs and Hadamard-transformed: what queries go through whose keys are stored by

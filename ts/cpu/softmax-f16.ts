@@ -16,14 +16,22 @@ import { family, type Instance, type InstantiateOptions } from './runtime.js';
 export type { SoftmaxHalfState, SoftmaxMergeOptions, SoftmaxOptions, SoftmaxSums };
 export type SoftmaxHalfKernels = Instance<code.Kernels>;
 
-const softmaxFamily = family<code.Kernels>(code, { softmax_f16, logsumexp_f16, softmax_state_f16, softmax_merge_f16 });
+const softmaxFamily = /* @__PURE__ */ family<code.Kernels>(code, {
+  softmax_f16,
+  logsumexp_f16,
+  softmax_state_f16,
+  softmax_merge_f16,
+});
 
 /** The kernels inside your own memory: byte offsets, no copy, no allocation by us. */
-export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => SoftmaxHalfKernels =
-  softmaxFamily.instantiate;
+export function instantiate(memory: WebAssembly.Memory, options?: InstantiateOptions): SoftmaxHalfKernels {
+  return softmaxFamily.instantiate(memory, options);
+}
 
 /** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
-export const preload = softmaxFamily.preload;
+export function preload(options?: InstantiateOptions): Promise<void> {
+  return softmaxFamily.preload(options);
+}
 
 /** softmax(scale·x) of each row of halves, as halves; `out` may be x. */
 export function softmax(x: Uint16Array, options: SoftmaxOptions & Out<Uint16Array>): Uint16Array {

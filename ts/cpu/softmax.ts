@@ -16,14 +16,22 @@ import { family, type Instance, type InstantiateOptions } from './runtime.js';
 export type { SoftmaxMergeOptions, SoftmaxOptions, SoftmaxState, SoftmaxSums };
 export type SoftmaxKernels = Instance<code.Kernels>;
 
-const softmaxFamily = family<code.Kernels>(code, { softmax_f32, logsumexp_f32, softmax_state_f32, softmax_merge_f32 });
+const softmaxFamily = /* @__PURE__ */ family<code.Kernels>(code, {
+  softmax_f32,
+  logsumexp_f32,
+  softmax_state_f32,
+  softmax_merge_f32,
+});
 
 /** The kernels inside your own memory: byte offsets, no copy, no allocation by us. */
-export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => SoftmaxKernels =
-  softmaxFamily.instantiate;
+export function instantiate(memory: WebAssembly.Memory, options?: InstantiateOptions): SoftmaxKernels {
+  return softmaxFamily.instantiate(memory, options);
+}
 
 /** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
-export const preload = softmaxFamily.preload;
+export function preload(options?: InstantiateOptions): Promise<void> {
+  return softmaxFamily.preload(options);
+}
 
 /** softmax(scale·x) of each row; `out` may be x. */
 export function softmax(x: Float32Array, options: SoftmaxOptions & Out<Float32Array>): Float32Array {

@@ -7,14 +7,17 @@ export type { Topk, TopkOptions };
 export { topkScratchBytes };
 export type TopkKernels = Instance<code.Kernels>;
 
-const topkFamily = family<code.Kernels>(code, { topk_f32 });
+const topkFamily = /* @__PURE__ */ family<code.Kernels>(code, { topk_f32 });
 
 /** The kernels inside your own memory: byte offsets, no copy, no allocation by us. */
-export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => TopkKernels =
-  topkFamily.instantiate;
+export function instantiate(memory: WebAssembly.Memory, options?: InstantiateOptions): TopkKernels {
+  return topkFamily.instantiate(memory, options);
+}
 
 /** Compiles asynchronously ahead of the first call. Never needed, useful on a main thread. */
-export const preload = topkFamily.preload;
+export function preload(options?: InstantiateOptions): Promise<void> {
+  return topkFamily.preload(options);
+}
 
 /** The k largest (or smallest) values of each row and their positions. */
 export function topk(x: Float32Array, options: TopkOptions & Out<Topk>): Topk {

@@ -4,77 +4,14 @@ import {
   attention_blocksparse_f32,
   attention_decode_f32,
 } from '../contract/attention.js';
-import type { Contract, Params } from '../contract.js';
 import { shader as sparseScalar } from '../generated/gpu/attention.js';
 import { shader as decodeScalar } from '../generated/gpu/attention-decode.js';
 import { shader as decodeVec4 } from '../generated/gpu/attention-decode-vec4.js';
 import { shader as sparseVec4 } from '../generated/gpu/attention-vec4.js';
-import { mostSplits, sharesOf, splitsOf } from '../gpu-splits.js';
-import { integer } from '../validate.js';
-import { type Definition, type GpuKernelFactory, gpuKernel, type Shader, type Step } from './runtime.js';
+import { blocksparseOf, type Dimensions, decodeOf } from '../gpu-attention.js';
+import type { GpuKernelFactory } from './runtime.js';
 
 export type { AttentionBlocksparseOptions, AttentionDecodeOptions };
-
-export type Dimensions = 'headDim' | 'valueDim';
-
-/** One kernel from two shaders: 16-byte loads where both dimensions, which are fixed at compile, are multiples of 4. */
-function byDimension<Options extends { headDim: number; valueDim?: number }>(
-  definition: Omit<Definition<Options>, 'shader' | 'constants' | 'checkConstants'>,
-  scalar: Shader,
-  vec4: Shader,
-): GpuKernelFactory<Options, Dimensions> {
-  const { kernel } = definition.contract;
-  const [any, aligned] = [scalar, vec4].map((shader) =>
-    gpuKernel<Options, Dimensions>({
-      ...definition,
-      shader,
-      constants: ['headDim', 'valueDim'],
-      checkConstants: ({ valueDim }) => void integer(kernel, 'valueDim', valueDim, 1, 256),
-    }),
-  ) as [GpuKernelFactory<Options, Dimensions>, GpuKernelFactory<Options, Dimensions>];
-  return {
-    ...any,
-    async compile(device, options) {
-      const { headDim, valueDim = headDim } = options ?? ({} as Pick<Options, Dimensions>);
-      const factory = headDim % 4 || valueDim! % 4 ? any : aligned;
-      return factory.compile(device, { ...options, headDim, valueDim } as typeof options);
-    },
-  };
-}
-
-/** Queries of a workgroup. */
-const TILE = 32;
-
-function sparseSteps(kernel: string, params: Params, given: ReadonlySet<string>): Step[] {
-  const { heads, queries, keys, indicesLength, blockQueries } = params as Record<string, number>;
-  const masked = blockQueries! > 0;
-  const listed = masked && indicesLength! > 0;
-  const status = { entry: `${kernel}__${listed ? 'status' : 'clear'}`, workgroups: 1 };
-  const tiles = masked
-    ? Math.ceil(queries! / blockQueries!) * Math.ceil(blockQueries! / TILE)
-    : Math.ceil(queries! / TILE);
-  const main =
-    keys! > 0 && (listed || !masked)
-      ? { entry: `${kernel}${masked ? '__blocks' : ''}`, workgroups: heads! * tiles }
-      : { entry: `${kernel}__empty`, workgroups: heads! * queries! };
-  return given.has('status') ? [status, main] : [main];
-}
-
-/** attention-f16.ts makes the same kernels of its own contracts and shaders: for any dimensions, and for multiples of 4. */
-export const blocksparseOf = (
-  contract: Contract<AttentionBlocksparseOptions>,
-  any: Shader,
-  vec4: Shader,
-): GpuKernelFactory<AttentionBlocksparseOptions, Dimensions> =>
-  byDimension(
-    {
-      contract,
-      lengths: () => ({ scratch: 0 }),
-      steps: ({ params, given }) => sparseSteps(contract.kernel, params, given),
-    },
-    any,
-    vec4,
-  );
 
 /**
  * Attention under a block mask, or dense: `{ q, k, v, indptr?, indices?, output, lse, status? }`. `status` gets 0, or
@@ -83,50 +20,9 @@ export const blocksparseOf = (
 export const attentionBlocksparse: GpuKernelFactory<AttentionBlocksparseOptions, Dimensions> =
   /* @__PURE__ */ blocksparseOf(attention_blocksparse_f32, sparseScalar, sparseVec4);
 
-function decodeLengths(params: Params): { scratch: number } {
-  const { heads, valueDim } = params as Record<string, number>;
-  const splits = mostSplits(params.to! - params.from!, params);
-  return { scratch: splits > 1 ? splits * heads! * (valueDim! + 1) : 0 };
-}
-
-function decodeSteps(kernel: string, params: Params): Step[] {
-  const { heads, from, to } = params as Record<string, number>;
-  if (from === to) return [{ entry: `${kernel}__empty`, workgroups: heads! }];
-  const splits = splitsOf(to! - from!, params);
-  const workgroups = splits * sharesOf(params);
-  const more = { splits, fromKey: from!, toKey: to! };
-  if (splits === 1) return [{ entry: kernel, workgroups, params: more }];
-  return [
-    { entry: `${kernel}__split`, workgroups, params: more },
-    { entry: `${kernel}__merge`, workgroups: heads!, params: more },
-  ];
-}
-
-export const decodeOf = (
-  contract: Contract<AttentionDecodeOptions>,
-  any: Shader,
-  vec4: Shader,
-): GpuKernelFactory<AttentionDecodeOptions, Dimensions> =>
-  byDimension(
-    {
-      contract,
-      lengths: decodeLengths,
-      steps: ({ params }) => decodeSteps(contract.kernel, params),
-      // A split past the last key gives the empty state.
-      dynamic: {
-        from: { field: 'fromKey', most: 'to' },
-        to: { field: 'toKey', least: 'from' },
-        scale: { field: 'scale' },
-        softcap: { field: 'softcap' },
-      },
-    },
-    any,
-    vec4,
-  );
-
 /**
  * One query per head over keys [from, to): `{ q, k, v, output, lse, scratch }`. Long ranges are split over workgroups;
- * `attentionDecode.lengths(...)` says how much scratch (f32) that takes: nothing, and no buffer, up to 128 keys.
+ * `attentionDecode.scratchBytes(options)` says how much scratch that takes: none up to 128 keys.
  */
 export const attentionDecode: GpuKernelFactory<AttentionDecodeOptions, Dimensions> = /* @__PURE__ */ decodeOf(
   attention_decode_f32,

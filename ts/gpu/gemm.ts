@@ -6,12 +6,14 @@ import {
   type GemmOptions,
   gemm_pack_u32,
   PANEL,
+  packedLength,
 } from '../contract/gemm.js';
 import type { Params } from '../contract.js';
 import { shader } from '../generated/gpu/gemm.js';
 import { type GpuKernelFactory, gpuKernel } from './runtime.js';
 
 export type { GemmFormat, GemmOptions };
+export { packedLength };
 
 /** What a model's format fixes: given to `compile`. */
 type Constants = 'bits' | 'groupSize' | 'scheme';
@@ -29,7 +31,7 @@ function forActivations(activations: keyof typeof contractOf): GpuKernelFactory<
     shader,
     constants,
     checkConstants: (params) => checkGemmFormat(kernel, params),
-    lengths: ({ m, n, k }: Params) => ({ scratch: rounds && n ? m! * k! : 0 }),
+    scratch: ({ m, n, k }: Params) => (rounds && n ? m! * k! : 0),
     steps({ params }) {
       const { m, n, k } = params as Record<'m' | 'n' | 'k', number>;
       const few = m < MANY_ROWS;
@@ -47,14 +49,14 @@ function forActivations(activations: keyof typeof contractOf): GpuKernelFactory<
 }
 
 /** x [m, k] times the transpose of packed weights [n, k]. Buffers: x, packed, out. */
-export const gemmF32 = forActivations('f32');
-/** The same with activations rounded to 16 bits. Buffers: x, packed, out, scratch (m · k words). */
-export const gemmI16 = forActivations('i16');
-/** The same with activations rounded to 8 bits. Buffers: x, packed, out, scratch (m · k words). */
-export const gemmI8 = forActivations('i8');
+export const gemmF32 = /* @__PURE__ */ forActivations('f32');
+/** The same with activations rounded to 16 bits. Buffers: x, packed, out, scratch (`scratchBytes`). */
+export const gemmI16 = /* @__PURE__ */ forActivations('i16');
+/** The same with activations rounded to 8 bits. Buffers: x, packed, out, scratch (`scratchBytes`). */
+export const gemmI8 = /* @__PURE__ */ forActivations('i8');
 
 /** What `quantize` made of weights, as the others read it. Buffers: codes, scales, minima (affine), packed. */
-export const pack = gpuKernel<GemmFormat, Constants>({
+export const pack = /* @__PURE__ */ gpuKernel<GemmFormat, Constants>({
   contract: gemm_pack_u32,
   shader,
   constants,

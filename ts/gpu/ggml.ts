@@ -1,14 +1,11 @@
 import {
-  GGML_TYPES,
   type GgmlDequantizeOptions,
   type GgmlQuantizeOptions,
   ggml_dequantize_f32,
   ggml_quantize_f32,
-  ggmlTypeOf,
 } from '../contract/ggml.js';
-import type { Contract, Params } from '../contract.js';
 import { shader } from '../generated/gpu/ggml.js';
-import { shader as dequantizeShader } from '../generated/gpu/ggml-dequantize.js';
+import { dequantizeOf, formatOf } from '../gpu-ggml.js';
 import { type GpuKernelFactory, gpuKernel } from './runtime.js';
 
 export {
@@ -22,35 +19,8 @@ export {
   ggmlTypeOf,
 } from '../contract/ggml.js';
 
-// As in wgsl/ggml-dequantize.wgsl and wgsl/ggml.wgsl.
-const VALUES = 4 * 256;
+// As in wgsl/ggml.wgsl.
 const INVOCATIONS = 64;
-
-/** The format in numbers. */
-function formatOf({ rows, n, type }: Params) {
-  const { id, block, bytes } = GGML_TYPES[ggmlTypeOf(type!)!];
-  return { format: id, size: block, bytes, values: rows! * n! };
-}
-
-/** ggml-f16.ts makes the same kernel of its own contract. */
-export const dequantizeOf = (
-  contract: Contract<GgmlDequantizeOptions>,
-): GpuKernelFactory<GgmlDequantizeOptions, never> =>
-  gpuKernel({
-    contract,
-    shader: dequantizeShader,
-    lengths: () => ({ scratch: 0 }),
-    steps({ params }) {
-      const { values, ...format } = formatOf(params);
-      return [
-        {
-          entry: contract.kernel,
-          workgroups: Math.ceil(values / VALUES),
-          params: { ...format, vectors: values / 4 },
-        },
-      ];
-    },
-  });
 
 /** Values of blocks: `{ blocks, out }`. One compiled kernel serves all types. */
 export const ggmlDequantize: GpuKernelFactory<GgmlDequantizeOptions, never> =

@@ -13,10 +13,9 @@ const TILE = 4096;
  * The Walsh–Hadamard transform of n = order · 2^p values, along rows or, with `inner`, across them. Buffers: x, matrix (where
  * order is not 1: what `hadamardMatrix` packs), out and, if wanted, signs (i8 [n]). Two dispatches as a rule.
  */
-export const hadamardMixed = gpuKernel<HadamardMixedOptions>({
+export const hadamardMixed = /* @__PURE__ */ gpuKernel<HadamardMixedOptions>({
   contract: hadamard_mixed_f32,
   shader,
-  lengths: () => ({ scratch: 0 }),
   steps({ params, given }) {
     const { rows, n, order, inner, inverse } = params as Record<string, number>;
     const values = rows! * n! * inner!;

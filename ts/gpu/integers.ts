@@ -40,7 +40,7 @@ function lanesFor(params: Params): number {
 const linesOf = ({ rows, n, axis }: Params) => (axis ? [n!, rows!] : [rows!, n!]) as [lines: number, length: number];
 
 /** Codes, scales and (affine) minima of x: `{ x, codes, scales, minima }`, and ranges `{ lows, highs }` where they are given. */
-export const quantize: GpuKernelFactory<QuantizeIntegersOptions, Constants> = gpuKernel({
+export const quantize: GpuKernelFactory<QuantizeIntegersOptions, Constants> = /* @__PURE__ */ gpuKernel({
   contract: quantize_integers_f32,
   shader,
   ...formatOf('quantize_integers_f32'),
@@ -66,7 +66,7 @@ export const quantize: GpuKernelFactory<QuantizeIntegersOptions, Constants> = gp
 });
 
 /** Values from codes, scales and (affine) minima: `{ codes, scales, minima, out }`. */
-export const dequantize: GpuKernelFactory<IntegerOptions, Constants> = gpuKernel({
+export const dequantize: GpuKernelFactory<IntegerOptions, Constants> = /* @__PURE__ */ gpuKernel({
   contract: dequantize_integers_f32,
   shader: back,
   ...formatOf('dequantize_integers_f32'),

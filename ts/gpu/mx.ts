@@ -37,7 +37,7 @@ function formatOf(params: Params): Params {
 }
 
 /** Elements and scale bytes of x: `{ x, codes, scales }`. The last word of codes and of scales is written whole. */
-export const mxQuantize: GpuKernelFactory<MxOptions, never> = gpuKernel({
+export const mxQuantize: GpuKernelFactory<MxOptions, never> = /* @__PURE__ */ gpuKernel({
   contract: mx_quantize_f32,
   shader,
   steps({ params }) {
@@ -51,7 +51,7 @@ export const mxQuantize: GpuKernelFactory<MxOptions, never> = gpuKernel({
 });
 
 /** Values from elements and scale bytes: `{ codes, scales, out }`. */
-export const mxDequantize: GpuKernelFactory<MxOptions, never> = gpuKernel({
+export const mxDequantize: GpuKernelFactory<MxOptions, never> = /* @__PURE__ */ gpuKernel({
   contract: mx_dequantize_f32,
   shader,
   steps({ params }) {

@@ -12,7 +12,7 @@ const copy = (kernel: string, { rows, n }: Params, inPlace: boolean): Step[] =>
   inPlace ? [] : [{ entry: `${kernel}__copy`, workgroups: Math.ceil((rows! * n!) / WORKGROUP) }];
 
 /** The k values of largest magnitude of each row, and the row without them: `{ x, values, indices, rest }`; rest may be x. */
-export const outliersExtract: GpuKernelFactory<OutliersOptions, never> = gpuKernel({
+export const outliersExtract: GpuKernelFactory<OutliersOptions, never> = /* @__PURE__ */ gpuKernel({
   contract: outliers_extract_f32,
   shader,
   steps: ({ params, same }) => [
@@ -22,7 +22,7 @@ export const outliersExtract: GpuKernelFactory<OutliersOptions, never> = gpuKern
 });
 
 /** rest with each value added at its index: `{ rest, values, indices, out }`; out may be rest. */
-export const outliersRestore: GpuKernelFactory<OutliersOptions, never> = gpuKernel({
+export const outliersRestore: GpuKernelFactory<OutliersOptions, never> = /* @__PURE__ */ gpuKernel({
   contract: outliers_restore_f32,
   shader,
   steps: ({ params, same }) => [

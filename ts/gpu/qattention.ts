@@ -58,10 +58,10 @@ const MOST = { stored: 224, recent: 32 };
 
 const DECODE = 'attention_decode_quantized_f32';
 
-function decodeLengths(params: Params): { scratch: number } {
+function decodeScratch(params: Params): number {
   const { heads, valueDim, from, to, recentKeys } = params as Record<string, number>;
   const states = mostSplits(to! - from!, params, MOST.stored) + mostSplits(recentKeys!, params, MOST.recent);
-  return { scratch: states * heads! * (valueDim! + 1) };
+  return states * heads! * (valueDim! + 1);
 }
 
 function decodeSteps({ params }: { params: Params }): Step[] {
@@ -93,16 +93,17 @@ function decodeSteps({ params }: { params: Params }): Step[] {
 /**
  * One query per head over a quantised cache: `{ q, kCodes, kScales, kMinima, vCodes, vScales, vMinima, kRecent, vRecent,
  * output, lse, scratch }`; `kExponents` or `kTable` for the schemes that have them. Codes are expanded in registers.
- * `attentionDecodeQuantized.lengths(...)` says how much scratch (f32) the states of the splits take.
+ * `attentionDecodeQuantized.scratchBytes(options)` says how much scratch the states of the splits take.
  */
-export const attentionDecodeQuantized: GpuKernelFactory<AttentionDecodeQuantizedOptions, Constants> = gpuKernel({
-  contract: attention_decode_quantized_f32,
-  shader: decode,
-  constants: CONSTANTS,
-  checkConstants: (params) => checkStored(DECODE, params),
-  lengths: decodeLengths,
-  steps: decodeSteps,
-});
+export const attentionDecodeQuantized: GpuKernelFactory<AttentionDecodeQuantizedOptions, Constants> =
+  /* @__PURE__ */ gpuKernel({
+    contract: attention_decode_quantized_f32,
+    shader: decode,
+    constants: CONSTANTS,
+    checkConstants: (params) => checkStored(DECODE, params),
+    scratch: decodeScratch,
+    steps: decodeSteps,
+  });
 
 /** Queries of a workgroup. */
 const TILE = 32;
@@ -115,10 +116,10 @@ function statesOf({ keys, recentKeys, blockQueries, indicesLength }: Params) {
   return { stored, states: Number(stored) + Number(recentKeys! > 0) };
 }
 
-function sparseLengths(params: Params): { scratch: number } {
+function sparseScratch(params: Params): number {
   const { heads, queries, valueDim } = params as Record<string, number>;
   const { indptr, indices } = attention_blocksparse_quantized_f32.lengths(params);
-  return { scratch: statesOf(params).states * heads! * queries! * (valueDim! + 1) + indptr! + indices! };
+  return statesOf(params).states * heads! * queries! * (valueDim! + 1) + indptr! + indices!;
 }
 
 function sparseSteps({ params, given }: { params: Params; given: ReadonlySet<string> }): Step[] {
@@ -168,11 +169,11 @@ function sparseSteps({ params, given }: { params: Params; given: ReadonlySet<str
  * `status` as attentionBlocksparse has them. Scratch holds a state for stored and one for recent keys, and the lists.
  */
 export const attentionBlocksparseQuantized: GpuKernelFactory<AttentionBlocksparseQuantizedOptions, Constants> =
-  gpuKernel({
+  /* @__PURE__ */ gpuKernel({
     contract: attention_blocksparse_quantized_f32,
     shader: sparse,
     constants: CONSTANTS,
     checkConstants: (params) => checkStored(SPARSE, params),
-    lengths: sparseLengths,
+    scratch: sparseScratch,
     steps: sparseSteps,
   });

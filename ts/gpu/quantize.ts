@@ -1,84 +1,12 @@
-import { checkFormat, dequantize_f32, groupOf, type QuantizeOptions, quantize_f32 } from '../contract/quantize.js';
-import type { Contract, Params } from '../contract.js';
+import { dequantize_f32, type QuantizeOptions, quantize_f32 } from '../contract/quantize.js';
 import { shader } from '../generated/gpu/quantize.js';
-import { type Definition, type GpuKernelFactory, gpuKernel, type Shader } from './runtime.js';
+import { type Constants, dequantizeOf, quantizeOf } from '../gpu-quantize.js';
+import type { GpuKernelFactory } from './runtime.js';
 
 export type { QuantizeOptions };
 
-/** What a format fixes: given to `compile`. */
-export type Constants = 'bits' | 'groupSize' | 'scheme' | 'axis';
-
-const WORKGROUP = 256;
-
-/** How many invocations share a group: one per word, but so few down columns that neighbours read side by side. */
-function lanesFor(params: Params): number {
-  const words = Math.ceil(groupOf(params) / (32 / params.bits!));
-  const most = params.axis ? 8 : WORKGROUP;
-  let lanes = 1;
-  while (2 * lanes <= Math.min(words, most)) lanes *= 2;
-  return lanes;
-}
-
-/** Four values of a row lie side by side in one 16-byte unit. */
-const aligned = ({ axis, n }: Params) => axis === 0 && n! % 4 === 0;
-
-type OfFormat = Pick<Definition<QuantizeOptions>, 'constants' | 'checkConstants' | 'usable'>;
-
-/** A format fixes its constants, and with them which entry points its calls can take. */
-const formatOf = (kernel: string): OfFormat => ({
-  constants: ['bits', 'groupSize', 'scheme', 'axis'],
-  checkConstants: (params) => checkFormat(kernel, params),
-  usable: (entry, { scheme, axis }) =>
-    entry.endsWith('symmetric') === (entry.startsWith('quantize') && scheme === 1) &&
-    !(entry.includes('vec4') && axis === 1),
-});
-
-/** quantize-f16.ts makes the same kernels of its own contracts and shader. */
-export const quantizeOf = (
-  contract: Contract<QuantizeOptions>,
-  shader: Shader,
-): GpuKernelFactory<QuantizeOptions, Constants> =>
-  gpuKernel({
-    contract,
-    shader,
-    ...formatOf(contract.kernel),
-    steps({ params }) {
-      const lanes = lanesFor(params);
-      const { x, scales } = contract.lengths(params);
-      const variant = [aligned(params) && 'vec4', params.scheme === 1 && 'symmetric'].filter(Boolean).join('_');
-      return [
-        {
-          entry: `${contract.kernel}${variant && `__${variant}`}`,
-          workgroups: x ? Math.ceil(scales! / (WORKGROUP / lanes)) : 0,
-          params: { lanes },
-        },
-      ];
-    },
-  });
-
 /** Codes, scales and (affine) minima of x: `{ x, codes, scales, minima }`. */
 export const quantize: GpuKernelFactory<QuantizeOptions, Constants> = /* @__PURE__ */ quantizeOf(quantize_f32, shader);
-
-export const dequantizeOf = (
-  contract: Contract<QuantizeOptions>,
-  shader: Shader,
-): GpuKernelFactory<QuantizeOptions, Constants> =>
-  gpuKernel({
-    contract,
-    shader,
-    ...formatOf(contract.kernel),
-    steps({ params }) {
-      const { rows, n, axis, scheme } = params as Record<string, number>;
-      const units = axis ? Math.ceil(rows! / 4) * n! : Math.ceil(n! / 4) * rows!;
-      return [
-        {
-          entry: `${contract.kernel}${aligned(params) ? '__vec4' : ''}`,
-          workgroups: Math.ceil(units / WORKGROUP),
-          ...(scheme ? { rename: { minima: 'scales' } } : {}),
-        },
-      ];
-    },
-  });
 
 /** Values from codes, scales and (affine) minima: `{ codes, scales, minima, out }`. */
 export const dequantize: GpuKernelFactory<QuantizeOptions, Constants> = /* @__PURE__ */ dequantizeOf(

@@ -22,8 +22,6 @@ const WORKGROUP = 256;
 type Constants = 'bits' | 'groupSize' | 'scheme';
 const CONSTANTS: Constants[] = ['bits', 'groupSize', 'scheme'];
 
-const lengths = () => ({ scratch: 0 });
-
 /** Arrays that are left out: what says so to the shader, and what is bound in their place (and not read). */
 function rotation({ given }: Plan, instead: string) {
   const missing = ['permutation', 'factors', 'signs', 'matrix'].filter((name) => !given.has(name));
@@ -41,10 +39,9 @@ function rotation({ given }: Plan, instead: string) {
 const teamFor = ({ n }: Params, most = WORKGROUP) => Math.min(Math.floor(MAX_N / n!), most);
 
 /** Each row permuted, scaled, with signs and Hadamard-transformed, or back: `{ x, permutation?, factors?, signs?, matrix?, out }`. */
-export const rotate = gpuKernel<RotateOptions>({
+export const rotate = /* @__PURE__ */ gpuKernel<RotateOptions>({
   contract: rotate_f32,
   shader,
-  lengths,
   steps(plan) {
     const { flags, rename } = rotation(plan, 'x');
     const team = teamFor(plan.params);
@@ -55,13 +52,12 @@ export const rotate = gpuKernel<RotateOptions>({
 });
 
 /** Codes, scales and (affine) minima of rotated rows: `{ x, permutation?, factors?, signs?, matrix?, codes, scales, minima? }`. */
-export const rotateQuantize = gpuKernel<RotateQuantizeOptions, Constants>({
+export const rotateQuantize = /* @__PURE__ */ gpuKernel<RotateQuantizeOptions, Constants>({
   contract: rotate_quantize_f32,
   shader,
   constants: CONSTANTS,
   checkConstants: (params) => checkRotateFormat('rotate_quantize_f32', params),
   usable: (entry, { scheme }) => entry.endsWith('symmetric') === (scheme === 1),
-  lengths,
   steps(plan) {
     const { params } = plan;
     const { flags, rename } = rotation(plan, 'x');
@@ -81,12 +77,11 @@ export const rotateQuantize = gpuKernel<RotateQuantizeOptions, Constants>({
 });
 
 /** The values of codes, rotated back: `{ codes, scales, minima?, permutation?, factors?, signs?, matrix?, out }`. */
-export const rotateDequantize = gpuKernel<RotateQuantizeOptions, Constants>({
+export const rotateDequantize = /* @__PURE__ */ gpuKernel<RotateQuantizeOptions, Constants>({
   contract: rotate_dequantize_f32,
   shader,
   constants: CONSTANTS,
   checkConstants: (params) => checkRotateFormat('rotate_dequantize_f32', params),
-  lengths,
   steps(plan) {
     const { flags, rename } = rotation(plan, 'codes');
     const team = teamFor(plan.params);

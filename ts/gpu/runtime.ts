@@ -1,16 +1,18 @@
 import type { Contract, Params } from '../contract.js';
 import { LanewiseUnsupportedError, message } from '../errors.js';
-import { type Binding, requireAlive } from '../gpu-buffers.js';
-import { type BindOptions, bindCall, type Call, type Compiled, type Pipeline } from '../gpu-call.js';
+import { type Binding, bytesOf, lengthsOf, requireAlive } from '../gpu-buffers.js';
+import { type BindOptions, bindCall, type Call } from '../gpu-call.js';
+import type { Compiled, Pipeline } from '../gpu-plan.js';
 import { pack, uniformBytes } from '../gpu-uniform.js';
-import { finite, options as optionsOf } from '../validate.js';
+import { finite, finiteF32, integer, options as optionsOf, word } from '../validate.js';
 
 export type { Binding } from '../gpu-buffers.js';
 export type { BindOptions, Call } from '../gpu-call.js';
 export { createUniformRing, type UniformRing } from '../gpu-uniform.js';
 
 /** `base`: no feature, default limits. `subgroups`: reductions through subgroup operations, of any size. */
-export type GpuLevel = 'base' | 'subgroups';
+export type GpuLevel = (typeof LEVELS)[number];
+const LEVELS = ['base', 'subgroups'] as const;
 
 /** WGSL text per level and what reflection found in it (generated from wgsl/). */
 export interface Shader {
@@ -62,8 +64,8 @@ export interface Definition<Options> {
   usable?(entry: string, constants: Params): boolean;
   /** The dispatches of one call, in order; those without workgroups are left out. */
   steps(plan: Plan): Step[];
-  /** Array lengths that differ on the GPU (scratch). */
-  lengths?(params: Params): Readonly<Record<string, number>>;
+  /** Elements of the array `scratch`, whatever the CPU takes. Default: none. */
+  scratch?(params: Params): number;
   /** Options that may change between dispatches without a new plan: see `Call.set`. */
   dynamic?: Readonly<Record<string, Dynamic>>;
 }
@@ -72,10 +74,12 @@ export interface Definition<Options> {
 export interface Dynamic {
   /** Its uniform field. */
   field: string;
-  /** It is at least this dynamic option. */
+  /** It is at least this dynamic option, if it is a size. */
   least?: string;
   /** It is at most this dynamic option; without: at most what it was bound (or updated) with, if it is a size. */
   most?: string;
+  /** It is at least this number, if it is no size. */
+  min?: number;
 }
 
 export interface CompileOptions {
@@ -114,8 +118,11 @@ export interface GpuKernelFactory<Options, Constants extends keyof Options> {
   readonly levels: readonly GpuLevel[];
   /** WebGPU features the device must have been asked for (`shader-f16`). */
   readonly features: readonly string[];
-  /** Array lengths that differ on the GPU (scratch). */
-  lengths?(params: Params): Readonly<Record<string, number>>;
+  /**
+   * Bytes of the buffer `scratch` for these options, those fixed at compile among them. 0: none is needed, and an empty one
+   * or none may be bound. Calls that run one after the other may share one, as large as the largest of them needs.
+   */
+  scratchBytes(options: Options): number;
   /** Compiles every entry point of the kernel, asynchronously. */
   compile(
     device: GPUDevice,
@@ -165,16 +172,12 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
   const own = (entry: string) => entry.split('__')[0] === name;
   const fixed = definition.constants ?? [];
   const features = shader.features ?? [];
-  const dynamic = definition.dynamic ?? {};
-  const dynamicNames = Object.keys(dynamic);
-  /** Those that are sizes or positions. */
-  const sizes = new Set(
-    dynamicNames.filter((option) =>
-      Object.entries(shader.entries).some(
-        ([entry, { params }]) =>
-          own(entry) && params.some(([field, type]) => field === dynamic[option]!.field && type === 'u32'),
-      ),
-    ),
+  const fields = Object.entries(shader.entries).flatMap(([entry, { params }]) => (own(entry) ? params : []));
+  const dynamic: Compiled['dynamic'] = new Map(
+    Object.entries(definition.dynamic ?? {}).map(([option, known]) => [
+      option,
+      { ...known, size: fields.some(([field, type]) => field === known.field && type === 'u32') },
+    ]),
   );
 
   async function compile(
@@ -185,10 +188,11 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
     const options = optionsOf(name, given);
     const absent = features.find((feature) => !device.features.has(feature as GPUFeatureName));
     if (absent) throw new LanewiseUnsupportedError(name, absent);
-    const level = options.level ?? (device.features.has('subgroups' as GPUFeatureName) ? 'subgroups' : 'base');
-    if (!(level in shader.wgsl)) throw new RangeError(message(name, 'level', '"base" or "subgroups"', level));
-    if (level === 'subgroups' && !device.features.has('subgroups' as GPUFeatureName))
-      throw new LanewiseUnsupportedError(name, 'subgroups');
+    const subgroups = device.features.has('subgroups' as GPUFeatureName);
+    const { level = subgroups ? 'subgroups' : 'base', label = `lanewise ${name}` } = options;
+    word(name, 'level', level, LEVELS);
+    if (typeof label !== 'string') throw new TypeError(message(name, 'label', 'string', label));
+    if (level === 'subgroups' && !subgroups) throw new LanewiseUnsupportedError(name, 'subgroups');
     const constantOptions = Object.fromEntries(
       fixed.map((key) => [key, options[key]]).filter(([, value]) => value !== undefined),
     );
@@ -198,16 +202,16 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
     if (missing) throw new TypeError(message(name, missing, 'a value: it is fixed at compile', undefined));
     definition.checkConstants?.(numbers);
     const usable = Object.fromEntries(
-      Object.entries(shader.entries).filter(([entry]) => definition.usable?.(entry, numbers) ?? true),
+      Object.entries(shader.entries).filter(([entry]) => own(entry) && (definition.usable?.(entry, numbers) ?? true)),
     );
-    const entryNames = Object.keys(usable).filter(own);
+    const entryNames = Object.keys(usable);
     const overrides: Record<string, number> = {};
     for (const key of Object.keys(shader.overrides)) {
       if (numbers[key] === undefined || Number.isNaN(numbers[key])) continue;
       overrides[key] = finite(name, key, numbers[key]);
     }
     const wgsl = shader.wgsl[level];
-    const module = device.createShaderModule({ code: wgsl, label: options.label ?? `lanewise ${name}` });
+    const module = device.createShaderModule({ code: wgsl, label });
     const pipelines = Object.fromEntries(
       await Promise.all(
         entryNames.map(async (entry) => [
@@ -220,6 +224,7 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
     requireAlive(name, device);
 
     function numbersOf(given: Record<string, unknown>): Params {
+      optionsOf(name, given);
       for (const [key, value] of Object.entries(constantOptions))
         if (given[key] !== undefined && given[key] !== value)
           throw new RangeError(message(name, key, `${String(value)}, as compiled`, given[key]));
@@ -231,36 +236,50 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
       return params;
     }
 
-    const compiled: Compiled = { device, definition, entries: usable, pipelines, dynamic, sizes, numbersOf };
+    function entryNamed(entry: string): Entry {
+      word(name, 'entry', entry, entryNames);
+      return usable[entry]!;
+    }
+
+    const compiled: Compiled = { device, definition, entries: usable, pipelines, dynamic, numbersOf };
     return {
       name,
       device,
       level,
       wgsl,
-      bindings: Object.fromEntries(entryNames.map((entry) => [entry, usable[entry]!])),
+      bindings: usable,
       packParams(entry, params) {
-        const known = usable[entry];
-        if (!known) throw new RangeError(message(name, 'entry', entryNames.map((e) => `"${e}"`).join(' or '), entry));
+        const known = entryNamed(entry);
+        const given = optionsOf(name, params, 'params');
+        for (const [field, type] of known.params) {
+          const value = given[field];
+          if (value === undefined) continue;
+          if (type === 'f32') finiteF32(name, field, value);
+          else integer(name, field, value, type === 'i32' ? -(2 ** 31) : 0, type === 'i32' ? 2 ** 31 - 1 : undefined);
+        }
         const buffer = new ArrayBuffer(uniformBytes(known));
         pack(known, params, undefined, new DataView(buffer), 0);
         return buffer;
       },
       fieldOffset(entry, field) {
-        const at = usable[entry]?.params.findIndex(([other]) => other === field) ?? -1;
-        if (at < 0) throw new RangeError(message(name, 'field', `uniform field of ${entryNames.join(' or ')}`, field));
-        return 4 * at;
+        const fields = entryNamed(entry).params.map(([known]) => known);
+        return 4 * word(name, 'field', field, fields);
       },
-      dynamic: dynamicNames,
+      dynamic: [...dynamic.keys()],
       bind: (buffers, given, extra = {}) => bindCall(compiled, buffers, given, extra),
     };
   }
-  const levels: GpuLevel[] = shader.wgsl.base === shader.wgsl.subgroups ? ['base'] : ['base', 'subgroups'];
+  const levels = shader.wgsl.base === shader.wgsl.subgroups ? LEVELS.slice(0, 1) : LEVELS;
   return {
     contract,
     constants: fixed,
     levels,
     features,
-    lengths: definition.lengths,
+    scratchBytes(options) {
+      const params = contract.params(options);
+      const { scratch } = lengthsOf(definition, params);
+      return scratch && bytesOf(contract, 'scratch', scratch, params);
+    },
     compile: compile as GpuKernelFactory<Options, Constants>['compile'],
   };
 }

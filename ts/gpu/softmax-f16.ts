@@ -8,19 +8,25 @@ import {
   softmax_state_f16,
 } from '../contract/softmax.js';
 import { shader } from '../generated/gpu/softmax-f16.js';
+import { rowStateOf, softmaxMergeOf, softmaxOf } from '../gpu-softmax.js';
 import type { GpuKernelFactory } from './runtime.js';
-import { rowStateOf, softmaxMergeOf, softmaxOf } from './softmax.js';
 
 export type { SoftmaxMergeOptions, SoftmaxOptions };
 
 /** softmax(scale·x) of each row: `{ x, out }`, which may be the same buffer. */
-export const softmax: GpuKernelFactory<SoftmaxOptions, never> = softmaxOf(softmax_f16, shader);
+export const softmax: GpuKernelFactory<SoftmaxOptions, never> = /* @__PURE__ */ softmaxOf(softmax_f16, shader);
 
 /** ln Σ exp(scale·x) of each row: `{ x, lse }`. */
-export const logsumexp: GpuKernelFactory<SoftmaxOptions, never> = rowStateOf(logsumexp_f16, shader);
+export const logsumexp: GpuKernelFactory<SoftmaxOptions, never> = /* @__PURE__ */ rowStateOf(logsumexp_f16, shader);
 
 /** The largest scale·x of each row and Σ exp(scale·x − max): `{ x, max, sum }`. */
-export const softmaxState: GpuKernelFactory<SoftmaxOptions, never> = rowStateOf(softmax_state_f16, shader);
+export const softmaxState: GpuKernelFactory<SoftmaxOptions, never> = /* @__PURE__ */ rowStateOf(
+  softmax_state_f16,
+  shader,
+);
 
 /** States stacked as `{ outputs, lses }` merged into `{ output, lse }`. */
-export const softmaxMerge: GpuKernelFactory<SoftmaxMergeOptions, never> = softmaxMergeOf(softmax_merge_f16, shader);
+export const softmaxMerge: GpuKernelFactory<SoftmaxMergeOptions, never> = /* @__PURE__ */ softmaxMergeOf(
+  softmax_merge_f16,
+  shader,
+);
