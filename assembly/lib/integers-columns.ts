@@ -1,4 +1,4 @@
-import { narrow_i32x4 } from './half';
+import { WIDEN_DOWN, WIDEN_FIELDS, WIDEN_UP, halves_i32x4, load4 as loadValues, loadUpTo4, narrow_i32x4 } from './half';
 import {
   AFFINE, code_i32x4, divisor_f32x4, fromHalves_f32x4, highestOf, isPacked, isSign, mixed, nearest_i32x4, runCodes, runWords, storeScales, usesMean,
 } from './integers';
@@ -9,7 +9,8 @@ import { held_f32x4, held_i32x4 } from './held';
 /** Groups down columns, four columns in the lanes. */
 
 /** Columns' means of |x|, in the order of quantize_integers_f32. */
-function mean_f32x4(x: usize, stride: usize, length: u32, lanes: u32): v128 {
+function mean_f32x4<T>(x: usize, stride: usize, length: u32, lanes: u32): v128 {
+  const fields = halves_i32x4<T>(WIDEN_FIELDS), up = halves_i32x4<T>(WIDEN_UP), down = halves_i32x4<T>(WIDEN_DOWN);
   const zero = i32x4.splat(0);
   let total = zero;
   for (let left = length; left; ) {
@@ -20,10 +21,10 @@ function mean_f32x4(x: usize, stride: usize, length: u32, lanes: u32): v128 {
     const block = min(left, 256);
     left -= block;
     for (let i: u32 = 0; i < block; i += 4) {
-      a = f32x4.add(a, f32x4.abs(load4(x, lanes)));
-      if (i + 1 < block) b = f32x4.add(b, f32x4.abs(load4(x + stride, lanes)));
-      if (i + 2 < block) c = f32x4.add(c, f32x4.abs(load4(x + 2 * stride, lanes)));
-      if (i + 3 < block) d = f32x4.add(d, f32x4.abs(load4(x + 3 * stride, lanes)));
+      a = f32x4.add(a, f32x4.abs(loadUpTo4<T>(x, lanes, fields, up, down)));
+      if (i + 1 < block) b = f32x4.add(b, f32x4.abs(loadUpTo4<T>(x + stride, lanes, fields, up, down)));
+      if (i + 2 < block) c = f32x4.add(c, f32x4.abs(loadUpTo4<T>(x + 2 * stride, lanes, fields, up, down)));
+      if (i + 3 < block) d = f32x4.add(d, f32x4.abs(loadUpTo4<T>(x + 3 * stride, lanes, fields, up, down)));
       x += 4 * stride;
     }
     total = f32x4.add(total, f32x4.add(f32x4.add(a, c), f32x4.add(b, d)));
@@ -45,7 +46,7 @@ function put(at: usize, v: v128, fresh: bool, lanes: u32): void {
   store4(at, fresh ? v : i32x4.add(v, load4(at, lanes)), lanes);
 }
 
-export function quantizeIntegerColumns(
+export function quantizeIntegerColumns<T>(
   x: usize, rows: u32, n: u32, bits: u32, groupSize: u32, scheme: u32, half: u32, lows: usize, highs: usize, seed: u32, first: u32,
   codes: usize, scales: usize, minima: usize,
 ): void {
@@ -61,6 +62,7 @@ export function quantizeIntegerColumns(
   const run = runCodes(bits, scheme);
   const key = mixed(seed);
   const stride: usize = n << 2;
+  const xStride: usize = n * sizeof<T>();
   const scaleShift: u32 = half ? 1 : 2;
   const zero = i32x4.splat(0);
   const plain = !seed && !sign;
@@ -70,6 +72,7 @@ export function quantizeIntegerColumns(
   /** Packed codes are kept plus 1. */
   const plus = held_i32x4(packed ? 1 : 0);
   const one = held_i32x4(1);
+  const fields = halves_i32x4<T>(WIDEN_FIELDS), up = halves_i32x4<T>(WIDEN_UP), down = halves_i32x4<T>(WIDEN_DOWN);
   for (let from: u32 = 0; from < rows; from += groupSize) {
     const length = min(groupSize, rows - from);
     const firstPlace = from % run;
@@ -77,25 +80,26 @@ export function quantizeIntegerColumns(
     for (let column: u32 = 0; column < n; column += 4) {
       const lanes = min(4, n - column);
       const at: usize = column << 2;
+      const values = x + column * sizeof<T>();
       let s = zero;
       let m = zero;
       if (highs) {
         if (affine) m = load4(lows + at, lanes);
         s = f32x4.div(f32x4.sub(load4(highs + at, lanes), m), averaged ? f32x4.splat(1) : high);
       } else if (averaged) {
-        s = mean_f32x4(x + at, stride, length, lanes);
+        s = mean_f32x4<T>(values, xStride, length, lanes);
       } else {
         let odd = zero;
-        m = load4(x + at, lanes);
+        m = loadUpTo4<T>(values, lanes, fields, up, down);
         s = affine ? m : zero;
         let i: u32 = 0;
-        let p = x + at;
+        let p = values;
         if (lanes == 4)
           for (; i + 4 <= length; i += 4) {
-            const a = v128.load(p);
-            const b = v128.load(p + stride);
-            const c = v128.load(p + 2 * stride);
-            const d = v128.load(p + 3 * stride);
+            const a = loadValues<T>(p, fields, up, down);
+            const b = loadValues<T>(p + xStride, fields, up, down);
+            const c = loadValues<T>(p + 2 * xStride, fields, up, down);
+            const d = loadValues<T>(p + 3 * xStride, fields, up, down);
             if (affine) {
               m = f32x4.pmin(m, f32x4.pmin(f32x4.pmin(a, b), f32x4.pmin(c, d)));
               s = f32x4.pmax(s, f32x4.pmax(f32x4.pmax(a, b), f32x4.pmax(c, d)));
@@ -103,16 +107,16 @@ export function quantizeIntegerColumns(
             } else {
               s = i32x4.max_s(s, i32x4.max_s(i32x4.max_s(f32x4.abs(a), f32x4.abs(b)), i32x4.max_s(f32x4.abs(c), f32x4.abs(d))));
             }
-            p += 4 * stride;
+            p += 4 * xStride;
           }
         for (; i < length; i++) {
-          const v = load4(p, lanes);
+          const v = loadUpTo4<T>(p, lanes, fields, up, down);
           if (affine) {
             m = f32x4.pmin(m, v);
             s = f32x4.pmax(s, v);
             odd = v128.or(odd, f32x4.ne(v, v));
           } else s = i32x4.max_s(s, f32x4.abs(v));
-          p += stride;
+          p += xStride;
         }
         if (!affine) m = zero;
         s = v128.or(f32x4.div(f32x4.sub(s, m), high), odd);
@@ -132,26 +136,26 @@ export function quantizeIntegerColumns(
       let words = firstWords + at;
       for (let i: u32 = 0; i < length; i += 4) {
         const row = from + i;
-        let p = x + at + i * stride;
+        let p = values + i * xStride;
         let index = i32x4.add(i32x4.splat(first + row * n + column), i32x4(0, 1, 2, 3));
         let joined = zero;
         let above = zero;
         if (lanes == 4 && plain && i + 4 <= length) {
-          const a = i32x4.add(nearest_i32x4(v128.load(p), m, d, low, high, magic, magicBits), plus);
-          const b = i32x4.add(nearest_i32x4(v128.load(p + stride), m, d, low, high, magic, magicBits), plus);
+          const a = i32x4.add(nearest_i32x4(loadValues<T>(p, fields, up, down), m, d, low, high, magic, magicBits), plus);
+          const b = i32x4.add(nearest_i32x4(loadValues<T>(p + xStride, fields, up, down), m, d, low, high, magic, magicBits), plus);
           joined = v128.or(v128.and(a, mask), i32x4.shl(v128.and(b, mask), width));
           if (bits == 3) above = v128.or(third(a, one), i32x4.shl(third(b, one), 1));
-          p += 2 * stride;
-          const c = i32x4.add(nearest_i32x4(v128.load(p), m, d, low, high, magic, magicBits), plus);
-          const e = i32x4.add(nearest_i32x4(v128.load(p + stride), m, d, low, high, magic, magicBits), plus);
+          p += 2 * xStride;
+          const c = i32x4.add(nearest_i32x4(loadValues<T>(p, fields, up, down), m, d, low, high, magic, magicBits), plus);
+          const e = i32x4.add(nearest_i32x4(loadValues<T>(p + xStride, fields, up, down), m, d, low, high, magic, magicBits), plus);
           joined = v128.or(joined, i32x4.shl(v128.or(v128.and(c, mask), i32x4.shl(v128.and(e, mask), width)), 2 * width));
           if (bits == 3) above = v128.or(above, i32x4.shl(v128.or(third(c, one), i32x4.shl(third(e, one), 1)), 2));
         } else {
           for (let j: u32 = 0; j < min(4, length - i); j++) {
-            const code = i32x4.add(code_i32x4(load4(p, lanes), m, d, low, high, sign, seed, key, index), plus);
+            const code = i32x4.add(code_i32x4(loadUpTo4<T>(p, lanes, fields, up, down), m, d, low, high, sign, seed, key, index), plus);
             joined = v128.or(joined, i32x4.shl(v128.and(code, mask), j * width));
             if (bits == 3) above = v128.or(above, i32x4.shl(third(code, one), j));
-            p += stride;
+            p += xStride;
             index = i32x4.add(index, i32x4.splat(n));
           }
         }
@@ -173,7 +177,7 @@ export function quantizeIntegerColumns(
         }
       }
     }
-    x += length * stride;
+    x += length * xStride;
     scales += n << scaleShift;
     minima += n << scaleShift;
     if (highs) highs += stride;

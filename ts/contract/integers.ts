@@ -1,4 +1,4 @@
-import { type Contract, type Params, SCALE_TYPES, type TypedArray } from '../contract.js';
+import { type Contract, type Float, type Params, SCALE_TYPES, type TypedArray } from '../contract.js';
 import { message } from '../errors.js';
 import { elements, integer, options, word } from '../validate.js';
 import { AXES, groupOf } from './quantize.js';
@@ -50,9 +50,6 @@ export type QuantizeIntegersOptions = IntegerOptions & RoundingOptions;
 
 export const SCHEMES = ['affine', 'symmetric', 'ternary'] as const;
 const TERNARY = 2;
-
-const QUANTIZE = 'quantize_integers_f32';
-const DEQUANTIZE = 'dequantize_integers_f32';
 
 const BITS = (scheme: number) => (scheme === TERNARY ? '1.6 or 2' : '1, 2, 3, 4 or 8');
 
@@ -125,42 +122,54 @@ const stored = (role: 'in' | 'out') =>
     minima: { dtype: 'f32', dtypeIf: { scaleType: 'f16' }, role, optional: true },
   }) as const;
 
-export const quantize_integers_f32: Contract<QuantizeIntegersOptions> = {
-  kernel: QUANTIZE,
-  arrays: {
-    x: { dtype: 'f32', role: 'in' },
-    codes: { dtype: 'u32', role: 'out' },
-    ...stored('out'),
-    lows: { dtype: 'f32', role: 'in', optional: true },
-    highs: { dtype: 'f32', role: 'in', optional: true },
-  },
-  params(o) {
-    const { seed = 0, first = 0 } = options(QUANTIZE, o);
-    return { ...params(QUANTIZE, o), seed, first };
-  },
-  lengths(p) {
-    const all = lengths(QUANTIZE, p);
-    integer(QUANTIZE, 'seed', p.seed, 0);
-    integer(QUANTIZE, 'first', p.first, 0);
-    return { ...all, lows: all.minima, highs: all.scales };
-  },
-  checkData(p, arrays) {
-    checkMinima(QUANTIZE, p, arrays);
-    const { lows, highs } = arrays;
-    const { scales } = lengths(QUANTIZE, p);
-    const expected = `Float32Array of length ${scales}`;
-    if (lows?.length && !highs) throw new TypeError(message(QUANTIZE, 'highs', expected, highs));
-    if (highs?.length && isAffine(p) && !lows) throw new TypeError(message(QUANTIZE, 'lows', expected, lows));
-  },
-};
+function quantizeOf(dtype: Float): Contract<QuantizeIntegersOptions> {
+  const kernel = `quantize_integers_${dtype}`;
+  return {
+    kernel,
+    arrays: {
+      x: { dtype, role: 'in' },
+      codes: { dtype: 'u32', role: 'out' },
+      ...stored('out'),
+      lows: { dtype: 'f32', role: 'in', optional: true },
+      highs: { dtype: 'f32', role: 'in', optional: true },
+    },
+    params(o) {
+      const { seed = 0, first = 0 } = options(kernel, o);
+      return { ...params(kernel, o), seed, first };
+    },
+    lengths(p) {
+      const all = lengths(kernel, p);
+      integer(kernel, 'seed', p.seed, 0);
+      integer(kernel, 'first', p.first, 0);
+      return { ...all, lows: all.minima, highs: all.scales };
+    },
+    checkData(p, arrays) {
+      checkMinima(kernel, p, arrays);
+      const { lows, highs } = arrays;
+      const { scales } = lengths(kernel, p);
+      const expected = `Float32Array of length ${scales}`;
+      if (lows?.length && !highs) throw new TypeError(message(kernel, 'highs', expected, highs));
+      if (highs?.length && isAffine(p) && !lows) throw new TypeError(message(kernel, 'lows', expected, lows));
+    },
+  };
+}
 
-export const dequantize_integers_f32: Contract<IntegerOptions> = {
-  kernel: DEQUANTIZE,
-  arrays: { codes: { dtype: 'u32', role: 'in' }, ...stored('in'), out: { dtype: 'f32', role: 'out' } },
-  params: (o) => params(DEQUANTIZE, o),
-  lengths(p) {
-    const { x, ...rest } = lengths(DEQUANTIZE, p);
-    return { ...rest, out: x };
-  },
-  checkData: (p, arrays) => checkMinima(DEQUANTIZE, p, arrays),
-};
+export const quantize_integers_f32: Contract<QuantizeIntegersOptions> = quantizeOf('f32');
+export const quantize_integers_f16: Contract<QuantizeIntegersOptions> = quantizeOf('f16');
+
+function dequantizeOf(dtype: Float): Contract<IntegerOptions> {
+  const kernel = `dequantize_integers_${dtype}`;
+  return {
+    kernel,
+    arrays: { codes: { dtype: 'u32', role: 'in' }, ...stored('in'), out: { dtype, role: 'out' } },
+    params: (o) => params(kernel, o),
+    lengths(p) {
+      const { x, ...rest } = lengths(kernel, p);
+      return { ...rest, out: x };
+    },
+    checkData: (p, arrays) => checkMinima(kernel, p, arrays),
+  };
+}
+
+export const dequantize_integers_f32: Contract<IntegerOptions> = dequantizeOf('f32');
+export const dequantize_integers_f16: Contract<IntegerOptions> = dequantizeOf('f16');

@@ -7,15 +7,15 @@ import {
   runOf,
 } from '../contract/integers.js';
 import { groupOf } from '../contract/quantize.js';
-import type { Params } from '../contract.js';
+import type { Contract, Params } from '../contract.js';
 import { shader } from '../generated/gpu/integers.js';
 import { shader as back } from '../generated/gpu/integers-dequantize.js';
-import { type Definition, type GpuKernelFactory, gpuKernel } from './runtime.js';
+import { type Definition, type GpuKernelFactory, gpuKernel, type Shader } from './runtime.js';
 
 export type { IntegerOptions, QuantizeIntegersOptions };
 
 /** What a format fixes: given to `compile`. */
-type Constants = 'bits' | 'scheme' | 'axis' | 'scaleType';
+export type Constants = 'bits' | 'scheme' | 'axis' | 'scaleType';
 type OfFormat = Pick<Definition<IntegerOptions>, 'constants' | 'checkConstants' | 'usable'>;
 
 /** A format fixes its constants, and with them which entry points its calls can take. */
@@ -39,45 +39,64 @@ function lanesFor(params: Params): number {
 
 const linesOf = ({ rows, n, axis }: Params) => (axis ? [n!, rows!] : [rows!, n!]) as [lines: number, length: number];
 
+/** integers-f16.ts makes the same kernels of its own contracts and shaders. */
+export const quantizeOf = (
+  contract: Contract<QuantizeIntegersOptions>,
+  shader: Shader,
+): GpuKernelFactory<QuantizeIntegersOptions, Constants> =>
+  gpuKernel({
+    contract,
+    shader,
+    ...formatOf(contract.kernel),
+    steps({ params, given }) {
+      const lanes = lanesFor(params);
+      const { x, scales } = contract.lengths(params);
+      if (!x) return [];
+      const [lines, length] = linesOf(params);
+      const affine = params.scheme === 0;
+      return [
+        {
+          entry: `${contract.kernel}__${given.has('highs') ? 'range' : 'search'}${affine ? '' : '_scales'}`,
+          workgroups: Math.ceil(scales! / (WORKGROUP / lanes)),
+          params: { lanes },
+        },
+        {
+          entry: `${contract.kernel}__codes`,
+          workgroups: Math.ceil((Math.ceil(length / runOf(params).codes) * lines) / WORKGROUP),
+          ...(affine ? {} : { rename: { minima: 'scales' } }),
+        },
+      ];
+    },
+  });
+
 /** Codes, scales and (affine) minima of x: `{ x, codes, scales, minima }`, and ranges `{ lows, highs }` where they are given. */
-export const quantize: GpuKernelFactory<QuantizeIntegersOptions, Constants> = gpuKernel({
-  contract: quantize_integers_f32,
+export const quantize: GpuKernelFactory<QuantizeIntegersOptions, Constants> = /* @__PURE__ */ quantizeOf(
+  quantize_integers_f32,
   shader,
-  ...formatOf('quantize_integers_f32'),
-  steps({ params, given }) {
-    const lanes = lanesFor(params);
-    const { x, scales } = quantize_integers_f32.lengths(params);
-    if (!x) return [];
-    const [lines, length] = linesOf(params);
-    const affine = params.scheme === 0;
-    return [
-      {
-        entry: `quantize_integers_f32__${given.has('highs') ? 'range' : 'search'}${affine ? '' : '_scales'}`,
-        workgroups: Math.ceil(scales! / (WORKGROUP / lanes)),
-        params: { lanes },
-      },
-      {
-        entry: 'quantize_integers_f32__codes',
-        workgroups: Math.ceil((Math.ceil(length / runOf(params).codes) * lines) / WORKGROUP),
-        ...(affine ? {} : { rename: { minima: 'scales' } }),
-      },
-    ];
-  },
-});
+);
+
+export const dequantizeOf = (
+  contract: Contract<IntegerOptions>,
+  shader: Shader,
+): GpuKernelFactory<IntegerOptions, Constants> =>
+  gpuKernel({
+    contract,
+    shader,
+    ...formatOf(contract.kernel),
+    steps({ params }) {
+      const [lines, length] = linesOf(params);
+      return [
+        {
+          entry: contract.kernel,
+          workgroups: Math.ceil((Math.ceil(length / 4) * lines) / WORKGROUP),
+          ...(params.scheme === 0 ? {} : { rename: { minima: 'scales' } }),
+        },
+      ];
+    },
+  });
 
 /** Values from codes, scales and (affine) minima: `{ codes, scales, minima, out }`. */
-export const dequantize: GpuKernelFactory<IntegerOptions, Constants> = gpuKernel({
-  contract: dequantize_integers_f32,
-  shader: back,
-  ...formatOf('dequantize_integers_f32'),
-  steps({ params }) {
-    const [lines, length] = linesOf(params);
-    return [
-      {
-        entry: 'dequantize_integers_f32',
-        workgroups: Math.ceil((Math.ceil(length / 4) * lines) / WORKGROUP),
-        ...(params.scheme === 0 ? {} : { rename: { minima: 'scales' } }),
-      },
-    ];
-  },
-});
+export const dequantize: GpuKernelFactory<IntegerOptions, Constants> = /* @__PURE__ */ dequantizeOf(
+  dequantize_integers_f32,
+  back,
+);
