@@ -1,8 +1,6 @@
-import {
-  NARROW_EXPONENT, NARROW_LEAST, NARROW_MAGIC, NARROW_NAN, NARROW_SIZE, NARROW_TOP, halves_i32x4, storeBoth4, storeNth8, storeSome,
-} from './lib/half';
-import { AFFINE, isPacked, isSign, loadScale, loadScales, runCodes, runWords, signBit } from './lib/integers';
-import { load4, loadPart } from './lib/part';
+import { AFFINE, decoded_f32x4, digit_i16x8, isPacked, isSign, loadScale, rowBytes, signBit, third_i16x8 } from './lib/integers';
+import { dequantizeIntegerColumns } from './lib/integers-columns';
+import { loadPart, store4, storePart } from './lib/part';
 import { unpack16, value_f32x4 } from './lib/quantize';
 import { held_i32x4 } from './lib/held';
 
@@ -32,47 +30,16 @@ function load16(bits: u32, codes: usize, block: u32, count: u32, by4: v128, by2:
   return loadPart(at, (count + 3) >> 2, by4);
 }
 
-/** The lowest digits of numbers below 256, and what is left of them: base 3. */
-// @ts-ignore: decorator
-@inline
-function third_i16x8(v: v128): v128 {
-  return i16x8.shr_u(i16x8.mul(v, i16x8.splat(171)), 9);
-}
-
-// @ts-ignore: decorator
-@inline
-function digit_i16x8(v: v128): v128 {
-  const third = third_i16x8(v);
-  return i16x8.sub(v, i16x8.add(third, i16x8.add(third, third)));
-}
-
-/** Codes in two's complement, whose sign bit is `top`; others where that is 0. */
-// @ts-ignore: decorator
-@inline
-function signed_i32x4(code: v128, top: v128): v128 {
-  return i32x4.sub(v128.xor(code, top), top);
-}
-
-/** Values of codes, or of signs. */
-// @ts-ignore: decorator
-@inline
-function decoded_f32x4(code: v128, scale: v128, minimum: v128, sign: bool): v128 {
-  return sign ? v128.xor(scale, i32x4.shl(code, 31)) : value_f32x4(code, scale, minimum);
-}
-
-function dequantizeIntegerRows<T>(
+function dequantizeIntegerRows(
   codes: usize, scales: usize, minima: usize, rows: u32, n: u32, bits: u32, groupSize: u32, scheme: u32, half: u32, out: usize,
 ): void {
   const sign = isSign(bits, scheme);
   const packed = isPacked(bits, scheme);
-  const run = runCodes(bits, scheme);
-  const lineBytes = ((n + run - 1) / run * runWords(bits)) << 2;
+  const lineBytes = rowBytes(n, bits, scheme);
   const step: usize = half ? 2 : 4;
-  const size = halves_i32x4<T>(NARROW_SIZE), exponent = halves_i32x4<T>(NARROW_EXPONENT), top = halves_i32x4<T>(NARROW_TOP);
-  const nan = halves_i32x4<T>(NARROW_NAN), least = halves_i32x4<T>(NARROW_LEAST), magic = halves_i32x4<T>(NARROW_MAGIC);
   const by4 = held_i32x4(0x0f0f0f0f);
   const by2 = held_i32x4(0x03030303);
-  const signBits = held_i32x4(signBit(bits, scheme) * 0x0101_0101);
+  const top = held_i32x4(signBit(bits, scheme) * 0x0101_0101);
   const offset = held_i32x4(signBit(bits, scheme) * 0x0001_0001);
   const one = held_i32x4(1);
   do {
@@ -84,15 +51,15 @@ function dequantizeIntegerRows<T>(
         for (; at < end; at += 4) {
           let v = i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(v128.load32_splat(codes + (at / 20 << 2))));
           for (let place = at % 20 >> 2; place; place--) v = third_i16x8(v);
-          storeSome<T>(out, value_f32x4(i32x4.sub(digit_i16x8(v), one), s, m), end - at);
-          out += 4 * sizeof<T>();
+          store4(out, value_f32x4(i32x4.sub(digit_i16x8(v), one), s, m), end - at);
+          out += 16;
         }
-        out -= (at - end) * sizeof<T>();
+        out -= (at - end) << 2;
         at = end;
       } else {
         for (; at < end; at += 16) {
           const count = end - at;
-          const bytes = v128.xor(load16(bits, codes, at >> 4, count, by4, by2), signBits);
+          const bytes = v128.xor(load16(bits, codes, at >> 4, count, by4, by2), top);
           const ab = i16x8.sub(i16x8.extend_low_i8x16_u(bytes), offset);
           const cd = i16x8.sub(i16x8.extend_high_i8x16_u(bytes), offset);
           const a = decoded_f32x4(i32x4.extend_low_i16x8_s(ab), s, m, sign);
@@ -100,15 +67,17 @@ function dequantizeIntegerRows<T>(
           const c = decoded_f32x4(i32x4.extend_low_i16x8_s(cd), s, m, sign);
           const d = decoded_f32x4(i32x4.extend_high_i16x8_s(cd), s, m, sign);
           if (count >= 16) {
-            storeNth8<T>(out, a, b, 0, size, exponent, top, nan, least, magic);
-            storeNth8<T>(out, c, d, 1, size, exponent, top, nan, least, magic);
-            out += 16 * sizeof<T>();
+            v128.store(out, a);
+            v128.store(out, b, 16);
+            v128.store(out, c, 32);
+            v128.store(out, d, 48);
+            out += 64;
           } else {
-            storeSome<T>(out, a, count);
-            if (count > 4) storeSome<T>(out + 4 * sizeof<T>(), b, count - 4);
-            if (count > 8) storeSome<T>(out + 8 * sizeof<T>(), c, count - 8);
-            if (count > 12) storeSome<T>(out + 12 * sizeof<T>(), d, count - 12);
-            out += count * sizeof<T>();
+            storePart(out, a, count);
+            if (count > 4) storePart(out + 16, b, count - 4);
+            if (count > 8) storePart(out + 32, c, count - 8);
+            if (count > 12) storePart(out + 48, d, count - 12);
+            out += count << 2;
           }
         }
         at = end;
@@ -118,88 +87,6 @@ function dequantizeIntegerRows<T>(
     }
     codes += lineBytes;
   } while (--rows);
-}
-
-function dequantizeIntegerColumns<T>(
-  codes: usize, scales: usize, minima: usize, rows: u32, n: u32, bits: u32, groupSize: u32, scheme: u32, half: u32, out: usize,
-): void {
-  const sign = isSign(bits, scheme);
-  const packed = isPacked(bits, scheme);
-  const run = runCodes(bits, scheme);
-  const stride: usize = n << 2;
-  const outStride: usize = n * sizeof<T>();
-  const size = halves_i32x4<T>(NARROW_SIZE), exponent = halves_i32x4<T>(NARROW_EXPONENT), top = halves_i32x4<T>(NARROW_TOP);
-  const nan = halves_i32x4<T>(NARROW_NAN), least = halves_i32x4<T>(NARROW_LEAST), magic = halves_i32x4<T>(NARROW_MAGIC);
-  const scaleShift: u32 = half ? 1 : 2;
-  const zero = i32x4.splat(0);
-  const mask = held_i32x4(packed ? 255 : bits == 3 ? 3 : (1 << bits) - 1);
-  const width: u32 = packed ? 8 : bits == 3 ? 2 : bits;
-  const signBits = held_i32x4(signBit(bits, scheme));
-  const four = held_i32x4(4);
-  for (let row: u32 = 0; row < rows; row += 4) {
-    const group = row / groupSize * n << scaleShift;
-    const place = row % run;
-    const first = codes + row / run * runWords(bits) * stride;
-    const left = min(4, rows - row);
-    for (let column: u32 = 0; column < n; column += 4) {
-      const lanes = min(4, n - column);
-      const at: usize = column << 2;
-      const words = first + at;
-      const s = loadScales(scales + group + (column << scaleShift), lanes, half);
-      const m = scheme == AFFINE ? loadScales(minima + group + (column << scaleShift), lanes, half) : zero;
-      let p = out + column * sizeof<T>();
-      let word: v128;
-      let above = zero;
-      if (bits == 3) {
-        word = i32x4.shr_u(load4(words + (place >> 4) * stride, lanes), 2 * (place & 15));
-        above = i32x4.shr_u(load4(words + 2 * stride, lanes), place);
-      } else {
-        word = load4(words, lanes);
-        if (!packed) word = i32x4.shr_u(word, place * bits);
-      }
-      if (lanes == 4 && !packed && left == 4) {
-        // Third bits in the place of codes' own.
-        const a = signed_i32x4(v128.or(v128.and(word, mask), v128.and(i32x4.shl(above, 2), four)), signBits);
-        const b = signed_i32x4(v128.or(v128.and(i32x4.shr_u(word, width), mask), v128.and(i32x4.shl(above, 1), four)), signBits);
-        const c = signed_i32x4(v128.or(v128.and(i32x4.shr_u(word, 2 * width), mask), v128.and(above, four)), signBits);
-        const d = signed_i32x4(v128.or(v128.and(i32x4.shr_u(word, 3 * width), mask), v128.and(i32x4.shr_u(above, 1), four)), signBits);
-        storeBoth4<T>(
-          p, decoded_f32x4(a, s, m, sign), p + outStride, decoded_f32x4(b, s, m, sign), size, exponent, top, nan, least, magic,
-        );
-        p += 2 * outStride;
-        storeBoth4<T>(
-          p, decoded_f32x4(c, s, m, sign), p + outStride, decoded_f32x4(d, s, m, sign), size, exponent, top, nan, least, magic,
-        );
-        continue;
-      }
-      for (let j: u32 = 0; j < left; j++) {
-        let code = v128.and(word, mask);
-        if (packed) {
-          for (let k = place >> 2; k; k--) code = third_i16x8(code);
-          code = i32x4.sub(digit_i16x8(code), i32x4.splat(1));
-        } else {
-          code = v128.or(code, v128.and(i32x4.shl(above, 2), four));
-          code = signed_i32x4(code, signBits);
-        }
-        storeSome<T>(p, decoded_f32x4(code, s, m, sign), lanes);
-        word = i32x4.shr_u(word, width);
-        above = i32x4.shr_u(above, 1);
-        p += outStride;
-      }
-    }
-    out += 4 * outStride;
-  }
-}
-
-function dequantizeIntegers<T>(
-  codes: usize, scales: usize, minima: usize, rows: u32, n: u32, bits: u32, groupSize: u32, scheme: u32, axis: u32,
-  out: usize, scaleType: u32,
-): void {
-  if (rows == 0 || n == 0) return;
-  const extent = axis ? rows : n;
-  if (groupSize == 0 || groupSize > extent) groupSize = extent;
-  if (axis) dequantizeIntegerColumns<T>(codes, scales, minima, rows, n, bits, groupSize, scheme, scaleType, out);
-  else dequantizeIntegerRows<T>(codes, scales, minima, rows, n, bits, groupSize, scheme, scaleType, out);
 }
 
 /**
@@ -220,8 +107,9 @@ export function dequantize_integers_f32(
   codes: usize, scales: usize, minima: usize, rows: u32, n: u32, bits: u32, groupSize: u32, scheme: u32, axis: u32,
   out: usize, scaleType: u32,
 ): void {
-  dequantizeIntegers<f32>(codes, scales, minima, rows, n, bits, groupSize, scheme, axis, out, scaleType);
+  if (rows == 0 || n == 0) return;
+  const extent = axis ? rows : n;
+  if (groupSize == 0 || groupSize > extent) groupSize = extent;
+  if (axis) dequantizeIntegerColumns(codes, scales, minima, 0, rows, n, bits, groupSize, scheme, scaleType, out);
+  else dequantizeIntegerRows(codes, scales, minima, rows, n, bits, groupSize, scheme, scaleType, out);
 }
-
-/** For integers-f16. */
-export { dequantizeIntegers };

@@ -1,9 +1,9 @@
-import { WIDEN_DOWN, WIDEN_FIELDS, WIDEN_UP, halves_i32x4, loadNth4, loadUpTo4, narrow_i32x4, splat1 } from './lib/half';
+import { narrow_i32x4 } from './lib/half';
 import {
-  AFFINE, code_i32x4, divisor_f32x4, fromHalves_f32x4, highestOf, isPacked, isSign, loadScale, mixed, nearest_i32x4, runCodes, runWords, usesMean,
+  AFFINE, code_i32x4, divisor_f32x4, fromHalves_f32x4, highestOf, isPacked, isSign, loadScale, mixed, nearest_i32x4, rowBytes, usesMean,
 } from './lib/integers';
 import { quantizeIntegerColumns } from './lib/integers-columns';
-import { storePart } from './lib/part';
+import { load4, loadPart, storePart } from './lib/part';
 import { MAGIC, MAGIC_BITS } from './lib/quantize';
 import { held_f32x4, held_i32x4 } from './lib/held';
 
@@ -11,29 +11,29 @@ import { held_f32x4, held_i32x4 } from './lib/held';
 const PIECE: u32 = 128;
 
 /** The least and the greatest value in lanes 0 and 1, both NaN if there is one. */
-function extremes<T>(x: usize, length: u32, fields: v128, up: v128, down: v128): v128 {
-  const first = splat1<T>(x);
+function extremes(x: usize, length: u32): v128 {
+  const first = v128.load32_splat(x);
   let low = first;
   let high = first;
   let odd = i32x4.splat(0);
   let left = length;
   for (; left >= 16; left -= 16) {
-    const a = loadNth4<T>(x, 0, fields, up, down);
-    const b = loadNth4<T>(x, 1, fields, up, down);
-    const c = loadNth4<T>(x, 2, fields, up, down);
-    const d = loadNth4<T>(x, 3, fields, up, down);
+    const a = v128.load(x);
+    const b = v128.load(x, 16);
+    const c = v128.load(x, 32);
+    const d = v128.load(x, 48);
     low = f32x4.pmin(low, f32x4.pmin(f32x4.pmin(a, b), f32x4.pmin(c, d)));
     high = f32x4.pmax(high, f32x4.pmax(f32x4.pmax(a, b), f32x4.pmax(c, d)));
     odd = v128.or(v128.or(odd, v128.or(f32x4.ne(a, a), f32x4.ne(b, b))), v128.or(f32x4.ne(c, c), f32x4.ne(d, d)));
-    x += 16 * sizeof<T>();
+    x += 64;
   }
   while (left) {
     const count = min(left, 4);
-    const v = loadUpTo4<T>(x, count, fields, up, down, first);
+    const v = loadPart(x, count, first);
     low = f32x4.pmin(low, v);
     high = f32x4.pmax(high, v);
     odd = v128.or(odd, f32x4.ne(v, v));
-    x += 4 * sizeof<T>();
+    x += 16;
     left -= count;
   }
   // (low, low, high, high), then pairs meet.
@@ -48,21 +48,21 @@ function extremes<T>(x: usize, length: u32, fields: v128, up: v128, down: v128):
 }
 
 /** The greatest |x|: as integers, so that NaN counts as greater than infinity. */
-function magnitude<T>(x: usize, length: u32, fields: v128, up: v128, down: v128): f32 {
+function magnitude(x: usize, length: u32): f32 {
   const absolute = held_i32x4(0x7fffffff);
   let high = i32x4.splat(0);
   for (; length >= 16; length -= 16) {
-    const a = v128.and(loadNth4<T>(x, 0, fields, up, down), absolute);
-    const b = v128.and(loadNth4<T>(x, 1, fields, up, down), absolute);
-    const c = v128.and(loadNth4<T>(x, 2, fields, up, down), absolute);
-    const d = v128.and(loadNth4<T>(x, 3, fields, up, down), absolute);
+    const a = v128.and(v128.load(x), absolute);
+    const b = v128.and(v128.load(x, 16), absolute);
+    const c = v128.and(v128.load(x, 32), absolute);
+    const d = v128.and(v128.load(x, 48), absolute);
     high = i32x4.max_s(high, i32x4.max_s(i32x4.max_s(a, b), i32x4.max_s(c, d)));
-    x += 16 * sizeof<T>();
+    x += 64;
   }
   while (length) {
     const count = min(length, 4);
-    high = i32x4.max_s(high, v128.and(loadUpTo4<T>(x, count, fields, up, down), absolute));
-    x += 4 * sizeof<T>();
+    high = i32x4.max_s(high, v128.and(load4(x, count), absolute));
+    x += 16;
     length -= count;
   }
   high = i32x4.max_s(high, v128.shuffle<i32>(high, high, 2, 3, 0, 1));
@@ -71,7 +71,7 @@ function magnitude<T>(x: usize, length: u32, fields: v128, up: v128, down: v128)
 }
 
 /** The mean of |x|, summed in the one order that all backends keep: see quantize_integers_f32. */
-function mean<T>(x: usize, length: u32, fields: v128, up: v128, down: v128): f32 {
+function mean(x: usize, length: u32): f32 {
   let total: f32 = 0;
   for (let left = length; left; ) {
     let sums = f32x4.splat(0);
@@ -79,8 +79,8 @@ function mean<T>(x: usize, length: u32, fields: v128, up: v128, down: v128): f32
     left -= block;
     while (block) {
       const count = min(block, 4);
-      sums = f32x4.add(sums, f32x4.abs(loadUpTo4<T>(x, count, fields, up, down)));
-      x += 4 * sizeof<T>();
+      sums = f32x4.add(sums, f32x4.abs(load4(x, count)));
+      x += 16;
       block -= count;
     }
     sums = f32x4.add(sums, v128.shuffle<i32>(sums, sums, 2, 3, 0, 1));
@@ -119,9 +119,9 @@ function store16(bits: u32, at: usize, above: usize, bytes: v128, count: u32): v
 /** The codes of one group as bytes into words from code number `at` of a line on. */
 // @ts-ignore: decorator
 @inline
-function encode<T>(
+function encode(
   x: usize, at: u32, length: u32, bits: u32, sign: bool, seed: u32, key: u32, first: u32, scale: f32, minimum: f32,
-  fields: v128, up: v128, down: v128, low: v128, high: v128, magic: v128, magicBits: v128, byte: v128, mask: v128, codes: usize,
+  low: v128, high: v128, magic: v128, magicBits: v128, byte: v128, mask: v128, codes: usize,
 ): void {
   const m = f32x4.splat(minimum);
   const d = divisor_f32x4(f32x4.splat(scale));
@@ -132,22 +132,18 @@ function encode<T>(
     let bytes: v128;
     if (count == 16 && plain) {
       const ab = i16x8.narrow_i32x4_s(
-        nearest_i32x4(loadNth4<T>(x, 0, fields, up, down), m, d, low, high, magic, magicBits),
-        nearest_i32x4(loadNth4<T>(x, 1, fields, up, down), m, d, low, high, magic, magicBits),
+        nearest_i32x4(v128.load(x), m, d, low, high, magic, magicBits),
+        nearest_i32x4(v128.load(x, 16), m, d, low, high, magic, magicBits),
       );
       const cd = i16x8.narrow_i32x4_s(
-        nearest_i32x4(loadNth4<T>(x, 2, fields, up, down), m, d, low, high, magic, magicBits),
-        nearest_i32x4(loadNth4<T>(x, 3, fields, up, down), m, d, low, high, magic, magicBits),
+        nearest_i32x4(v128.load(x, 32), m, d, low, high, magic, magicBits),
+        nearest_i32x4(v128.load(x, 48), m, d, low, high, magic, magicBits),
       );
       bytes = i8x16.narrow_i16x8_u(v128.and(ab, byte), v128.and(cd, byte));
     } else if (count == 16 && !seed) {
       const zero = i32x4.splat(0);
-      const ab = i16x8.narrow_i32x4_s(
-        f32x4.lt(loadNth4<T>(x, 0, fields, up, down), zero), f32x4.lt(loadNth4<T>(x, 1, fields, up, down), zero),
-      );
-      const cd = i16x8.narrow_i32x4_s(
-        f32x4.lt(loadNth4<T>(x, 2, fields, up, down), zero), f32x4.lt(loadNth4<T>(x, 3, fields, up, down), zero),
-      );
+      const ab = i16x8.narrow_i32x4_s(f32x4.lt(v128.load(x), zero), f32x4.lt(v128.load(x, 16), zero));
+      const cd = i16x8.narrow_i32x4_s(f32x4.lt(v128.load(x, 32), zero), f32x4.lt(v128.load(x, 48), zero));
       bytes = v128.and(i8x16.narrow_i16x8_s(ab, cd), f32x4.eq(d, d));
     } else {
       bytes = i32x4.splat(0);
@@ -155,7 +151,7 @@ function encode<T>(
       for (let i: u32 = 0; i < 16; i += 4) {
         let code = i32x4.splat(0);
         if (i < count) {
-          code = code_i32x4(loadUpTo4<T>(x + i * sizeof<T>(), count - i, fields, up, down), m, d, low, high, sign, seed, key, index);
+          code = code_i32x4(load4(x + 4 * i, count - i), m, d, low, high, sign, seed, key, index);
           code = v128.and(code, i32x4.splat(0xff));
         }
         code = i16x8.narrow_i32x4_s(code, code);
@@ -168,7 +164,7 @@ function encode<T>(
     const block = at >> 4;
     const run = codes + (block >> 1) * 12;
     store16(bits, bits == 3 ? run + 4 * (block & 1) : codes + 2 * bits * block, run + 8 + 2 * (block & 1), v128.and(bytes, mask), count);
-    x += 16 * sizeof<T>();
+    x += 64;
     at += 16;
   } while (at < end);
 }
@@ -176,9 +172,8 @@ function encode<T>(
 /** Of ternary codes, the digits in a line so far: twenty to a word, which groups end within. */
 // @ts-ignore: decorator
 @inline
-function encodePacked<T>(
-  x: usize, at: u32, length: u32, line: u32, seed: u32, key: u32, first: u32, scale: f32,
-  fields: v128, up: v128, down: v128, codes: usize,
+function encodePacked(
+  x: usize, at: u32, length: u32, line: u32, seed: u32, key: u32, first: u32, scale: f32, codes: usize,
 ): void {
   const zero = i32x4.splat(0);
   const one = f32x4.splat(1);
@@ -190,7 +185,7 @@ function encodePacked<T>(
   do {
     const count = min(4, end - at);
     const index = i32x4.add(i32x4.splat(first + at), i32x4(0, 1, 2, 3));
-    let code = code_i32x4(loadUpTo4<T>(x, count, fields, up, down), zero, d, f32x4.neg(one), one, false, seed, key, index);
+    let code = code_i32x4(load4(x, count), zero, d, f32x4.neg(one), one, false, seed, key, index);
     code = i32x4.add(code, i32x4.splat(1));
     code = i16x8.narrow_i32x4_s(code, code);
     let digits: u32 = i32x4.extract_lane(i8x16.narrow_i16x8_u(code, code), 0);
@@ -201,19 +196,18 @@ function encodePacked<T>(
       power = 1;
       codes += 4;
     }
-    x += 4 * sizeof<T>();
+    x += 16;
     at += 4;
   } while (at < end);
 }
 
 /** Scales, and minima where there are any, of groups that `length` values of a row fall into. */
-function findScales<T>(
+function findScales(
   x: usize, length: u32, groupSize: u32, bits: u32, scheme: u32, half: u32, lows: usize, highs: usize, scales: usize, minima: usize,
 ): void {
   const averaged = usesMean(bits, scheme);
   const highest = highestOf(bits, scheme);
   const step: usize = half ? 2 : 4;
-  const fields = halves_i32x4<T>(WIDEN_FIELDS), up = halves_i32x4<T>(WIDEN_UP), down = halves_i32x4<T>(WIDEN_DOWN);
   for (; length; length -= groupSize) {
     groupSize = min(groupSize, length);
     let s: f32;
@@ -224,13 +218,13 @@ function findScales<T>(
       lows += 4;
       highs += 4;
     } else if (averaged) {
-      s = mean<T>(x, groupSize, fields, up, down);
+      s = mean(x, groupSize);
     } else if (scheme == AFFINE) {
-      const range = extremes<T>(x, groupSize, fields, up, down);
+      const range = extremes(x, groupSize);
       m = f32x4.extract_lane(range, 0);
       s = (f32x4.extract_lane(range, 1) - m) / highest;
     } else {
-      s = magnitude<T>(x, groupSize, fields, up, down) / highest;
+      s = magnitude(x, groupSize) / highest;
     }
     let halves = i32x4.splat(0);
     if (half) {
@@ -250,25 +244,23 @@ function findScales<T>(
       store<f32>(scales, s);
       if (scheme == AFFINE) store<f32>(minima, m);
     }
-    x += groupSize * sizeof<T>();
+    x += groupSize << 2;
     scales += step;
     minima += step;
   }
 }
 
-function quantizeIntegerRows<T>(
+function quantizeIntegerRows(
   x: usize, rows: u32, n: u32, bits: u32, groupSize: u32, scheme: u32, half: u32, lows: usize, highs: usize, seed: u32, first: u32,
   codes: usize, scales: usize, minima: usize,
 ): void {
   const packed = isPacked(bits, scheme);
-  const run = runCodes(bits, scheme);
-  const lineBytes = ((n + run - 1) / run * runWords(bits)) << 2;
+  const lineBytes = rowBytes(n, bits, scheme);
   const step: usize = half ? 2 : 4;
   const pieceGroups = max(1, PIECE / groupSize);
   const key = mixed(seed);
   const sign = isSign(bits, scheme);
   const highest = highestOf(bits, scheme);
-  const fields = halves_i32x4<T>(WIDEN_FIELDS), up = halves_i32x4<T>(WIDEN_UP), down = halves_i32x4<T>(WIDEN_DOWN);
   const high = held_f32x4(highest);
   const low = held_f32x4(scheme == AFFINE || sign ? 0 : -highest);
   const magic = held_f32x4(MAGIC);
@@ -278,14 +270,14 @@ function quantizeIntegerRows<T>(
   do {
     for (let at: u32 = 0; at < n; ) {
       const end = min(n, at + pieceGroups * groupSize);
-      findScales<T>(x, end - at, groupSize, bits, scheme, half, lows, highs, scales, minima);
+      findScales(x, end - at, groupSize, bits, scheme, half, lows, highs, scales, minima);
       while (at < end) {
         const length = min(groupSize, n - at);
         const s = loadScale(scales, half), m: f32 = scheme == AFFINE ? loadScale(minima, half) : 0;
-        if (packed) encodePacked<T>(x, at, length, n, seed, key, first, s, fields, up, down, codes);
-        else encode<T>(x, at, length, bits, sign, seed, key, first, s, m, fields, up, down, low, high, magic, magicBits, byte, mask, codes);
+        if (packed) encodePacked(x, at, length, n, seed, key, first, s, codes);
+        else encode(x, at, length, bits, sign, seed, key, first, s, m, low, high, magic, magicBits, byte, mask, codes);
         at += length;
-        x += length * sizeof<T>();
+        x += length << 2;
         scales += step;
         minima += step;
         if (highs) {
@@ -306,17 +298,6 @@ function quantizeIntegerRows<T>(
     codes += lineBytes;
     first += n;
   } while (--rows);
-}
-
-function quantizeIntegers<T>(
-  x: usize, rows: u32, n: u32, bits: u32, groupSize: u32, scheme: u32, axis: u32,
-  codes: usize, scales: usize, minima: usize, scaleType: u32, lows: usize, highs: usize, seed: u32, first: u32,
-): void {
-  if (rows == 0 || n == 0) return;
-  const length = axis ? rows : n;
-  if (groupSize == 0 || groupSize > length) groupSize = length;
-  if (axis) quantizeIntegerColumns<T>(x, rows, n, bits, groupSize, scheme, scaleType, lows, highs, seed, first, codes, scales, minima);
-  else quantizeIntegerRows<T>(x, rows, n, bits, groupSize, scheme, scaleType, lows, highs, seed, first, codes, scales, minima);
 }
 
 /**
@@ -355,8 +336,9 @@ export function quantize_integers_f32(
   x: usize, rows: u32, n: u32, bits: u32, groupSize: u32, scheme: u32, axis: u32,
   codes: usize, scales: usize, minima: usize, scaleType: u32, lows: usize, highs: usize, seed: u32, first: u32,
 ): void {
-  quantizeIntegers<f32>(x, rows, n, bits, groupSize, scheme, axis, codes, scales, minima, scaleType, lows, highs, seed, first);
+  if (rows == 0 || n == 0) return;
+  const length = axis ? rows : n;
+  if (groupSize == 0 || groupSize > length) groupSize = length;
+  if (axis) quantizeIntegerColumns(x, n << 2, 0, rows, n, n, bits, groupSize, scheme, scaleType, lows, highs, seed, first, codes, scales, minima);
+  else quantizeIntegerRows(x, rows, n, bits, groupSize, scheme, scaleType, lows, highs, seed, first, codes, scales, minima);
 }
-
-/** For integers-f16. */
-export { quantizeIntegers };

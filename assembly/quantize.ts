@@ -1,4 +1,5 @@
-import { WIDEN_DOWN, WIDEN_FIELDS, WIDEN_UP, halves_i32x4, loadFew, loadNthFinite4, load4, splat1, widen_f32x4 } from './lib/half';
+import { WIDEN_DOWN, WIDEN_FIELDS, WIDEN_UP, halves_i32x4, loadNthFinite4, load4, loadSome, splat1, widen_f32x4 } from './lib/half';
+import { loadFew } from './lib/part';
 import { MAGIC, MAGIC_BITS, SAFE_SCALE, code_f32x4, codeBytes, group, halfOf, scale } from './lib/quantize';
 import { quantizeColumns } from './lib/quantize-columns';
 import { held_f32x4, held_i32x4 } from './lib/held';
@@ -217,6 +218,14 @@ function foldLast<T>(
   } while (--rows);
 }
 
+/** Fewer than four values; the others are those of `rest`. */
+// @ts-ignore: decorator
+@inline
+function few<T>(x: usize, count: u32, rest: v128): v128 {
+  if (sizeof<T>() == 4) return loadFew(x, count, rest);
+  return v128.bitselect(loadSome<T>(x, count), rest, i32x4.gt_s(i32x4.splat(count), i32x4(0, 1, 2, 3)));
+}
+
 /** The codes of those groups, four at a time; what is not plain is done again as in `pack`. */
 function packLast<T>(
   x: usize, stride: u32, rows: u32, length: u32, bits: u32, symmetric: u32, codes: usize, codeStride: u32,
@@ -245,7 +254,7 @@ function packLast<T>(
     for (let i = blocks << 4; i < length; i += 4) {
       const left = length - i;
       // Missing ones get code 0.
-      const v = left < 4 ? loadFew<T>(x + sizeof<T>() * i, left, minimum) : load4<T>(x + sizeof<T>() * i, fields, up, down);
+      const v = left < 4 ? few<T>(x + sizeof<T>() * i, left, minimum) : load4<T>(x + sizeof<T>() * i, fields, up, down);
       const code = i32x4.sub(code_f32x4(v, minimum, s, magic), magicBits);
       odd = v128.or(odd, code);
       const narrow = i16x8.narrow_i32x4_s(code, code);

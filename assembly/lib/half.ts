@@ -24,7 +24,7 @@
  * with literal constants and was not tried with held ones.
  */
 import { held_i32x4 } from './held';
-import { loadFew as loadFewWords, storePart } from './part';
+import { storePart } from './part';
 
 export type half = u16;
 
@@ -139,25 +139,6 @@ export function loadSome<T>(p: usize, count: u32): v128 {
   return widen_f32x4(i32x4.extend_low_i16x8_s(bits));
 }
 
-/** Fewer than four values; missing ones are those of `rest`. */
-// @ts-ignore: decorator
-@inline
-export function loadFew<T>(p: usize, count: u32, rest: v128): v128 {
-  if (sizeof<T>() == 4) return loadFewWords(p, count, rest);
-  return v128.bitselect(loadSome<T>(p, count), rest, i32x4.gt_s(i32x4.splat(count), i32x4(0, 1, 2, 3)));
-}
-
-function loadPart<T>(p: usize, count: u32, rest: v128): v128 {
-  return count >= 4 ? load4<T>(p) : loadFew<T>(p, count, rest);
-}
-
-/** Up to four values, where there are four as a rule; missing ones are those of `rest`. */
-// @ts-ignore: decorator
-@inline
-export function loadUpTo4<T>(p: usize, count: u32, fields: v128, up: v128, down: v128, rest: v128 = i32x4.splat(0)): v128 {
-  return count >= 4 ? load4<T>(p, fields, up, down) : loadPart<T>(p, count, rest);
-}
-
 // @ts-ignore: decorator
 @inline
 export function store4<T>(p: usize, v: v128): void {
@@ -243,34 +224,6 @@ export function storeNth(p: usize, v: v128, i: u32): void {
   else if (i == 1) v128.store(p, v, 16);
   else if (i == 2) v128.store(p, v, 32);
   else v128.store(p, v, 48);
-}
-
-/** Eight values, the i-th such eight from p: i is a literal, and an immediate offset. */
-// @ts-ignore: decorator
-@inline
-export function storeNth8<T>(
-  p: usize, a: v128, b: v128, i: u32, size: v128, exponent: v128, top: v128, nan: v128, least: v128, magic: v128,
-): void {
-  if (sizeof<T>() == 4) {
-    storeNth(p, a, 2 * i);
-    storeNth(p, b, 2 * i + 1);
-  } else storeNth(p, narrow_i16x8(a, b, size, exponent, top, nan, least, magic), i);
-}
-
-/** Four values at p, then four at q. */
-// @ts-ignore: decorator
-@inline
-export function storeBoth4<T>(
-  p: usize, a: v128, q: usize, b: v128, size: v128, exponent: v128, top: v128, nan: v128, least: v128, magic: v128,
-): void {
-  if (sizeof<T>() == 4) {
-    v128.store(p, a);
-    v128.store(q, b);
-  } else {
-    const both = narrow_i16x8(a, b, size, exponent, top, nan, least, magic);
-    v128.store64_lane(p, both, 0);
-    v128.store64_lane(q, both, 1);
-  }
 }
 
 /** One value in all lanes. */

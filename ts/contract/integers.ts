@@ -122,6 +122,17 @@ const stored = (role: 'in' | 'out') =>
     minima: { dtype: 'f32', dtypeIf: { scaleType: 'f16' }, role, optional: true },
   }) as const;
 
+/** Values that the f16 kernels widen or narrow at a time: whole rows, four at least, or 16 columns of a group, and as many as the first-level cache likes. */
+const scratchLength = (p: Params): number => Math.max(2048, 4 * p.n!, p.axis ? 16 * groupOf(p) : 0);
+
+/** Bytes of scratch that `quantize_integers_f16` and `dequantize_integers_f16` need in the pointer layer (those of f32 need none). */
+export function integersScratchBytes(format: IntegerOptions): number {
+  return 4 * dequantize_integers_f16.lengths(dequantize_integers_f16.params(format)).scratch!;
+}
+
+/** They pass through f32. */
+const scratchOf = (dtype: Float) => dtype === 'f16' && ({ scratch: { dtype: 'f32', role: 'scratch' } } as const);
+
 function quantizeOf(dtype: Float): Contract<QuantizeIntegersOptions> {
   const kernel = `quantize_integers_${dtype}`;
   return {
@@ -132,6 +143,7 @@ function quantizeOf(dtype: Float): Contract<QuantizeIntegersOptions> {
       ...stored('out'),
       lows: { dtype: 'f32', role: 'in', optional: true },
       highs: { dtype: 'f32', role: 'in', optional: true },
+      ...scratchOf(dtype),
     },
     params(o) {
       const { seed = 0, first = 0 } = options(kernel, o);
@@ -141,7 +153,7 @@ function quantizeOf(dtype: Float): Contract<QuantizeIntegersOptions> {
       const all = lengths(kernel, p);
       integer(kernel, 'seed', p.seed, 0);
       integer(kernel, 'first', p.first, 0);
-      return { ...all, lows: all.minima, highs: all.scales };
+      return { ...all, lows: all.minima, highs: all.scales, ...(dtype === 'f16' && { scratch: scratchLength(p) }) };
     },
     checkData(p, arrays) {
       checkMinima(kernel, p, arrays);
@@ -161,11 +173,11 @@ function dequantizeOf(dtype: Float): Contract<IntegerOptions> {
   const kernel = `dequantize_integers_${dtype}`;
   return {
     kernel,
-    arrays: { codes: { dtype: 'u32', role: 'in' }, ...stored('in'), out: { dtype, role: 'out' } },
+    arrays: { codes: { dtype: 'u32', role: 'in' }, ...stored('in'), out: { dtype, role: 'out' }, ...scratchOf(dtype) },
     params: (o) => params(kernel, o),
     lengths(p) {
       const { x, ...rest } = lengths(kernel, p);
-      return { ...rest, out: x };
+      return { ...rest, out: x, ...(dtype === 'f16' && { scratch: scratchLength(p) }) };
     },
     checkData: (p, arrays) => checkMinima(kernel, p, arrays),
   };

@@ -1,6 +1,7 @@
 import {
   dequantize_integers_f16,
   type IntegerOptions,
+  integersScratchBytes,
   type QuantizeIntegersOptions,
   quantize_integers_f16,
 } from '../contract/integers.js';
@@ -9,11 +10,12 @@ import type { QuantizedIntegers, Range } from '../reference/integers.js';
 import { family, type Instance, type InstantiateOptions } from './runtime.js';
 
 export type { IntegerOptions, QuantizedIntegers, QuantizeIntegersOptions, Range };
+export { integersScratchBytes };
 export type IntegersHalfKernels = Instance<code.Kernels>;
 
 const integersFamily = family<code.Kernels>(code, { quantize_integers_f16, dequantize_integers_f16 });
 
-/** The kernels inside your own memory: byte offsets, no copy, no allocation by us. */
+/** The kernels inside your own memory: byte offsets, no copy, no allocation by us. Scratch: `integersScratchBytes`. */
 export const instantiate: (memory: WebAssembly.Memory, options?: InstantiateOptions) => IntegersHalfKernels =
   integersFamily.instantiate;
 
