@@ -1,5 +1,6 @@
-import { AFFINE, isPacked, isSign, loadScale, loadScales, runCodes, runWords, signBit } from './lib/integers';
-import { load4, loadPart, store4, storePart } from './lib/part';
+import { AFFINE, decoded_f32x4, digit_i16x8, isPacked, isSign, loadScale, rowBytes, signBit, third_i16x8 } from './lib/integers';
+import { dequantizeIntegerColumns } from './lib/integers-columns';
+import { loadPart, store4, storePart } from './lib/part';
 import { unpack16, value_f32x4 } from './lib/quantize';
 import { held_i32x4 } from './lib/held';
 
@@ -29,34 +30,12 @@ function load16(bits: u32, codes: usize, block: u32, count: u32, by4: v128, by2:
   return loadPart(at, (count + 3) >> 2, by4);
 }
 
-/** The lowest digits of numbers below 256, and what is left of them: base 3. */
-// @ts-ignore: decorator
-@inline
-function third_i16x8(v: v128): v128 {
-  return i16x8.shr_u(i16x8.mul(v, i16x8.splat(171)), 9);
-}
-
-// @ts-ignore: decorator
-@inline
-function digit_i16x8(v: v128): v128 {
-  const third = third_i16x8(v);
-  return i16x8.sub(v, i16x8.add(third, i16x8.add(third, third)));
-}
-
-/** Values of codes, or of signs. */
-// @ts-ignore: decorator
-@inline
-function decoded_f32x4(code: v128, scale: v128, minimum: v128, sign: bool): v128 {
-  return sign ? v128.xor(scale, i32x4.shl(code, 31)) : value_f32x4(code, scale, minimum);
-}
-
 function dequantizeIntegerRows(
   codes: usize, scales: usize, minima: usize, rows: u32, n: u32, bits: u32, groupSize: u32, scheme: u32, half: u32, out: usize,
 ): void {
   const sign = isSign(bits, scheme);
   const packed = isPacked(bits, scheme);
-  const run = runCodes(bits, scheme);
-  const lineBytes = ((n + run - 1) / run * runWords(bits)) << 2;
+  const lineBytes = rowBytes(n, bits, scheme);
   const step: usize = half ? 2 : 4;
   const by4 = held_i32x4(0x0f0f0f0f);
   const by2 = held_i32x4(0x03030303);
@@ -110,72 +89,6 @@ function dequantizeIntegerRows(
   } while (--rows);
 }
 
-function dequantizeIntegerColumns(
-  codes: usize, scales: usize, minima: usize, rows: u32, n: u32, bits: u32, groupSize: u32, scheme: u32, half: u32, out: usize,
-): void {
-  const sign = isSign(bits, scheme);
-  const packed = isPacked(bits, scheme);
-  const run = runCodes(bits, scheme);
-  const stride: usize = n << 2;
-  const scaleShift: u32 = half ? 1 : 2;
-  const zero = i32x4.splat(0);
-  const mask = held_i32x4(packed ? 255 : bits == 3 ? 3 : (1 << bits) - 1);
-  const width: u32 = packed ? 8 : bits == 3 ? 2 : bits;
-  const top = held_i32x4(signBit(bits, scheme));
-  const four = held_i32x4(4);
-  for (let row: u32 = 0; row < rows; row += 4) {
-    const group = row / groupSize * n << scaleShift;
-    const place = row % run;
-    const first = codes + row / run * runWords(bits) * stride;
-    const left = min(4, rows - row);
-    for (let column: u32 = 0; column < n; column += 4) {
-      const lanes = min(4, n - column);
-      const at: usize = column << 2;
-      const words = first + at;
-      const s = loadScales(scales + group + (column << scaleShift), lanes, half);
-      const m = scheme == AFFINE ? loadScales(minima + group + (column << scaleShift), lanes, half) : zero;
-      let p = out + at;
-      let word: v128;
-      let above = zero;
-      if (bits == 3) {
-        word = i32x4.shr_u(load4(words + (place >> 4) * stride, lanes), 2 * (place & 15));
-        above = i32x4.shr_u(load4(words + 2 * stride, lanes), place);
-      } else {
-        word = load4(words, lanes);
-        if (!packed) word = i32x4.shr_u(word, place * bits);
-      }
-      if (lanes == 4 && !packed && left == 4) {
-        // Third bits in the place of codes' own.
-        const a = v128.or(v128.and(word, mask), v128.and(i32x4.shl(above, 2), four));
-        const b = v128.or(v128.and(i32x4.shr_u(word, width), mask), v128.and(i32x4.shl(above, 1), four));
-        const c = v128.or(v128.and(i32x4.shr_u(word, 2 * width), mask), v128.and(above, four));
-        const d = v128.or(v128.and(i32x4.shr_u(word, 3 * width), mask), v128.and(i32x4.shr_u(above, 1), four));
-        v128.store(p, decoded_f32x4(i32x4.sub(v128.xor(a, top), top), s, m, sign));
-        v128.store(p + stride, decoded_f32x4(i32x4.sub(v128.xor(b, top), top), s, m, sign));
-        p += 2 * stride;
-        v128.store(p, decoded_f32x4(i32x4.sub(v128.xor(c, top), top), s, m, sign));
-        v128.store(p + stride, decoded_f32x4(i32x4.sub(v128.xor(d, top), top), s, m, sign));
-        continue;
-      }
-      for (let j: u32 = 0; j < left; j++) {
-        let code = v128.and(word, mask);
-        if (packed) {
-          for (let k = place >> 2; k; k--) code = third_i16x8(code);
-          code = i32x4.sub(digit_i16x8(code), i32x4.splat(1));
-        } else {
-          code = v128.or(code, v128.and(i32x4.shl(above, 2), four));
-          code = i32x4.sub(v128.xor(code, top), top);
-        }
-        store4(p, decoded_f32x4(code, s, m, sign), lanes);
-        word = i32x4.shr_u(word, width);
-        above = i32x4.shr_u(above, 1);
-        p += stride;
-      }
-    }
-    out += 4 * stride;
-  }
-}
-
 /**
  * Values from packed integer codes: code · scale + minimum, two roundings, never fused; ternary and symmetric code · scale;
  * 1 bit symmetric ±scale.
@@ -197,6 +110,6 @@ export function dequantize_integers_f32(
   if (rows == 0 || n == 0) return;
   const extent = axis ? rows : n;
   if (groupSize == 0 || groupSize > extent) groupSize = extent;
-  if (axis) dequantizeIntegerColumns(codes, scales, minima, rows, n, bits, groupSize, scheme, scaleType, out);
+  if (axis) dequantizeIntegerColumns(codes, scales, minima, 0, rows, n, bits, groupSize, scheme, scaleType, out);
   else dequantizeIntegerRows(codes, scales, minima, rows, n, bits, groupSize, scheme, scaleType, out);
 }

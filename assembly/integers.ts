@@ -1,6 +1,6 @@
 import { narrow_i32x4 } from './lib/half';
 import {
-  AFFINE, code_i32x4, divisor_f32x4, fromHalves_f32x4, highestOf, isPacked, isSign, loadScale, mixed, nearest_i32x4, runCodes, runWords, usesMean,
+  AFFINE, code_i32x4, divisor_f32x4, fromHalves_f32x4, highestOf, isPacked, isSign, loadScale, mixed, nearest_i32x4, rowBytes, usesMean,
 } from './lib/integers';
 import { quantizeIntegerColumns } from './lib/integers-columns';
 import { load4, loadPart, storePart } from './lib/part';
@@ -255,8 +255,7 @@ function quantizeIntegerRows(
   codes: usize, scales: usize, minima: usize,
 ): void {
   const packed = isPacked(bits, scheme);
-  const run = runCodes(bits, scheme);
-  const lineBytes = ((n + run - 1) / run * runWords(bits)) << 2;
+  const lineBytes = rowBytes(n, bits, scheme);
   const step: usize = half ? 2 : 4;
   const pieceGroups = max(1, PIECE / groupSize);
   const key = mixed(seed);
@@ -340,6 +339,6 @@ export function quantize_integers_f32(
   if (rows == 0 || n == 0) return;
   const length = axis ? rows : n;
   if (groupSize == 0 || groupSize > length) groupSize = length;
-  if (axis) quantizeIntegerColumns(x, rows, n, bits, groupSize, scheme, scaleType, lows, highs, seed, first, codes, scales, minima);
+  if (axis) quantizeIntegerColumns(x, n << 2, 0, rows, n, n, bits, groupSize, scheme, scaleType, lows, highs, seed, first, codes, scales, minima);
   else quantizeIntegerRows(x, rows, n, bits, groupSize, scheme, scaleType, lows, highs, seed, first, codes, scales, minima);
 }

@@ -19,7 +19,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> codes: array<u32>;
 @group(0) @binding(2) var<storage, read> scales: array<u32>;
 @group(0) @binding(3) var<storage, read> minima: array<u32>;
-@group(0) @binding(4) var<storage, read_write> out: array<f32>;
+@group(0) @binding(4) var<storage, read_write> out: array<element>;
 
 const WORKGROUP_SIZE: u32 = 256u;
 
@@ -73,6 +73,6 @@ fn dequantize_integers_f32(
     values = vec4f(nan_f32());
   }
   for (var i = 0u; i < min(4u, line_length() - at); i++) {
-    out[value_place(line, at + i)] = values[i];
+    out[value_place(line, at + i)] = element(values[i]);
   }
 }

@@ -1,6 +1,6 @@
 // Integer codes of 1, 1.6, 2, 3, 4 or 8 bits with one scale (and, when affine, one minimum) per group of values.
 //
-// x, lows, highs: f32; codes: u32; scales, minima: f32, or f16 two to a word. Shapes, layout and meaning are those of
+// x: f32; lows, highs: f32; codes: u32; scales, minima: f32, or f16 two to a word. Shapes, layout and meaning are those of
 // assembly/integers.ts and ts/contract/integers.ts. axis 0: groups along rows; 1: down columns. scheme 0: affine;
 // 1: symmetric; 2: ternary, where bits 1 means five codes to a byte. scaleType 1: f16. seed 0: to nearest. No scratch.
 //
@@ -30,7 +30,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<element>;
 @group(0) @binding(2) var<storage, read_write> scales: array<u32>;
 @group(0) @binding(3) var<storage, read_write> minima: array<u32>;
 @group(0) @binding(4) var<storage, read> lows: array<f32>;
@@ -101,7 +101,7 @@ fn extremes(g: Group, local: u32) -> Range {
   var high = LOWEST_F32;
   var odd = 0u;
   for (var i = g.lane; i < g.count; i += params.lanes) {
-    let value = x[value_place(g.line, g.start + i)];
+    let value = f32(x[value_place(g.line, g.start + i)]);
     if (is_odd(value)) {
       odd = 1u;
     } else {
@@ -131,7 +131,7 @@ fn block_sum(g: Group, begin: u32, end: u32, odd: ptr<function, u32>) -> f32 {
   for (var i = begin; i < end; i += 4u) {
     var v = vec4f(0.0);
     for (var j = 0u; j < min(4u, end - i); j++) {
-      v[j] = x[value_place(g.line, g.start + i + j)];
+      v[j] = f32(x[value_place(g.line, g.start + i + j)]);
     }
     let magnitudes = bitcast<vec4u>(v) & vec4u(0x7fffffffu);
     if (any(magnitudes >= vec4u(INFINITY_BITS))) {
@@ -313,7 +313,7 @@ fn mixed_bits(value: u32) -> u32 {
 
 // The code of value `at` of a line, whose group has this scale and minimum.
 fn code_of(at: u32, scale: f32, minimum: f32) -> i32 {
-  let value_bits = bitcast<u32>(x[at]);
+  let value_bits = bitcast<u32>(f32(x[at]));
   let magnitude = value_bits & 0x7fffffffu;
   let scale_bits = bitcast<u32>(scale);
   if (magnitude > INFINITY_BITS || scale_bits == 0u || scale_bits >= INFINITY_BITS) {

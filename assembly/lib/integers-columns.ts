@@ -1,6 +1,7 @@
 import { narrow_i32x4 } from './half';
 import {
-  AFFINE, code_i32x4, divisor_f32x4, fromHalves_f32x4, highestOf, isPacked, isSign, mixed, nearest_i32x4, runCodes, runWords, storeScales, usesMean,
+  AFFINE, code_i32x4, decoded_f32x4, digit_i16x8, divisor_f32x4, fromHalves_f32x4, highestOf, isPacked, isSign, loadScales, mixed, nearest_i32x4,
+  runCodes, runWords, signBit, storeScales, third_i16x8, usesMean,
 } from './integers';
 import { load4, store4 } from './part';
 import { MAGIC, MAGIC_BITS } from './quantize';
@@ -45,8 +46,12 @@ function put(at: usize, v: v128, fresh: bool, lanes: u32): void {
   store4(at, fresh ? v : i32x4.add(v, load4(at, lanes)), lanes);
 }
 
+/**
+ * Rows `from`, where a group begins, to `rows` of `columns` columns; n is all there are. x, whose rows are `xStride` bytes apart, scales,
+ * minima, lows and highs begin with the first of these rows, codes with row 0.
+ */
 export function quantizeIntegerColumns(
-  x: usize, rows: u32, n: u32, bits: u32, groupSize: u32, scheme: u32, half: u32, lows: usize, highs: usize, seed: u32, first: u32,
+  x: usize, xStride: usize, from: u32, rows: u32, columns: u32, n: u32, bits: u32, groupSize: u32, scheme: u32, half: u32, lows: usize, highs: usize, seed: u32, first: u32,
   codes: usize, scales: usize, minima: usize,
 ): void {
   const sign = isSign(bits, scheme);
@@ -70,12 +75,12 @@ export function quantizeIntegerColumns(
   /** Packed codes are kept plus 1. */
   const plus = held_i32x4(packed ? 1 : 0);
   const one = held_i32x4(1);
-  for (let from: u32 = 0; from < rows; from += groupSize) {
+  for (; from < rows; from += groupSize) {
     const length = min(groupSize, rows - from);
     const firstPlace = from % run;
     const firstWords = codes + from / run * runWords(bits) * stride;
-    for (let column: u32 = 0; column < n; column += 4) {
-      const lanes = min(4, n - column);
+    for (let column: u32 = 0; column < columns; column += 4) {
+      const lanes = min(4, columns - column);
       const at: usize = column << 2;
       let s = zero;
       let m = zero;
@@ -83,7 +88,7 @@ export function quantizeIntegerColumns(
         if (affine) m = load4(lows + at, lanes);
         s = f32x4.div(f32x4.sub(load4(highs + at, lanes), m), averaged ? f32x4.splat(1) : high);
       } else if (averaged) {
-        s = mean_f32x4(x + at, stride, length, lanes);
+        s = mean_f32x4(x + at, xStride, length, lanes);
       } else {
         let odd = zero;
         m = load4(x + at, lanes);
@@ -93,9 +98,9 @@ export function quantizeIntegerColumns(
         if (lanes == 4)
           for (; i + 4 <= length; i += 4) {
             const a = v128.load(p);
-            const b = v128.load(p + stride);
-            const c = v128.load(p + 2 * stride);
-            const d = v128.load(p + 3 * stride);
+            const b = v128.load(p + xStride);
+            const c = v128.load(p + 2 * xStride);
+            const d = v128.load(p + 3 * xStride);
             if (affine) {
               m = f32x4.pmin(m, f32x4.pmin(f32x4.pmin(a, b), f32x4.pmin(c, d)));
               s = f32x4.pmax(s, f32x4.pmax(f32x4.pmax(a, b), f32x4.pmax(c, d)));
@@ -103,7 +108,7 @@ export function quantizeIntegerColumns(
             } else {
               s = i32x4.max_s(s, i32x4.max_s(i32x4.max_s(f32x4.abs(a), f32x4.abs(b)), i32x4.max_s(f32x4.abs(c), f32x4.abs(d))));
             }
-            p += 4 * stride;
+            p += 4 * xStride;
           }
         for (; i < length; i++) {
           const v = load4(p, lanes);
@@ -112,7 +117,7 @@ export function quantizeIntegerColumns(
             s = f32x4.pmax(s, v);
             odd = v128.or(odd, f32x4.ne(v, v));
           } else s = i32x4.max_s(s, f32x4.abs(v));
-          p += stride;
+          p += xStride;
         }
         if (!affine) m = zero;
         s = v128.or(f32x4.div(f32x4.sub(s, m), high), odd);
@@ -132,18 +137,18 @@ export function quantizeIntegerColumns(
       let words = firstWords + at;
       for (let i: u32 = 0; i < length; i += 4) {
         const row = from + i;
-        let p = x + at + i * stride;
+        let p = x + at + i * xStride;
         let index = i32x4.add(i32x4.splat(first + row * n + column), i32x4(0, 1, 2, 3));
         let joined = zero;
         let above = zero;
         if (lanes == 4 && plain && i + 4 <= length) {
           const a = i32x4.add(nearest_i32x4(v128.load(p), m, d, low, high, magic, magicBits), plus);
-          const b = i32x4.add(nearest_i32x4(v128.load(p + stride), m, d, low, high, magic, magicBits), plus);
+          const b = i32x4.add(nearest_i32x4(v128.load(p + xStride), m, d, low, high, magic, magicBits), plus);
           joined = v128.or(v128.and(a, mask), i32x4.shl(v128.and(b, mask), width));
           if (bits == 3) above = v128.or(third(a, one), i32x4.shl(third(b, one), 1));
-          p += 2 * stride;
+          p += 2 * xStride;
           const c = i32x4.add(nearest_i32x4(v128.load(p), m, d, low, high, magic, magicBits), plus);
-          const e = i32x4.add(nearest_i32x4(v128.load(p + stride), m, d, low, high, magic, magicBits), plus);
+          const e = i32x4.add(nearest_i32x4(v128.load(p + xStride), m, d, low, high, magic, magicBits), plus);
           joined = v128.or(joined, i32x4.shl(v128.or(v128.and(c, mask), i32x4.shl(v128.and(e, mask), width)), 2 * width));
           if (bits == 3) above = v128.or(above, i32x4.shl(v128.or(third(c, one), i32x4.shl(third(e, one), 1)), 2));
         } else {
@@ -151,7 +156,7 @@ export function quantizeIntegerColumns(
             const code = i32x4.add(code_i32x4(load4(p, lanes), m, d, low, high, sign, seed, key, index), plus);
             joined = v128.or(joined, i32x4.shl(v128.and(code, mask), j * width));
             if (bits == 3) above = v128.or(above, i32x4.shl(third(code, one), j));
-            p += stride;
+            p += xStride;
             index = i32x4.add(index, i32x4.splat(n));
           }
         }
@@ -173,10 +178,77 @@ export function quantizeIntegerColumns(
         }
       }
     }
-    x += length * stride;
+    x += length * xStride;
     scales += n << scaleShift;
     minima += n << scaleShift;
     if (highs) highs += stride;
     if (lows) lows += stride;
+  }
+}
+
+/** Rows `row`, a multiple of 4, to `rows` of a matrix; `out` is where the first of them goes. */
+export function dequantizeIntegerColumns(
+  codes: usize, scales: usize, minima: usize, row: u32, rows: u32, n: u32, bits: u32, groupSize: u32, scheme: u32, half: u32, out: usize,
+): void {
+  const sign = isSign(bits, scheme);
+  const packed = isPacked(bits, scheme);
+  const run = runCodes(bits, scheme);
+  const stride: usize = n << 2;
+  const scaleShift: u32 = half ? 1 : 2;
+  const zero = i32x4.splat(0);
+  const mask = held_i32x4(packed ? 255 : bits == 3 ? 3 : (1 << bits) - 1);
+  const width: u32 = packed ? 8 : bits == 3 ? 2 : bits;
+  const top = held_i32x4(signBit(bits, scheme));
+  const four = held_i32x4(4);
+  for (; row < rows; row += 4) {
+    const group = row / groupSize * n << scaleShift;
+    const place = row % run;
+    const first = codes + row / run * runWords(bits) * stride;
+    const left = min(4, rows - row);
+    for (let column: u32 = 0; column < n; column += 4) {
+      const lanes = min(4, n - column);
+      const at: usize = column << 2;
+      const words = first + at;
+      const s = loadScales(scales + group + (column << scaleShift), lanes, half);
+      const m = scheme == AFFINE ? loadScales(minima + group + (column << scaleShift), lanes, half) : zero;
+      let p = out + at;
+      let word: v128;
+      let above = zero;
+      if (bits == 3) {
+        word = i32x4.shr_u(load4(words + (place >> 4) * stride, lanes), 2 * (place & 15));
+        above = i32x4.shr_u(load4(words + 2 * stride, lanes), place);
+      } else {
+        word = load4(words, lanes);
+        if (!packed) word = i32x4.shr_u(word, place * bits);
+      }
+      if (lanes == 4 && !packed && left == 4) {
+        // Third bits in the place of codes' own.
+        const a = v128.or(v128.and(word, mask), v128.and(i32x4.shl(above, 2), four));
+        const b = v128.or(v128.and(i32x4.shr_u(word, width), mask), v128.and(i32x4.shl(above, 1), four));
+        const c = v128.or(v128.and(i32x4.shr_u(word, 2 * width), mask), v128.and(above, four));
+        const d = v128.or(v128.and(i32x4.shr_u(word, 3 * width), mask), v128.and(i32x4.shr_u(above, 1), four));
+        v128.store(p, decoded_f32x4(i32x4.sub(v128.xor(a, top), top), s, m, sign));
+        v128.store(p + stride, decoded_f32x4(i32x4.sub(v128.xor(b, top), top), s, m, sign));
+        p += 2 * stride;
+        v128.store(p, decoded_f32x4(i32x4.sub(v128.xor(c, top), top), s, m, sign));
+        v128.store(p + stride, decoded_f32x4(i32x4.sub(v128.xor(d, top), top), s, m, sign));
+        continue;
+      }
+      for (let j: u32 = 0; j < left; j++) {
+        let code = v128.and(word, mask);
+        if (packed) {
+          for (let k = place >> 2; k; k--) code = third_i16x8(code);
+          code = i32x4.sub(digit_i16x8(code), i32x4.splat(1));
+        } else {
+          code = v128.or(code, v128.and(i32x4.shl(above, 2), four));
+          code = i32x4.sub(v128.xor(code, top), top);
+        }
+        store4(p, decoded_f32x4(code, s, m, sign), lanes);
+        word = i32x4.shr_u(word, width);
+        above = i32x4.shr_u(above, 1);
+        p += stride;
+      }
+    }
+    out += 4 * stride;
   }
 }

@@ -1,6 +1,6 @@
 import { load1, narrow_i32x4, widen_f32x4 } from './half';
 import { load4, storePart } from './part';
-import { MAGIC, MAGIC_BITS } from './quantize';
+import { MAGIC, MAGIC_BITS, value_f32x4 } from './quantize';
 
 /** What the integer formats' two directions share. Arguments are those of quantize_integers_f32. */
 
@@ -45,6 +45,14 @@ export function runCodes(bits: u32, scheme: u32): u32 {
 @inline
 export function runWords(bits: u32): u32 {
   return bits == 3 ? 3 : 1;
+}
+
+/** Bytes of a row's codes. */
+// @ts-ignore: decorator
+@inline
+export function rowBytes(n: u32, bits: u32, scheme: u32): u32 {
+  const run = runCodes(bits, scheme);
+  return ((n + run - 1) / run * runWords(bits)) << 2;
 }
 
 /** The sign bit of codes in two's complement; 0 where they have none. */
@@ -145,4 +153,25 @@ export function code_i32x4(x: v128, minimum: v128, divisor: v128, low: v128, hig
     place = f32x4.add(below, v128.and(up, one));
   }
   return i32x4.sub(f32x4.add(place, f32x4.splat(MAGIC)), i32x4.splat(MAGIC_BITS));
+}
+
+/** The lowest digits of numbers below 256, and what is left of them: base 3. */
+// @ts-ignore: decorator
+@inline
+export function third_i16x8(v: v128): v128 {
+  return i16x8.shr_u(i16x8.mul(v, i16x8.splat(171)), 9);
+}
+
+// @ts-ignore: decorator
+@inline
+export function digit_i16x8(v: v128): v128 {
+  const third = third_i16x8(v);
+  return i16x8.sub(v, i16x8.add(third, i16x8.add(third, third)));
+}
+
+/** Values of codes, or of signs. */
+// @ts-ignore: decorator
+@inline
+export function decoded_f32x4(code: v128, scale: v128, minimum: v128, sign: bool): v128 {
+  return sign ? v128.xor(scale, i32x4.shl(code, 31)) : value_f32x4(code, scale, minimum);
 }

@@ -1,4 +1,4 @@
-import { type Contract, type Params, SCALE_TYPES } from '../contract.js';
+import { type Contract, type Float, type Params, SCALE_TYPES } from '../contract.js';
 import { message } from '../errors.js';
 import { checkGroupSize, elements, integer, options, word } from '../validate.js';
 import { AXES, groupOf } from './quantize.js';
@@ -68,9 +68,6 @@ export interface Range {
 export const SCHEMES = ['affine', 'symmetric', 'ternary'] as const;
 const TERNARY = 2;
 
-const QUANTIZE = 'quantize_integers_f32';
-const DEQUANTIZE = 'dequantize_integers_f32';
-
 const BITS = (scheme: number) => (scheme === TERNARY ? '1.6 or 2' : '1, 2, 3, 4 or 8');
 
 /** In a kernel's arguments, 1.6 bits are `bits` 1 and the ternary scheme, which has no other use for 1. */
@@ -130,40 +127,64 @@ const stored = (role: 'in' | 'out') =>
     minima: { dtype: 'f32', dtypeIf: { scaleType: 'f16' }, role, optional: 'empty' },
   }) as const;
 
-export const quantize_integers_f32: Contract<QuantizeIntegersOptions> = {
-  kernel: QUANTIZE,
-  arrays: {
-    x: { dtype: 'f32', role: 'in' },
-    codes: { dtype: 'u32', role: 'out' },
-    ...stored('out'),
-    lows: { dtype: 'f32', role: 'in', optional: true },
-    highs: { dtype: 'f32', role: 'in', optional: true },
-  },
-  params(o) {
-    const { seed = 0, first = 0 } = options(QUANTIZE, o);
-    return { ...params(QUANTIZE, o), seed, first };
-  },
-  lengths(p) {
-    const all = lengths(QUANTIZE, 'x', p);
-    integer(QUANTIZE, 'seed', p.seed, 0);
-    integer(QUANTIZE, 'first', p.first, 0);
-    return { ...all, lows: all.minima, highs: all.scales };
-  },
-  checkData(p, arrays) {
-    const { lows, highs } = arrays;
-    const { scales } = lengths(QUANTIZE, 'x', p);
-    const expected = `Float32Array of length ${scales}`;
-    if (lows?.length && !highs) throw new TypeError(message(QUANTIZE, 'highs', expected, highs));
-    if (highs?.length && isAffine(p) && !lows) throw new TypeError(message(QUANTIZE, 'lows', expected, lows));
-  },
-};
+/** Values that the f16 kernels widen or narrow at a time: whole rows, four at least, or 16 columns of a group, and as many as the first-level cache likes. */
+const scratchLength = (p: Params): number => Math.max(2048, 4 * p.n!, p.axis ? 16 * groupOf(p) : 0);
 
-export const dequantize_integers_f32: Contract<IntegerOptions> = {
-  kernel: DEQUANTIZE,
-  arrays: { codes: { dtype: 'u32', role: 'in' }, ...stored('in'), out: { dtype: 'f32', role: 'out' } },
-  params: (o) => params(DEQUANTIZE, o),
-  lengths(p) {
-    const { x, ...rest } = lengths(DEQUANTIZE, 'out', p);
-    return { ...rest, out: x };
-  },
-};
+/** Bytes of scratch that `quantize_integers_f16` and `dequantize_integers_f16` need in the pointer layer (those of f32 need none). */
+export function integersScratchBytes(format: IntegerOptions): number {
+  return 4 * dequantize_integers_f16.lengths(dequantize_integers_f16.params(format)).scratch!;
+}
+
+/** They pass through f32. */
+const scratchOf = (dtype: Float) => dtype === 'f16' && ({ scratch: { dtype: 'f32', role: 'scratch' } } as const);
+
+function quantizeOf(dtype: Float): Contract<QuantizeIntegersOptions> {
+  const kernel = `quantize_integers_${dtype}`;
+  return {
+    kernel,
+    arrays: {
+      x: { dtype, role: 'in' },
+      codes: { dtype: 'u32', role: 'out' },
+      ...stored('out'),
+      lows: { dtype: 'f32', role: 'in', optional: true },
+      highs: { dtype: 'f32', role: 'in', optional: true },
+      ...scratchOf(dtype),
+    },
+    params(o) {
+      const { seed = 0, first = 0 } = options(kernel, o);
+      return { ...params(kernel, o), seed, first };
+    },
+    lengths(p) {
+      const all = lengths(kernel, 'x', p);
+      integer(kernel, 'seed', p.seed, 0);
+      integer(kernel, 'first', p.first, 0);
+      return { ...all, lows: all.minima, highs: all.scales, ...(dtype === 'f16' && { scratch: scratchLength(p) }) };
+    },
+    checkData(p, arrays) {
+      const { lows, highs } = arrays;
+      const { scales } = lengths(kernel, 'x', p);
+      const expected = `Float32Array of length ${scales}`;
+      if (lows?.length && !highs) throw new TypeError(message(kernel, 'highs', expected, highs));
+      if (highs?.length && isAffine(p) && !lows) throw new TypeError(message(kernel, 'lows', expected, lows));
+    },
+  };
+}
+
+export const quantize_integers_f32: Contract<QuantizeIntegersOptions> = quantizeOf('f32');
+export const quantize_integers_f16: Contract<QuantizeIntegersOptions> = quantizeOf('f16');
+
+function dequantizeOf(dtype: Float): Contract<IntegerOptions> {
+  const kernel = `dequantize_integers_${dtype}`;
+  return {
+    kernel,
+    arrays: { codes: { dtype: 'u32', role: 'in' }, ...stored('in'), out: { dtype, role: 'out' }, ...scratchOf(dtype) },
+    params: (o) => params(kernel, o),
+    lengths(p) {
+      const { x, ...rest } = lengths(kernel, 'out', p);
+      return { ...rest, out: x, ...(dtype === 'f16' && { scratch: scratchLength(p) }) };
+    },
+  };
+}
+
+export const dequantize_integers_f32: Contract<IntegerOptions> = dequantizeOf('f32');
+export const dequantize_integers_f16: Contract<IntegerOptions> = dequantizeOf('f16');

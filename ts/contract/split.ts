@@ -233,6 +233,8 @@ export const splits: Readonly<Record<string, Split>> = {
     byRows(rows!, { rest: 4 * n!, values: 4 * k!, indices: 4 * k!, out: 4 * n! }),
   quantize_integers_f32: (given) => integers(given, 'x', true),
   dequantize_integers_f32: (given) => integers(given, 'out', false),
+  quantize_integers_f16: halved((given) => integers(given, 'x', true), 'x'),
+  dequantize_integers_f16: halved((given) => integers(given, 'out', false), 'out'),
   hadamard_f32: ({ rows, n }) => byRows(rows!, { x: 4 * n!, out: 4 * n! }),
   hadamard_f16: ({ rows, n }) => byRows(rows!, { x: 2 * n!, out: 2 * n! }),
   hadamard_mixed_f32: ({ rows, n, inner }) => byRows(rows!, { x: 4 * n! * inner!, out: 4 * n! * inner! }),

@@ -1,83 +1,24 @@
 import {
-  checkFormat,
   dequantize_integers_f32,
   type IntegerOptions,
   type QuantizeIntegersOptions,
   quantize_integers_f32,
-  runOf,
 } from '../contract/integers.js';
-import { groupOf } from '../contract/quantize.js';
-import type { Params } from '../contract.js';
 import { shader } from '../generated/gpu/integers.js';
 import { shader as back } from '../generated/gpu/integers-dequantize.js';
-import { type Definition, type GpuKernelFactory, gpuKernel } from './runtime.js';
+import { type Constants, dequantizeOf, quantizeOf } from '../gpu-integers.js';
+import type { GpuKernelFactory } from './runtime.js';
 
 export type { IntegerOptions, QuantizeIntegersOptions };
 
-/** What a format fixes: given to `compile`. */
-type Constants = 'bits' | 'scheme' | 'axis' | 'scaleType';
-type OfFormat = Pick<Definition<IntegerOptions>, 'constants' | 'checkConstants' | 'usable'>;
-
-/** A format fixes its constants, and with them which entry points its calls can take. */
-const formatOf = (kernel: string): OfFormat => ({
-  constants: ['bits', 'scheme', 'axis', 'scaleType'],
-  checkConstants: (params) => checkFormat(kernel, params),
-  usable: (entry, { scheme }) => !/__(search|range)/.test(entry) || entry.endsWith('_scales') === (scheme !== 0),
-});
-
-const WORKGROUP = 256;
-
-/** How many invocations share a group: few values each, but so few down columns that neighbours read side by side. */
-function lanesFor(params: Params): number {
-  // The mean's lanes sum blocks of 256 (wgsl/integers.wgsl); two groups to a workgroup at least, for their halves.
-  const mean = params.scheme === 2 || (params.scheme === 1 && params.bits === 1);
-  const most = Math.min(groupOf(params) / (mean ? 256 : 4), params.axis ? 8 : WORKGROUP / 2);
-  let lanes = 1;
-  while (2 * lanes <= most) lanes *= 2;
-  return lanes;
-}
-
-const linesOf = ({ rows, n, axis }: Params) => (axis ? [n!, rows!] : [rows!, n!]) as [lines: number, length: number];
-
 /** Codes, scales and (affine) minima of x: `{ x, codes, scales, minima }`, and ranges `{ lows, highs }` where they are given. */
-export const quantize: GpuKernelFactory<QuantizeIntegersOptions, Constants> = /* @__PURE__ */ gpuKernel({
-  contract: quantize_integers_f32,
+export const quantize: GpuKernelFactory<QuantizeIntegersOptions, Constants> = /* @__PURE__ */ quantizeOf(
+  quantize_integers_f32,
   shader,
-  ...formatOf('quantize_integers_f32'),
-  steps({ params, given }) {
-    const lanes = lanesFor(params);
-    const { x, scales } = quantize_integers_f32.lengths(params);
-    if (!x) return [];
-    const [lines, length] = linesOf(params);
-    const affine = params.scheme === 0;
-    return [
-      {
-        entry: `quantize_integers_f32__${given.has('highs') ? 'range' : 'search'}${affine ? '' : '_scales'}`,
-        workgroups: Math.ceil(scales! / (WORKGROUP / lanes)),
-        params: { lanes },
-      },
-      {
-        entry: 'quantize_integers_f32__codes',
-        workgroups: Math.ceil((Math.ceil(length / runOf(params).codes) * lines) / WORKGROUP),
-        ...(affine ? {} : { rename: { minima: 'scales' } }),
-      },
-    ];
-  },
-});
+);
 
 /** Values from codes, scales and (affine) minima: `{ codes, scales, minima, out }`. */
-export const dequantize: GpuKernelFactory<IntegerOptions, Constants> = /* @__PURE__ */ gpuKernel({
-  contract: dequantize_integers_f32,
-  shader: back,
-  ...formatOf('dequantize_integers_f32'),
-  steps({ params }) {
-    const [lines, length] = linesOf(params);
-    return [
-      {
-        entry: 'dequantize_integers_f32',
-        workgroups: Math.ceil((Math.ceil(length / 4) * lines) / WORKGROUP),
-        ...(params.scheme === 0 ? {} : { rename: { minima: 'scales' } }),
-      },
-    ];
-  },
-});
+export const dequantize: GpuKernelFactory<IntegerOptions, Constants> = /* @__PURE__ */ dequantizeOf(
+  dequantize_integers_f32,
+  back,
+);
