@@ -50,8 +50,8 @@ function resultBytes<T>(m: u32): usize {
 }
 
 /** A panel by many rows, four at a time, `tileBytes` apart: block by block, each expanded in `codes` first. Eight results of each row to `out`. */
-function panel<T, W>(
-  a: usize, w: usize, rows: u32, tileBytes: u32, k: u32, block: u32, affine: u32, out: usize, codes: usize,
+function panel<T>(
+  bits: u32, a: usize, w: usize, rows: u32, tileBytes: u32, k: u32, block: u32, affine: u32, out: usize, codes: usize,
 ): void {
   memory.fill(out, 0, rows << 5);
   const end = out + (rows << 5);
@@ -59,8 +59,8 @@ function panel<T, W>(
     const count = min(block, k);
     const header = w;
     w += affine ? 64 : 32;
-    expand<T, W>(w, count, codes);
-    w += ((count + 31) & ~31) * (sizeof<W>() == 1 ? 8 : 4);
+    expand<T>(bits, w, count, codes);
+    w += ((count + 31) & ~31) * bits;
     let tile = a;
     for (let to = out; to < end; to += 128) {
       expanded<T>(tile, codes, count, header, affine, to);
@@ -120,7 +120,7 @@ function multiply<T, W>(
       let row: u32 = 0;
       if (sizeof<T>() > 1 && expands) {
         row = rows & ~3;
-        panel<T, W>(a, w, row, rowsBytes << 2, k, block, scheme ^ 1, scratch, scratch + resultBytes<T>(rows));
+        panel<T>(bits, a, w, row, rowsBytes << 2, k, block, scheme ^ 1, scratch, scratch + resultBytes<T>(rows));
         for (let i: u32 = 0; i < row; i++) {
           copy(scratch + (i << 5), width, y);
           y += stride;

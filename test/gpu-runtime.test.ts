@@ -4,11 +4,15 @@ import { LanewiseDeviceLostError, LanewiseUnsupportedError } from '../ts/errors.
 import { attentionDecode } from '../ts/gpu/attention.js';
 import { hadamard } from '../ts/gpu/hadamard.js';
 import { hadamardMixed } from '../ts/gpu/hadamardmixed.js';
+import { attentionDecodeQuantized } from '../ts/gpu/qattention.js';
+import { quantize as quantizeGpu } from '../ts/gpu/quantize.js';
 import { type BindOptions, createUniformRing, type GpuKernelFactory } from '../ts/gpu/runtime.js';
 import { softmax } from '../ts/gpu/softmax.js';
 import { softmax as softmaxHalf } from '../ts/gpu/softmax-f16.js';
 import { topk } from '../ts/gpu/topk.js';
 import * as reference from '../ts/reference/attention.js';
+import * as referenceQuantized from '../ts/reference/qattention.js';
+import { quantize } from '../ts/reference/quantize.js';
 import { gpu } from './generated/registry.js';
 import { adapters, deviceOf } from './lib/adapters.js';
 import { random } from './lib/random.js';
@@ -51,6 +55,18 @@ describe.runIf(found.length)('WebGPU', () => {
     pass.end();
     device.queue.submit([encoder.finish()]);
   }
+
+  test('what a dispatch reads and what it writes are different buffers; what it writes may share one', async () => {
+    const arena = storage(1024);
+    const half = (offset: number) => ({ buffer: arena, offset, size: 256 });
+    const kernel = await softmax.compile(device);
+    expect(() => kernel.bind({ x: half(0), out: half(256) }, { rows: 4, n: 16 })).toThrow(
+      'softmax_f32: "out" expected another GPUBuffer than that of "x", which the same dispatch reads, got "the same"',
+    );
+    encode(kernel.bind({ x: half(0), out: half(0) }, { rows: 4, n: 16 }));
+    const best = await topk.compile(device);
+    encode(best.bind({ x: storage(256), values: half(0), indices: half(256) }, { rows: 4, n: 16, k: 2 }));
+  });
 
   test('two binds of one kernel in one pass and one submit, the second reading what the first wrote', async () => {
     const kernel = await hadamard.compile(device);
@@ -201,6 +217,63 @@ describe.runIf(found.length)('WebGPU', () => {
       );
       expect(() => call.set('heads', 2)).toThrow(/"option" expected from or to or scale or softcap/);
       call.destroy();
+    });
+
+    test('set(): stored and recent keys of a quantised cache', async () => {
+      const [keys, recentKeys] = [500, 40];
+      const r = random(4);
+      const stored = { bits: 4, groupSize: 32, scheme: 'affine', axis: 'row' } as const;
+      const cache = () => quantize(r.normals(2 * keys * 32), { rows: 2 * keys, n: 32, ...stored });
+      const [q, k, v, kRecent, vRecent] = [r.normals(128), cache(), cache(), r.normals(2560), r.normals(2560)] as const;
+      const shape = {
+        heads: 4,
+        kvHeads: 2,
+        headDim: 32,
+        keys,
+        recentKeys,
+        kScheme: 'affine',
+        vScheme: 'affine',
+      } as const;
+      const kernel = await attentionDecodeQuantized.compile(device, shape);
+      const [output, lse] = [storage(512), storage(16)];
+      const bytes = (array: ArrayBufferView) => storage(array as Float32Array);
+      const buffers = {
+        ...{ q: bytes(q), kCodes: bytes(k.codes), kScales: bytes(k.scales), kMinima: bytes(k.minima!), output, lse },
+        ...{ vCodes: bytes(v.codes), vScales: bytes(v.scales), vMinima: bytes(v.minima!) },
+        ...{ kRecent: bytes(kRecent), vRecent: bytes(vRecent) },
+        scratch: storage(attentionDecodeQuantized.scratchBytes(shape)),
+      };
+      const call = kernel.bind(buffers, shape);
+      expect(call.offsetsOf('to')).toHaveLength(1);
+      for (const [from, to, recent] of [
+        [0, 500, 40],
+        [0, 1, 3],
+        [129, 300, 0],
+        [0, 0, 7],
+      ] as const) {
+        call.set('from', 0);
+        call.set('to', to);
+        call.set('from', from);
+        call.set('recentKeys', recent);
+        encode(call);
+        const options = { ...shape, capacity: keys, from, to, recentKeys: recent, recentCapacity: recentKeys };
+        const want = referenceQuantized.attentionDecodeQuantized({ q, k, v, kRecent, vRecent }, options);
+        const got = await readBack(output);
+        expect(Math.max(...got.map((value, i) => Math.abs(value - want.output[i]!)))).toBeLessThan(1e-4);
+      }
+      expect(() => call.set('recentKeys', 41)).toThrow(RangeError);
+      call.destroy();
+    });
+
+    test('options given to bind are not looked at again', async () => {
+      const kernel = await softmax.compile(device);
+      const options = { rows: 4, n: 16 };
+      const out = storage(256);
+      const call = kernel.bind({ x: storage(new Float32Array(64).fill(1)), out }, options);
+      Object.assign(options, { rows: 1, n: 8 });
+      call.update({ scale: 0.5 });
+      encode(call);
+      expect(await readBack(out)).toEqual(new Float32Array(64).fill(1 / 16));
     });
 
     test('update(): plans anew within the bound buffers, and refuses more', async () => {
@@ -355,6 +428,15 @@ describe.runIf(found.length)('WebGPU', () => {
       expect(() => call.encodeIndirect(pass, x, 0)).toThrow(/"buffer" expected buffer with usage INDIRECT/);
       expect(() => call.encodeIndirect(pass, count, 2)).toThrow(/"offset" expected multiple of 4/);
       expect(() => call.encodeIndirect(pass, count, 8)).toThrow(/"buffer" expected at least 12 bytes, got 8/);
+      const columns = await quantizeGpu.compile(device, {
+        bits: 4,
+        groupSize: 64,
+        scheme: 'symmetric',
+        axis: 'column',
+      });
+      const sizes = { rows: 128, n: 64 };
+      const down = columns.bind({ x: storage(32768), codes: storage(4096), scales: storage(512) }, sizes);
+      expect(down.rowsPerWorkgroup).toBeUndefined();
       const { call: split } = await decoder(1000);
       expect(split.rowsPerWorkgroup).toBeUndefined();
       expect(() => split.encodeIndirect(pass, count, 4)).toThrow(/expected a call of one dispatch, got 2/);
@@ -372,14 +454,21 @@ describe.runIf(found.length)('WebGPU', () => {
       const { device: other } = await deviceOf((await adapters()).found[0]!, { plain: true });
       const x = other.createBuffer({ size: 32, usage: GPUBufferUsage.STORAGE });
       const { validated } = kernel.bind({ x, out: storage(32) }, size, { validate: true });
-      await expect(validated).rejects.toThrow(/^softmax_f32: "buffers" expected buffers of this device/);
+      await expect(validated).rejects.toThrow(/^softmax_f32: "buffers" expected buffer of this device/);
+    });
+    test('a destroyed uniform', async () => {
+      const kernel = await softmax.compile(device);
+      const uniform = storage(256, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
+      uniform.destroy();
+      const { validated } = kernel.bind({ x: storage(32), out: storage(32) }, size, { validate: true, uniform });
+      await expect(validated).rejects.toThrow(/^softmax_f32: "uniform" expected buffer of this device, not destroyed/);
     });
     test('a destroyed buffer', async () => {
       const kernel = await softmax.compile(device);
       const x = storage(32);
       x.destroy();
       const { validated } = kernel.bind({ x, out: storage(32) }, size, { validate: true });
-      await expect(validated).rejects.toThrow(/^softmax_f32: "buffers" expected buffers of this device, not destroyed/);
+      await expect(validated).rejects.toThrow(/^softmax_f32: "x" expected buffer of this device, not destroyed/);
     });
   });
 

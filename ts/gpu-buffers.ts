@@ -53,7 +53,29 @@ export function idOf(buffer: GPUBuffer): number {
   return id;
 }
 
-/** `value` as buffer, offset and size, with everything wrong about it named: `x`, or `x.offset` (`parts` says how that begins). */
+/** `bytes` from `offset` on must lie in the buffer, which must have the usage. Allocates nothing where they do. */
+export function requireRange(
+  kernel: string,
+  name: string,
+  buffer: GPUBuffer,
+  offset: number,
+  size: number | undefined,
+  bytes: number,
+  usage: number,
+  alignment: number,
+  offsetName: string,
+): void {
+  integer(kernel, offsetName, offset, 0, buffer.size);
+  if (offset % alignment) throw new RangeError(message(kernel, offsetName, `multiple of ${alignment} bytes`, offset));
+  const room = buffer.size - offset;
+  if (size !== undefined) integer(kernel, `${name}.size`, size, 0, room);
+  if ((buffer.usage & usage) !== usage)
+    throw new RangeError(message(kernel, name, `buffer with usage ${USAGE_NAME[usage]} (${usage})`, buffer.usage));
+  const given = size ?? room;
+  if (given < bytes) throw new RangeError(message(kernel, name, `at least ${bytes} bytes`, given));
+}
+
+/** `value` as buffer, offset and size, with everything wrong about it named: `x`, or `x.offset`. */
 export function resolve(
   kernel: string,
   name: string,
@@ -62,19 +84,11 @@ export function resolve(
   usage: number,
   alignment: number,
   maximum: number,
-  parts = `${name}.`,
 ): Resolved {
   const part = ((value as GPUBuffer)?.usage === undefined ? value : { buffer: value }) as Exclude<Binding, GPUBuffer>;
   if (!isBuffer(part?.buffer)) throw new TypeError(message(kernel, name, EXPECTED, value));
   const { buffer, offset = 0 } = part;
-  integer(kernel, `${parts}offset`, offset, 0, buffer.size);
-  if (offset % alignment)
-    throw new RangeError(message(kernel, `${parts}offset`, `multiple of ${alignment} bytes`, offset));
-  const { size = buffer.size - offset } = part;
-  integer(kernel, `${parts}size`, size, 0, buffer.size - offset);
-  if ((buffer.usage & usage) !== usage)
-    throw new RangeError(message(kernel, name, `buffer with usage ${USAGE_NAME[usage]} (${usage})`, buffer.usage));
-  if (size < bytes) throw new RangeError(message(kernel, name, `at least ${bytes} bytes`, size));
+  requireRange(kernel, name, buffer, offset, part.size, bytes, usage, alignment, `${name}.offset`);
   if (bytes > maximum)
     throw new RangeError(message(kernel, name, `at most ${maximum} bytes (the device's limit)`, bytes));
   return { buffer, offset, size: bytes };

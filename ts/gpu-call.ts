@@ -1,4 +1,5 @@
 /** What `bind` makes: one kernel on buffers, its dispatches planned and their uniform packed. */
+import type { Params } from './contract.js';
 import { message } from './errors.js';
 import {
   type Binding,
@@ -7,7 +8,7 @@ import {
   lengthsOf,
   type Resolved,
   requireAlive,
-  resolve,
+  requireRange,
   resolveArrays,
   USAGE,
 } from './gpu-buffers.js';
@@ -78,11 +79,19 @@ interface Settable {
 const ROWS = 2 ** 16;
 
 /** Closes the error scope in which bind groups were made: rejects with what the device finds wrong with the buffers. */
-async function verdict(kernel: string, device: GPUDevice, arrays: Readonly<Record<string, Resolved>>): Promise<void> {
-  for (const { buffer } of Object.values(arrays))
-    if (buffer.usage & USAGE.COPY_DST) device.queue.writeBuffer(buffer, 0, new Uint8Array(0));
-  const error = await device.popErrorScope();
-  if (error) throw new RangeError(message(kernel, 'buffers', 'buffers of this device, not destroyed', error.message));
+async function verdict(kernel: string, device: GPUDevice, bound: Readonly<Record<string, Resolved>>): Promise<void> {
+  const scopes: (readonly [name: string, scope: Promise<GPUError | null>])[] = [['buffers', device.popErrorScope()]];
+  // Writing no bytes tells which one it is, and whether it is destroyed.
+  for (const [name, { buffer }] of Object.entries(bound)) {
+    if (!(buffer.usage & USAGE.COPY_DST)) continue;
+    device.pushErrorScope('validation');
+    device.queue.writeBuffer(buffer, 0, new Uint8Array(0));
+    scopes.unshift([name, device.popErrorScope()]);
+  }
+  for (const [name, scope] of scopes) {
+    const error = await scope;
+    if (error) throw new RangeError(message(kernel, name, 'buffer of this device, not destroyed', error.message));
+  }
 }
 
 /** Checks buffers and options, plans the dispatches and packs their uniform. */
@@ -100,6 +109,7 @@ export function bindCall(
   const { uniform: chosen, validate = false } = options(kernel, extra, 'extra');
   const asked = flag(kernel, 'validate', validate);
   let current = numbersOf(given);
+  let last = { ...given };
   const arrays = resolveArrays(contract, buffers, lengthsOf(definition, current), current, limits);
   const planner = plannerOf(compiled, arrays);
   const { dispatches } = planner;
@@ -108,19 +118,20 @@ export function bindCall(
 
   if (asked) device.pushErrorScope('validation');
   planner.arrange(steps, current, uniform);
-  const validated = asked ? verdict(kernel, device, arrays) : Promise.resolve();
   uniform.written();
+  const validated = asked ? verdict(kernel, device, { ...arrays, uniform: uniform.binding }) : Promise.resolve();
 
   function requirePass(pass: GPUComputePassEncoder): void {
     if (typeof pass?.dispatchWorkgroups !== 'function')
       throw new TypeError(message(kernel, 'pass', 'GPUComputePassEncoder', pass));
   }
 
-  /** Where a uniform field lies, for each dispatch that has it. */
-  const find = (field: string) =>
-    planner.steps.flatMap(({ entry }, i) => {
+  /** Where a uniform field lies, for each dispatch that has it and whose own numbers are `steps`. */
+  const find = (field: string, steps: Params = {}) =>
+    planner.steps.flatMap(({ entry, params }, i) => {
       const index = entries[entry]!.params.findIndex(([other]) => other === field);
-      return index < 0 ? [] : [dispatches[i]!.at + 4 * index];
+      const meant = Object.entries(steps).every(([name, value]) => params?.[name] === value);
+      return index < 0 || !meant ? [] : [dispatches[i]!.at + 4 * index];
     });
   const settable = new Map<string, Settable>();
   for (const [option, known] of dynamic) settable.set(option, { known, now: 0, planned: 0, offsets: undefined });
@@ -154,8 +165,7 @@ export function bindCall(
         throw new RangeError(message(kernel, 'encodeIndirect', 'a call of one dispatch', dispatches.length));
       requirePass(pass);
       if (!isBuffer(buffer)) throw new TypeError(message(kernel, 'buffer', 'GPUBuffer', buffer));
-      integer(kernel, 'offset', offset, 0, buffer.size);
-      resolve(kernel, 'buffer', { buffer, offset }, 12, USAGE.INDIRECT, 4, limits.maxBufferSize, '');
+      requireRange(kernel, 'buffer', buffer, offset, undefined, 12, USAGE.INDIRECT, 4, 'offset');
       const { pipeline, group, at } = dispatches[0]!;
       dynamicOffset[0] = uniform.place() + at;
       pass.setPipeline(pipeline);
@@ -163,7 +173,7 @@ export function bindCall(
       pass.dispatchWorkgroupsIndirect(buffer, offset);
     },
     update(changes) {
-      const all = { ...given, ...options(kernel, changes) };
+      const all = { ...last, ...options(kernel, changes) };
       const next = numbersOf(all);
       const lengths = lengthsOf(definition, next);
       for (const [array, { optional }] of Object.entries(contract.arrays)) {
@@ -175,7 +185,7 @@ export function bindCall(
       const steps = planner.planFor(next);
       uniform.reserve(planner.bytesFor(steps));
       planner.arrange(steps, next, uniform);
-      given = all;
+      last = all;
       current = next;
       remember();
       uniform.written();
@@ -187,7 +197,8 @@ export function bindCall(
         const expected = [...dynamic.keys()].join(' or ') || 'nothing: update() takes every option';
         throw new Kind(message(kernel, 'option', expected, option));
       }
-      const { field, size, least, most, min } = one.known;
+      const { known } = one;
+      const { field, size, least, most, min } = known;
       if (size)
         integer(
           kernel,
@@ -198,7 +209,7 @@ export function bindCall(
         );
       else finiteF32(kernel, option, value, min);
       const { view } = uniform;
-      const at = (one.offsets ??= find(field));
+      const at = (one.offsets ??= find(field, known.steps));
       for (let i = 0; i < at.length; i++) {
         if (size) view.setUint32(at[i]!, value, true);
         else view.setFloat32(at[i]!, value, true);
@@ -208,13 +219,14 @@ export function bindCall(
     },
     offsetsOf(name) {
       const one = settable.get(name);
-      if (one) return (one.offsets ??= find(one.known.field));
+      if (one) return (one.offsets ??= find(one.known.field, one.known.steps));
       const fields = Object.values(entries).flatMap(({ params }) => params.map(([field]) => field));
       word(kernel, 'name', name, [...new Set([...dynamic.keys(), ...fields])]);
       return find(name);
     },
     get rowsPerWorkgroup() {
-      if (planner.steps.length !== 1 || current.rows === undefined) return undefined;
+      // Down columns workgroups are counted by groups of rows and columns.
+      if (planner.steps.length !== 1 || current.rows === undefined || current.axis) return undefined;
       const many = planner.stepsFor({ ...current, rows: ROWS });
       return many.length === 1 ? ROWS / many[0]!.workgroups : undefined;
     },

@@ -98,6 +98,22 @@ export interface Planner {
   arrange(steps: readonly Step[], params: Params, uniform: CallUniform): void;
 }
 
+/** A GPUBuffer cannot be read by one binding of a dispatch and written by another, wherever their ranges lie. */
+function requireApart(kernel: string, { bindings }: Entry, { rename }: Step, arrays: Arrays): void {
+  const bound = Object.entries(bindings).map(([name, [, type]]) => ({ array: rename?.[name] ?? name, type }));
+  for (const { array: written } of bound.filter(({ type }) => type === 'storage'))
+    for (const { array: read } of bound.filter(({ type }) => type === 'read-only-storage'))
+      if (arrays[read]!.buffer === arrays[written]!.buffer)
+        throw new RangeError(
+          message(
+            kernel,
+            written,
+            `another GPUBuffer than that of "${read}", which the same dispatch reads`,
+            'the same',
+          ),
+        );
+}
+
 export function plannerOf(compiled: Compiled, arrays: Arrays): Planner {
   const { device, definition, entries, pipelines } = compiled;
   const { limits } = device;
@@ -123,6 +139,7 @@ export function plannerOf(compiled: Compiled, arrays: Arrays): Planner {
           const target = rename?.[array] ?? array;
           if (!arrays[target]) throw new TypeError(message(definition.contract.kernel, target, EXPECTED, undefined));
         }
+      for (const step of steps) requireApart(definition.contract.kernel, entries[step.entry]!, step, arrays);
       return steps;
     },
     bytesFor: (steps) => steps.reduce((sum, step) => sum + strideOf(step), 0) || alignment,

@@ -337,19 +337,15 @@ export function expandedBytes<T>(count: u32): usize {
   return ((count + 31) & ~31) / inputsOf<T>() << 5;
 }
 
-/** A block's codes as addProduct takes them: vectors of the first four and of the last four outputs in turn. */
-export function expand<T, W>(w: usize, count: u32, to: usize): void {
-  const mask = held_i32x4(isFloat<T>() ? (sizeof<W>() == 1 ? 0xff : 0xf) : sizeof<W>() == 1 ? 0x00ff00ff : 0x000f000f);
+/** A block's codes of `bits` as addProduct takes them: vectors of the first four and of the last four outputs in turn. */
+export function expand<T>(bits: u32, w: usize, count: u32, to: usize): void {
+  const mask = held_i32x4((isFloat<T>() ? 1 : 0x0001_0001) * ((1 << bits) - 1));
   const end = to + expandedBytes<T>(count);
   do {
     let v = v128.load(w), u = v;
-    if (sizeof<W>() == 1) {
-      u = v128.load(w, 16);
-      w += 32;
-    } else {
-      u = i16x8.shr_u(v, 4);
-      w += 16;
-    }
+    if (bits == 8) u = v128.load(w, 16);
+    else u = i16x8.shr_u(v, 4);
+    w += bits << 2;
     for (let i = inputsOf<T>(); i <= 4; i += inputsOf<T>()) {
       v128.store(to, number<T>(v128.and(v, mask)));
       v128.store(to, number<T>(v128.and(u, mask)), 16);

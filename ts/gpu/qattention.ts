@@ -103,6 +103,14 @@ export const attentionDecodeQuantized: GpuKernelFactory<AttentionDecodeQuantized
     checkConstants: (params) => checkStored(DECODE, params),
     scratch: decodeScratch,
     steps: decodeSteps,
+    // As in attention_decode; stored and recent keys are steps of one entry point.
+    dynamic: {
+      from: { field: 'fromKey', most: 'to', steps: { recent: 0 } },
+      to: { field: 'toKey', least: 'from', steps: { recent: 0 } },
+      recentKeys: { field: 'toKey', steps: { recent: 1 } },
+      scale: { field: 'scale' },
+      softcap: { field: 'softcap', min: 0 },
+    },
   });
 
 /** Queries of a workgroup. */

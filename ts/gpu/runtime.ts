@@ -74,6 +74,8 @@ export interface Definition<Options> {
 export interface Dynamic {
   /** Its uniform field. */
   field: string;
+  /** It belongs to the steps with these numbers alone (others have a field of that name for their own use). */
+  steps?: Params;
   /** It is at least this dynamic option, if it is a size. */
   least?: string;
   /** It is at most this dynamic option; without: at most what it was bound (or updated) with, if it is a size. */
