@@ -5,7 +5,7 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { gpuImplementations } from '../test/lib/adapters.js';
-import { cpuImplementations } from '../test/lib/implementations.js';
+import { absences, cpuImplementations } from '../test/lib/implementations.js';
 import { vulkanEnvironment } from '../test/lib/vulkan.js';
 import { type Layer, layerFrom, type Real } from './lib/bench.js';
 import { EFFORT } from './lib/measure.js';
@@ -74,6 +74,7 @@ const cpu = values.only === 'gpu' ? [] : cpuImplementations();
 const gpu = values.only === 'cpu' ? { implementations: [], errors: [], reason: undefined } : await gpuImplementations();
 if (gpu.reason) console.log(`GPU skipped: ${gpu.reason}`);
 const implementations = [...cpu, ...gpu.implementations];
+for (const line of absences(implementations, values.kernel)) console.log(line);
 
 if (command === 'validate') {
   const { text, ok } = await validate({ ...values, implementations, folder }).catch((error: Error) =>

@@ -2,6 +2,7 @@
 import { afterAll, describe, expect, test } from 'vitest';
 import { gpuImplementations } from './lib/adapters.js';
 import { faultsOf } from './lib/conformance.js';
+import { absences } from './lib/implementations.js';
 import { allSpecs } from './lib/specs.js';
 
 const gpu = await gpuImplementations();
@@ -10,11 +11,7 @@ console.log(
     ? `conformance on the GPU skipped: ${gpu.reason}`
     : `conformance on ${gpu.implementations.map((i) => i.name).join(', ')}`,
 );
-for (const { name, absent = {} } of gpu.implementations)
-  for (const feature of new Set(Object.values(absent)))
-    console.log(
-      `${name} lacks ${feature}: without ${Object.keys(absent).filter((kernel) => absent[kernel] === feature)}`,
-    );
+for (const line of absences(gpu.implementations)) console.log(line);
 
 const kernels = Object.entries(allSpecs);
 

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { catalogue } from '../scripts/catalogue.js';
-import { contracts, families, root } from '../scripts/house.js';
+import { contracts, families, read, root, stems } from '../scripts/house.js';
 import { bundleOf } from '../scripts/size.js';
 import { cpu, gpu, specs } from './generated/registry.js';
 import { allSpecs } from './lib/specs.js';
@@ -181,6 +181,40 @@ test.each(modules)('%s: what is no kernel comes without one', async (path, layer
     expect(text, name).not.toContain('@compute');
     expect(text, name).not.toContain(WASM);
   }
+});
+
+/**
+ * Public by its path alone: what the files of a layer share. A name that no page of the docs has belongs beside the layer, as
+ * ts/gpu-topk.ts is: this list may get shorter, never longer.
+ */
+const UNNAMED: Record<string, string[]> = {
+  'cpu/runtime': ['bestLevel', 'levelOf', 'supports'],
+  'gpu/runtime': ['gpuKernel'],
+  'reference/attention': ['visibleKeys'],
+  'reference/gemm': ['roundActivations', 'unpackerOf'],
+  'reference/ggml': ['decoded'],
+  'reference/hadamard': ['butterflies'],
+  'reference/hadamardmixed': ['entriesOf'],
+  'reference/integers': ['packCodes', 'unpackCodes'],
+  'reference/quantize': ['decoded', 'encoded'],
+  'reference/round': ['roundTiesEven'],
+  'reference/runtime': ['checked'],
+  'reference/topk': ['topkIndices'],
+};
+
+test.each(
+  ['cpu', 'gpu', 'reference'].flatMap((layer) => stems(`ts/${layer}`, '.ts').map((stem) => `${layer}/${stem}`)),
+)('%s: what it exports is named in the docs', async (path) => {
+  const pages = ['README.md', ...stems('docs', '.md').map((stem) => `docs/${stem}.md`)].map(read);
+  // Code, in a line and in examples, without its comments.
+  const code = pages
+    .flatMap((page) => page.match(/```[\s\S]*?```|`[^`\n]+`/g) ?? [])
+    .map((text) => text.replace(/\/\/.*/g, ''));
+  const words = new Set(code.flatMap((text) => text.match(/\w+/g) ?? []));
+  const names = Object.keys((await import(/* @vite-ignore */ join(root, 'dist', `${path}.js`))) as object);
+  // A reference's results before they are rounded: <name>F64.
+  const unnamed = names.filter((name) => !words.has(path.startsWith('reference/') ? name.replace(/F64$/, '') : name));
+  expect(unnamed.sort()).toEqual(UNNAMED[path] ?? []);
 });
 
 test('the catalogue is fresh', async () => {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { dump } from 'npyjs';
 import { afterAll, expect, test } from 'vitest';
 import { root } from '../scripts/house.js';
+import { absences, type Implementation } from './lib/implementations.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'lanewise-run-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -74,6 +75,28 @@ test('validate: right arrays exit 0, wrong ones 1 with the place', () => {
   );
   expect(wrong.output).toContain('(at 7: 0, expected 1)');
   expect(wrong.status).toBe(1);
+});
+
+test('validate: where nothing runs the kernel the reference alone is not enough', () => {
+  // No driver, so no adapter.
+  const env = { LANEWISE_STARTED: '1', VK_DRIVER_FILES: '/none', VK_ICD_FILENAMES: '/none' };
+  const args = ['validate', '--kernel', 'hadamard_f32', '--options', '{"scale": 1}', '--input', x, '--expected', y];
+  const { status, output } = runIn(env, ...args, '--only', 'gpu');
+  expect(output).toContain('GPU skipped: ');
+  expect(output).toContain('nothing here runs hadamard_f32: only its reference was validated');
+  expect(status).toBe(1);
+  expect(runIn(env, ...args)).toMatchObject({ status: 0, output: expect.stringContaining('GPU skipped: ') });
+});
+
+test('what a device lacks is named, of all kernels or of one', () => {
+  const gpu = { name: 'gpu X base', absent: { a_f16: 'shader-f16', b_f16: 'shader-f16', c_f32: 'other' } };
+  const implementations = [{ name: 'cpu simd' }, gpu] as unknown as Implementation[];
+  expect(absences(implementations)).toEqual([
+    'gpu X base lacks shader-f16: without a_f16, b_f16',
+    'gpu X base lacks other: without c_f32',
+  ]);
+  expect(absences(implementations, 'b_f16')).toEqual(['gpu X base lacks shader-f16: without b_f16']);
+  expect(absences(implementations, 'd_f32')).toEqual([]);
 });
 
 test('validate: relative paths begin where npm was called', () => {

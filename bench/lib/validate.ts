@@ -265,7 +265,8 @@ export async function validate({
     if (verdict.fault) faults.push(`${who}: ${verdict.fault}`);
   };
   add('reference (float64)', 'cpu', spec.reference(inputs, all));
-  for (const implementation of implementations.filter((i) => i.kernels.includes(kernel))) {
+  const here = implementations.filter((i) => i.kernels.includes(kernel));
+  for (const implementation of here) {
     const prepared = await implementation.prepare(spec.contract, all, inputs, { checked: true });
     await prepared.run();
     add(implementation.name, implementation.kind, await prepared.outputs());
@@ -274,6 +275,10 @@ export async function validate({
   const lines = [...found].map(([note, who]) => `${note} (${who.join(', ')})`);
   if (!ok && remarks.some((remark) => remark.includes('rounded')))
     lines.push('Inputs were rounded: what is expected has to come of the rounded values.');
+  if (!here.length) {
+    ok = false;
+    faults.push(`nothing here runs ${kernel}: only its reference was validated`);
+  }
   return {
     text: [`${kernel}: ${told(all)}`, ...new Set(remarks), table.toString(), ...lines, ...faults].join('\n'),
     ok,

@@ -49,6 +49,15 @@ export interface Implementation {
   f32Rate?(): Promise<number>;
 }
 
+/** What implementations cannot run for want of a device's feature, of one kernel or of all: one line each. */
+export const absences = (implementations: readonly Implementation[], kernel?: string): string[] =>
+  implementations.flatMap(({ name, absent = {} }) =>
+    [...new Set(Object.values(absent))].flatMap((feature) => {
+      const kernels = Object.keys(absent).filter((k) => absent[k] === feature && (!kernel || k === kernel));
+      return kernels.length ? [`${name} lacks ${feature}: without ${kernels.join(', ')}`] : [];
+    }),
+  );
+
 /** In every word that a kernel must not touch. */
 const GUARD = 0xa5a5a5a5;
 /** In every output before the run: a NaN that no kernel makes. */
