@@ -195,7 +195,7 @@ const UNNAMED: Record<string, string[]> = {
   'reference/ggml': ['decoded'],
   'reference/hadamard': ['butterflies'],
   'reference/hadamardmixed': ['entriesOf'],
-  'reference/integers': ['packCodes', 'unpackCodes'],
+  'reference/integers': ['decoded', 'encoded', 'packCodes', 'unpackCodes'],
   'reference/quantize': ['decoded', 'encoded'],
   'reference/round': ['roundTiesEven'],
   'reference/runtime': ['checked'],
