@@ -100,18 +100,18 @@ export interface Planner {
 
 /** A GPUBuffer cannot be read by one binding of a dispatch and written by another, wherever their ranges lie. */
 function requireApart(kernel: string, { bindings }: Entry, { rename }: Step, arrays: Arrays): void {
-  const bound = Object.entries(bindings).map(([name, [, type]]) => ({ array: rename?.[name] ?? name, type }));
-  for (const { array: written } of bound.filter(({ type }) => type === 'storage'))
-    for (const { array: read } of bound.filter(({ type }) => type === 'read-only-storage'))
-      if (arrays[read]!.buffer === arrays[written]!.buffer)
-        throw new RangeError(
-          message(
-            kernel,
-            written,
-            `another GPUBuffer than that of "${read}", which the same dispatch reads`,
-            'the same',
-          ),
-        );
+  for (const out in bindings) {
+    if (bindings[out]![1] !== 'storage') continue;
+    const written = rename?.[out] ?? out;
+    for (const other in bindings) {
+      if (bindings[other]![1] !== 'read-only-storage') continue;
+      const read = rename?.[other] ?? other;
+      if (arrays[read]!.buffer === arrays[written]!.buffer) {
+        const expected = `another GPUBuffer than that of "${read}", which the same dispatch reads`;
+        throw new RangeError(message(kernel, written, expected, 'the same'));
+      }
+    }
+  }
 }
 
 export function plannerOf(compiled: Compiled, arrays: Arrays): Planner {
