@@ -22,12 +22,12 @@ function scaleBytes(groups: u32, half: u32): u32 {
  *   x        f16 [rows, n]; all else as in quantize_integers_f32, aligned to its own elements
  *   scratch  f32 [max(2048, 4·n; with axis 1 also 16·(length of a group))]
  *
- * Method: whole rows, or some columns of a group, are widened into scratch and go through that kernel's own code. 2048 x 4096, 8192 x 128
- * and 64 x 128 in groups of 32: 1.05 to 1.3 times the time of f32; one group to a column 0.4 to 0.5, for scratch spares it rows
- * that lie a power of two apart (Intel Xeon).
+ * Method: whole rows, or some columns of a group, are widened into scratch and go through that kernel's own code: 1.1 to 1.3 times
+ * the time of f32 (2048 x 4096, 8192 x 128, 64 x 128, groups of 32; Intel Xeon), back 1.1 to 1.7. One group to a column takes less
+ * than half the time of f32: its rows then lie together instead of a power of two apart.
  *
- * Not done: the same code generic over its loads and stores, without scratch: 4 KB more, 1.2 to 1.8 times the time of f32 (back 1.4
- * to 2.2, here 1.2 to 1.6), since values are widened twice and constants no longer fit the registers.
+ * Not done: the same code generic over its loads and stores, without scratch. 4 KB more, 1.2 to 1.8 times the time of f32 and back
+ * 1.4 to 2.2: values are widened twice, and constants no longer fit the registers.
  */
 export function quantize_integers_f16(
   x: usize, rows: u32, n: u32, bits: u32, groupSize: u32, scheme: u32, axis: u32,

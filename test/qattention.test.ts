@@ -8,10 +8,12 @@ import { attentionDecode } from '../ts/cpu/attention.js';
 import { codebookQuantize, NF4 } from '../ts/cpu/codebook.js';
 import { hadamard } from '../ts/cpu/hadamard.js';
 import { dequantize, quantize } from '../ts/cpu/integers.js';
+import * as halves from '../ts/cpu/integers-f16.js';
 import { mxQuantize } from '../ts/cpu/mx.js';
 import { attentionBlocksparseQuantized, attentionDecodeQuantized, type Stored } from '../ts/cpu/qattention.js';
 import { allocate, release, reserve } from '../ts/cpu/runtime.js';
 import { softmaxMerge } from '../ts/cpu/softmax.js';
+import { fromHalves, toHalves } from '../ts/half.js';
 import { attentionDecode as exactAttention } from '../ts/reference/attention.js';
 import { attentionDecodeQuantized as reference } from '../ts/reference/qattention.js';
 import { random } from './lib/random.js';
@@ -76,6 +78,27 @@ describe.each(['kv-layer1', 'kv-layer4'])('%s', (name) => {
     const stored = { k: integers(k, { ...side, axis: 'column' }), v: integers(v, { ...side, axis: 'row' }) };
     const format = { kScheme: 'affine', kBits: bits, kAxis: 'column', vScheme: 'affine', vBits: bits } as const;
     promised(stored, { ...base, ...format, kScaleType: 'f16', vScaleType: 'f16' });
+  });
+
+  test.each([8, 4, 3, 2])('a cache made of halves goes in as it is, %i bits', (bits) => {
+    const format = { ...shape, bits, groupSize: 32, scheme: 'affine', scaleType: 'f16' } as const;
+    const [kHalves, vHalves] = [toHalves(k), toHalves(v)];
+    const [kSide, vSide] = [{ ...format, axis: 'column' } as const, { ...format, axis: 'row' } as const];
+    const stored = { k: halves.quantize(kHalves, kSide), v: halves.quantize(vHalves, vSide) };
+    const options = {
+      ...base,
+      kScheme: 'affine',
+      kBits: bits,
+      kAxis: 'column',
+      vScheme: 'affine',
+      vBits: bits,
+    } as const;
+    promised(stored, { ...options, kScaleType: 'f16', vScaleType: 'f16' });
+    // Exact attention over what the cache gives back as halves: off by their rounding alone.
+    const [kBack, vBack] = [halves.dequantize(stored.k, kSide), halves.dequantize(stored.v, vSide)].map(fromHalves);
+    const got = attentionDecodeQuantized({ q, ...stored }, { ...options, kScaleType: 'f16', vScaleType: 'f16' });
+    const want = exactAttention({ q, k: kBack!, v: vBack! }, base);
+    expect(apart(got.output, want.output) / most(v)).toBeLessThan(2e-3);
   });
 
   test('MXFP4 keys, NF4 values', () => {
