@@ -55,6 +55,8 @@ const calls: [string, string, unknown[], object][] = [
   ['hadamardmixed', 'hadamardMixed', [x], axes],
   ['integers', 'quantize', [x], halfScales],
   ['integers', 'dequantize', [reference.integers!.quantize!(x, halfScales)], halfScales],
+  ['integers-f16', 'quantize', [half], halfScales],
+  ['integers-f16', 'dequantize', [reference.integers!.quantize!(x, halfScales)], halfScales],
   ['mx', 'mxQuantize', [x], mx],
   ['mx', 'mxDequantize', [reference.mx!.mxQuantize!(x, mx)], mx],
   ['outliers', 'outliersExtract', [x], outliers],
