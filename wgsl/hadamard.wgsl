@@ -53,75 +53,104 @@ fn sign_at(i: u32) -> f32 {
   return select(1.0, -1.0, ((signs[column >> 2u] >> (8u * (column & 3u))) & 128u) != 0u);
 }
 
-fn load(i: u32, start: u32) {
-  for (var k = i; k < 4096u; k += 256u) {
-    if (start + k < total()) {
-      walsh_tile[walsh_place(k)] = params.scale * f32(x[start + k]);
-    }
+/// Value i of x, and 0 beyond the last row.
+fn x_at(i: u32) -> f32 {
+  if (i < total()) {
+    return f32(x[i]);
+  }
+  return 0.0;
+}
+
+fn out_at(i: u32) -> f32 {
+  if (i < total()) {
+    return f32(out[i]);
+  }
+  return 0.0;
+}
+
+/// Sixteen values times the scale, from i on, `apart` from one another.
+fn load(i: u32, apart: u32) -> array<vec4f, 4> {
+  var v: array<vec4f, 4>;
+  for (var q = 0u; q < 4u; q++) {
+    let k = i + 4u * q * apart;
+    v[q] = params.scale * vec4f(x_at(k), x_at(k + apart), x_at(k + 2u * apart), x_at(k + 3u * apart));
+  }
+  return v;
+}
+
+fn load_inplace(i: u32, apart: u32) -> array<vec4f, 4> {
+  var v: array<vec4f, 4>;
+  for (var q = 0u; q < 4u; q++) {
+    let k = i + 4u * q * apart;
+    v[q] = params.scale * vec4f(out_at(k), out_at(k + apart), out_at(k + 2u * apart), out_at(k + 3u * apart));
+  }
+  return v;
+}
+
+fn store_at(i: u32, value: f32) {
+  if (i < total()) {
+    out[i] = element(value);
   }
 }
 
-fn load_inplace(i: u32, start: u32) {
-  for (var k = i; k < 4096u; k += 256u) {
-    if (start + k < total()) {
-      walsh_tile[walsh_place(k)] = params.scale * f32(out[start + k]);
-    }
+fn store(i: u32, apart: u32, v: array<vec4f, 4>) {
+  for (var q = 0u; q < 4u; q++) {
+    let k = i + 4u * q * apart;
+    store_at(k, v[q].x);
+    store_at(k + apart, v[q].y);
+    store_at(k + 2u * apart, v[q].z);
+    store_at(k + 3u * apart, v[q].w);
   }
 }
 
-fn store(i: u32, start: u32) {
-  for (var k = i; k < 4096u; k += 256u) {
-    if (start + k < total()) {
-      out[start + k] = element(walsh_tile[walsh_place(k)]);
-    }
-  }
-}
-
-/// Signs of the tile when it is their turn: before the transform, or after it for the inverse.
-fn flip(i: u32, start: u32, inverse: u32) {
+/// The values with their signs when it is the signs' turn: before the transform, or after it for the inverse.
+fn flipped(values: array<vec4f, 4>, i: u32, apart: u32, inverse: u32) -> array<vec4f, 4> {
+  var v = values;
   if (params.inverse == inverse) {
-    for (var k = i; k < 4096u; k += 256u) {
-      if (start + k < total()) {
-        walsh_tile[walsh_place(k)] *= sign_at(start + k);
-      }
+    for (var q = 0u; q < 4u; q++) {
+      let k = i + 4u * q * apart;
+      v[q] *= vec4f(sign_at(k), sign_at(k + apart), sign_at(k + 2u * apart), sign_at(k + 3u * apart));
     }
   }
+  return v;
 }
 
 @compute @workgroup_size(256)
 fn hadamard_f32(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
+  let apart = walsh_apart(local);
+  let after = walsh_apart_after(apart, params.span);
   let at = first(id, count);
-  load(local, at);
-  walsh_transform(local, params.span);
-  store(local, at);
+  let v = load(at + walsh_first(local, apart), apart);
+  store(at + walsh_first(local, after), after, walsh_transform(v, local, apart, params.span));
 }
 
 @compute @workgroup_size(256)
 fn hadamard_f32__signs(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
-  let at = first(id, count);
-  load(local, at);
-  flip(local, at, 0u);
-  walsh_transform(local, params.span);
-  flip(local, at, 1u);
-  store(local, at);
+  let apart = walsh_apart(local);
+  let after = walsh_apart_after(apart, params.span);
+  let here = first(id, count) + walsh_first(local, apart);
+  let there = first(id, count) + walsh_first(local, after);
+  let v = walsh_transform(flipped(load(here, apart), here, apart, 0u), local, apart, params.span);
+  store(there, after, flipped(v, there, after, 1u));
 }
 
 @compute @workgroup_size(256)
 fn hadamard_f32__inplace(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
+  let apart = walsh_apart(local);
+  let after = walsh_apart_after(apart, params.span);
   let at = first(id, count);
-  load_inplace(local, at);
-  walsh_transform(local, params.span);
-  store(local, at);
+  let v = load_inplace(at + walsh_first(local, apart), apart);
+  store(at + walsh_first(local, after), after, walsh_transform(v, local, apart, params.span));
 }
 
 @compute @workgroup_size(256)
 fn hadamard_f32__inplace_signs(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
-  let at = first(id, count);
-  load_inplace(local, at);
-  flip(local, at, 0u);
-  walsh_transform(local, params.span);
-  flip(local, at, 1u);
-  store(local, at);
+  let apart = walsh_apart(local);
+  let after = walsh_apart_after(apart, params.span);
+  let here = first(id, count) + walsh_first(local, apart);
+  let there = first(id, count) + walsh_first(local, after);
+  let v = walsh_transform(flipped(load_inplace(here, apart), here, apart, 0u), local, apart, params.span);
+  store(there, after, flipped(v, there, after, 1u));
 }
 
 /// Up to eight values 4096 apart; rows of 8192 and 16384 have two and four.
@@ -204,7 +233,7 @@ fn hadamard_f32__outer_signs(@builtin(workgroup_id) id: vec3u, @builtin(num_work
   }
 }
 
-/// Of a long row, what lies 256 apart from this invocation's first value: eight of a column, 4096 apart, in two vectors.
+/// Of a long row, what an invocation takes of each tile of it: eight of a column, 4096 apart, in two vectors.
 var<private> kept: array<vec4<element>, 32>;
 
 /// Where the row of this workgroup begins, and the first tile of it that is the workgroup's.
@@ -213,91 +242,106 @@ fn long_row(id: vec3u, count: vec3u) -> vec2u {
   return vec2u(at & ~(params.n - 1u), (at & (params.n - 1u)) >> 12u);
 }
 
-fn keep(local: u32, row: u32) {
+fn keep(i: u32, apart: u32) {
   for (var j = 0u; j < 16u; j++) {
-    let i = row + local + 256u * j;
-    kept[2u * j] = vec4<element>(x_lane(i, 0u), x_lane(i, 1u), x_lane(i, 2u), x_lane(i, 3u));
-    kept[2u * j + 1u] = vec4<element>(x_lane(i, 4u), x_lane(i, 5u), x_lane(i, 6u), x_lane(i, 7u));
+    let k = i + apart * j;
+    kept[2u * j] = vec4<element>(x_lane(k, 0u), x_lane(k, 1u), x_lane(k, 2u), x_lane(k, 3u));
+    kept[2u * j + 1u] = vec4<element>(x_lane(k, 4u), x_lane(k, 5u), x_lane(k, 6u), x_lane(k, 7u));
   }
 }
 
-fn keep_inplace(local: u32, row: u32) {
+fn keep_inplace(i: u32, apart: u32) {
   for (var j = 0u; j < 16u; j++) {
-    let i = row + local + 256u * j;
-    kept[2u * j] = vec4<element>(out_lane(i, 0u), out_lane(i, 1u), out_lane(i, 2u), out_lane(i, 3u));
-    kept[2u * j + 1u] = vec4<element>(out_lane(i, 4u), out_lane(i, 5u), out_lane(i, 6u), out_lane(i, 7u));
+    let k = i + apart * j;
+    kept[2u * j] = vec4<element>(out_lane(k, 0u), out_lane(k, 1u), out_lane(k, 2u), out_lane(k, 3u));
+    kept[2u * j + 1u] = vec4<element>(out_lane(k, 4u), out_lane(k, 5u), out_lane(k, 6u), out_lane(k, 7u));
   }
 }
 
-fn keep_signs(local: u32) {
+fn keep_signs(i: u32, apart: u32) {
   if (params.inverse == 0u) {
     for (var j = 0u; j < 16u; j++) {
-      let i = local + 256u * j;
-      kept[2u * j] *= vec4<element>(outer_signs(i));
-      kept[2u * j + 1u] *= vec4<element>(outer_signs(i + 16384u));
+      let k = i + apart * j;
+      kept[2u * j] *= vec4<element>(outer_signs(k));
+      kept[2u * j + 1u] *= vec4<element>(outer_signs(k + 16384u));
     }
   }
 }
 
+/// Value j of what an invocation has of a tile.
+fn long_value(j: u32, tile: u32) -> f32 {
+  let v = outer_stages(params.scale * vec4f(kept[2u * j]), params.scale * vec4f(kept[2u * j + 1u]));
+  return select(v.low, v.high, tile > 3u)[tile & 3u];
+}
+
 /// One tile of what is kept: the stages over tiles again for each, as there is no place for all of their results.
-fn long_tile(local: u32, tile: u32) {
-  for (var j = 0u; j < 16u; j++) {
-    let v = outer_stages(params.scale * vec4f(kept[2u * j]), params.scale * vec4f(kept[2u * j + 1u]));
-    walsh_tile[walsh_place(local + 256u * j)] = select(v.low, v.high, tile > 3u)[tile & 3u];
+fn long_tile(local: u32, apart: u32, tile: u32) -> array<vec4f, 4> {
+  var v: array<vec4f, 4>;
+  for (var q = 0u; q < 4u; q++) {
+    v[q] = vec4f(long_value(4u * q, tile), long_value(4u * q + 1u, tile), long_value(4u * q + 2u, tile), long_value(4u * q + 3u, tile));
   }
-  walsh_transform(local, 4096u);
+  workgroupBarrier();
+  return walsh_transform(v, local, apart, 4096u);
 }
 
 // An invocation overwrites no other values of out than those it has read: in place, a workgroup takes all tiles of a row.
-fn long_tiles(local: u32, at: vec2u) {
+fn long_tiles(local: u32, apart: u32, at: vec2u) {
+  let after = walsh_apart_after(apart, 4096u);
   for (var tile = at.y; tile < at.y + params.share; tile++) {
-    long_tile(local, tile);
-    store(local, at.x + tile * 4096u);
+    store(at.x + tile * 4096u + walsh_first(local, after), after, long_tile(local, apart, tile));
   }
 }
 
-fn long_tiles_signs(local: u32, at: vec2u) {
+fn long_tiles_signs(local: u32, apart: u32, at: vec2u) {
+  let after = walsh_apart_after(apart, 4096u);
   for (var tile = at.y; tile < at.y + params.share; tile++) {
-    long_tile(local, tile);
-    flip(local, at.x + tile * 4096u, 1u);
-    store(local, at.x + tile * 4096u);
+    let there = at.x + tile * 4096u + walsh_first(local, after);
+    store(there, after, flipped(long_tile(local, apart, tile), there, after, 1u));
   }
 }
 
 @compute @workgroup_size(256)
 fn hadamard_f32__long(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
+  let apart = walsh_apart(local);
+  let here = walsh_first(local, apart);
   let at = long_row(id, count);
   if (at.x < total()) {
-    keep(local, at.x);
-    long_tiles(local, at);
+    keep(at.x + here, apart);
+    long_tiles(local, apart, at);
   }
 }
 
 @compute @workgroup_size(256)
 fn hadamard_f32__long_signs(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
+  let apart = walsh_apart(local);
+  let here = walsh_first(local, apart);
   let at = long_row(id, count);
   if (at.x < total()) {
-    keep(local, at.x);
-    keep_signs(local);
-    long_tiles_signs(local, at);
+    keep(at.x + here, apart);
+    keep_signs(here, apart);
+    long_tiles_signs(local, apart, at);
   }
 }
 
 @compute @workgroup_size(256)
 fn hadamard_f32__long_inplace(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
+  let apart = walsh_apart(local);
+  let here = walsh_first(local, apart);
   let at = long_row(id, count);
   if (at.x < total()) {
-    keep_inplace(local, at.x);
-    long_tiles(local, at);
+    keep_inplace(at.x + here, apart);
+    long_tiles(local, apart, at);
   }
 }
 
 @compute @workgroup_size(256)
 fn hadamard_f32__long_inplace_signs(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
+  let apart = walsh_apart(local);
+  let here = walsh_first(local, apart);
   let at = long_row(id, count);
   if (at.x < total()) {
-    keep_inplace(local, at.x);
-    keep_signs(local);
-    long_tiles_signs(local, at);
+    keep_inplace(at.x + here, apart);
+    keep_signs(here, apart);
+    long_tiles_signs(local, apart, at);
   }
 }

@@ -51,36 +51,72 @@ fn sign_at(i: u32) -> f32 {
   return select(1.0, -1.0, ((signs[column >> 2u] >> (8u * (column & 3u))) & 128u) != 0u);
 }
 
-fn store(start: u32, local: u32) {
-  for (var k = local; k < 4096u; k += 256u) {
-    if (start + k < total()) {
-      out[start + k] = walsh_tile[walsh_place(k)];
-    }
+/// Value i of x, and 0 beyond the last.
+fn x_at(i: u32) -> f32 {
+  if (i < total()) {
+    return x[i];
+  }
+  return 0.0;
+}
+
+fn signed_x_at(i: u32) -> f32 {
+  if (i < total()) {
+    return sign_at(i) * x[i];
+  }
+  return 0.0;
+}
+
+/// Sixteen values times the scale, from i on, `apart` from one another.
+fn load(i: u32, apart: u32) -> array<vec4f, 4> {
+  var v: array<vec4f, 4>;
+  for (var q = 0u; q < 4u; q++) {
+    let k = i + 4u * q * apart;
+    v[q] = params.scale * vec4f(x_at(k), x_at(k + apart), x_at(k + 2u * apart), x_at(k + 3u * apart));
+  }
+  return v;
+}
+
+fn load_signs(i: u32, apart: u32) -> array<vec4f, 4> {
+  var v: array<vec4f, 4>;
+  for (var q = 0u; q < 4u; q++) {
+    let k = i + 4u * q * apart;
+    v[q] = params.scale * vec4f(signed_x_at(k), signed_x_at(k + apart), signed_x_at(k + 2u * apart), signed_x_at(k + 3u * apart));
+  }
+  return v;
+}
+
+fn store_at(i: u32, value: f32) {
+  if (i < total()) {
+    out[i] = value;
+  }
+}
+
+fn store(i: u32, apart: u32, v: array<vec4f, 4>) {
+  for (var q = 0u; q < 4u; q++) {
+    let k = i + 4u * q * apart;
+    store_at(k, v[q].x);
+    store_at(k + apart, v[q].y);
+    store_at(k + 2u * apart, v[q].z);
+    store_at(k + 3u * apart, v[q].w);
   }
 }
 
 @compute @workgroup_size(256)
 fn hadamard_mixed_f32__blocks(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
+  let apart = walsh_apart(local);
+  let after = walsh_apart_after(apart, params.span);
   let start = (id.x + id.y * count.x) * 4096u;
-  for (var k = local; k < 4096u; k += 256u) {
-    if (start + k < total()) {
-      walsh_tile[walsh_place(k)] = params.scale * x[start + k];
-    }
-  }
-  walsh_transform(local, params.span);
-  store(start, local);
+  let v = load(start + walsh_first(local, apart), apart);
+  store(start + walsh_first(local, after), after, walsh_transform(v, local, apart, params.span));
 }
 
 @compute @workgroup_size(256)
 fn hadamard_mixed_f32__blocks_signs(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
+  let apart = walsh_apart(local);
+  let after = walsh_apart_after(apart, params.span);
   let start = (id.x + id.y * count.x) * 4096u;
-  for (var k = local; k < 4096u; k += 256u) {
-    if (start + k < total()) {
-      walsh_tile[walsh_place(k)] = params.scale * sign_at(start + k) * x[start + k];
-    }
-  }
-  walsh_transform(local, params.span);
-  store(start, local);
+  let v = load_signs(start + walsh_first(local, apart), apart);
+  store(start + walsh_first(local, after), after, walsh_transform(v, local, apart, params.span));
 }
 
 fn lane(i: u32, k: u32) -> f32 {
@@ -100,14 +136,9 @@ fn hadamard_mixed_f32__stages(@builtin(workgroup_id) id: vec3u, @builtin(num_wor
   let i = (item - inside) * params.radix + inside;
   var v: array<vec4f, 4>;
   for (var q = 0u; q < 4u; q++) {
-    v[q] = walsh_inner_stages(vec4f(lane(i, 4u * q), lane(i, 4u * q + 1u), lane(i, 4u * q + 2u), lane(i, 4u * q + 3u)), 1u, params.radix);
+    v[q] = vec4f(lane(i, 4u * q), lane(i, 4u * q + 1u), lane(i, 4u * q + 2u), lane(i, 4u * q + 3u));
   }
-  if (4u < params.radix) {
-    v = array(v[0] + v[1], v[0] - v[1], v[2] + v[3], v[2] - v[3]);
-  }
-  if (8u < params.radix) {
-    v = array(v[0] + v[2], v[1] + v[3], v[0] - v[2], v[1] - v[3]);
-  }
+  v = walsh_stages(v, 1u, params.radix - 1u);
   for (var k = 0u; k < params.radix; k++) {
     out[i + k * params.distance] = v[k / 4u][k % 4u];
   }
