@@ -68,23 +68,21 @@ fn out_at(i: u32) -> f32 {
   return 0.0;
 }
 
+fn x_four(i: u32, apart: u32) -> vec4f {
+  return params.scale * vec4f(x_at(i), x_at(i + apart), x_at(i + 2u * apart), x_at(i + 3u * apart));
+}
+
+fn out_four(i: u32, apart: u32) -> vec4f {
+  return params.scale * vec4f(out_at(i), out_at(i + apart), out_at(i + 2u * apart), out_at(i + 3u * apart));
+}
+
 /// Sixteen values times the scale, from i on, `apart` from one another.
 fn load(i: u32, apart: u32) -> array<vec4f, 4> {
-  var v: array<vec4f, 4>;
-  for (var q = 0u; q < 4u; q++) {
-    let k = i + 4u * q * apart;
-    v[q] = params.scale * vec4f(x_at(k), x_at(k + apart), x_at(k + 2u * apart), x_at(k + 3u * apart));
-  }
-  return v;
+  return array(x_four(i, apart), x_four(i + 4u * apart, apart), x_four(i + 8u * apart, apart), x_four(i + 12u * apart, apart));
 }
 
 fn load_inplace(i: u32, apart: u32) -> array<vec4f, 4> {
-  var v: array<vec4f, 4>;
-  for (var q = 0u; q < 4u; q++) {
-    let k = i + 4u * q * apart;
-    v[q] = params.scale * vec4f(out_at(k), out_at(k + apart), out_at(k + 2u * apart), out_at(k + 3u * apart));
-  }
-  return v;
+  return array(out_four(i, apart), out_four(i + 4u * apart, apart), out_four(i + 8u * apart, apart), out_four(i + 12u * apart, apart));
 }
 
 fn store_at(i: u32, value: f32) {
@@ -93,26 +91,35 @@ fn store_at(i: u32, value: f32) {
   }
 }
 
+fn store_four(i: u32, apart: u32, v: vec4f) {
+  store_at(i, v.x);
+  store_at(i + apart, v.y);
+  store_at(i + 2u * apart, v.z);
+  store_at(i + 3u * apart, v.w);
+}
+
 fn store(i: u32, apart: u32, v: array<vec4f, 4>) {
-  for (var q = 0u; q < 4u; q++) {
-    let k = i + 4u * q * apart;
-    store_at(k, v[q].x);
-    store_at(k + apart, v[q].y);
-    store_at(k + 2u * apart, v[q].z);
-    store_at(k + 3u * apart, v[q].w);
-  }
+  store_four(i, apart, v[0]);
+  store_four(i + 4u * apart, apart, v[1]);
+  store_four(i + 8u * apart, apart, v[2]);
+  store_four(i + 12u * apart, apart, v[3]);
+}
+
+fn signs_four(i: u32, apart: u32) -> vec4f {
+  return vec4f(sign_at(i), sign_at(i + apart), sign_at(i + 2u * apart), sign_at(i + 3u * apart));
 }
 
 /// The values with their signs when it is the signs' turn: before the transform, or after it for the inverse.
-fn flipped(values: array<vec4f, 4>, i: u32, apart: u32, inverse: u32) -> array<vec4f, 4> {
-  var v = values;
-  if (params.inverse == inverse) {
-    for (var q = 0u; q < 4u; q++) {
-      let k = i + 4u * q * apart;
-      v[q] *= vec4f(sign_at(k), sign_at(k + apart), sign_at(k + 2u * apart), sign_at(k + 3u * apart));
-    }
+fn flipped(v: array<vec4f, 4>, i: u32, apart: u32, inverse: u32) -> array<vec4f, 4> {
+  if (params.inverse != inverse) {
+    return v;
   }
-  return v;
+  return array(
+    v[0] * signs_four(i, apart),
+    v[1] * signs_four(i + 4u * apart, apart),
+    v[2] * signs_four(i + 8u * apart, apart),
+    v[3] * signs_four(i + 12u * apart, apart),
+  );
 }
 
 @compute @workgroup_size(256)
@@ -209,7 +216,7 @@ fn store_outer(i: u32, v: Eight) {
 }
 
 fn outer_signs(i: u32) -> vec4f {
-  return vec4f(sign_at(i), sign_at(i + 4096u), sign_at(i + 8192u), sign_at(i + 12288u));
+  return signs_four(i, 4096u);
 }
 
 @compute @workgroup_size(256)
@@ -268,18 +275,18 @@ fn keep_signs(i: u32, apart: u32) {
   }
 }
 
-/// Value j of what an invocation has of a tile.
+/// Value j of what an invocation has of a tile: the stages over tiles again for each, as there is no place for all of their results.
 fn long_value(j: u32, tile: u32) -> f32 {
   let v = outer_stages(params.scale * vec4f(kept[2u * j]), params.scale * vec4f(kept[2u * j + 1u]));
   return select(v.low, v.high, tile > 3u)[tile & 3u];
 }
 
-/// One tile of what is kept: the stages over tiles again for each, as there is no place for all of their results.
+fn long_four(j: u32, tile: u32) -> vec4f {
+  return vec4f(long_value(j, tile), long_value(j + 1u, tile), long_value(j + 2u, tile), long_value(j + 3u, tile));
+}
+
 fn long_tile(local: u32, apart: u32, tile: u32) -> array<vec4f, 4> {
-  var v: array<vec4f, 4>;
-  for (var q = 0u; q < 4u; q++) {
-    v[q] = vec4f(long_value(4u * q, tile), long_value(4u * q + 1u, tile), long_value(4u * q + 2u, tile), long_value(4u * q + 3u, tile));
-  }
+  let v = array(long_four(0u, tile), long_four(4u, tile), long_four(8u, tile), long_four(12u, tile));
   workgroupBarrier();
   return walsh_transform(v, local, apart, 4096u);
 }

@@ -66,23 +66,21 @@ fn signed_x_at(i: u32) -> f32 {
   return 0.0;
 }
 
+fn x_four(i: u32, apart: u32) -> vec4f {
+  return params.scale * vec4f(x_at(i), x_at(i + apart), x_at(i + 2u * apart), x_at(i + 3u * apart));
+}
+
+fn signed_x_four(i: u32, apart: u32) -> vec4f {
+  return params.scale * vec4f(signed_x_at(i), signed_x_at(i + apart), signed_x_at(i + 2u * apart), signed_x_at(i + 3u * apart));
+}
+
 /// Sixteen values times the scale, from i on, `apart` from one another.
 fn load(i: u32, apart: u32) -> array<vec4f, 4> {
-  var v: array<vec4f, 4>;
-  for (var q = 0u; q < 4u; q++) {
-    let k = i + 4u * q * apart;
-    v[q] = params.scale * vec4f(x_at(k), x_at(k + apart), x_at(k + 2u * apart), x_at(k + 3u * apart));
-  }
-  return v;
+  return array(x_four(i, apart), x_four(i + 4u * apart, apart), x_four(i + 8u * apart, apart), x_four(i + 12u * apart, apart));
 }
 
 fn load_signs(i: u32, apart: u32) -> array<vec4f, 4> {
-  var v: array<vec4f, 4>;
-  for (var q = 0u; q < 4u; q++) {
-    let k = i + 4u * q * apart;
-    v[q] = params.scale * vec4f(signed_x_at(k), signed_x_at(k + apart), signed_x_at(k + 2u * apart), signed_x_at(k + 3u * apart));
-  }
-  return v;
+  return array(signed_x_four(i, apart), signed_x_four(i + 4u * apart, apart), signed_x_four(i + 8u * apart, apart), signed_x_four(i + 12u * apart, apart));
 }
 
 fn store_at(i: u32, value: f32) {
@@ -91,14 +89,18 @@ fn store_at(i: u32, value: f32) {
   }
 }
 
+fn store_four(i: u32, apart: u32, v: vec4f) {
+  store_at(i, v.x);
+  store_at(i + apart, v.y);
+  store_at(i + 2u * apart, v.z);
+  store_at(i + 3u * apart, v.w);
+}
+
 fn store(i: u32, apart: u32, v: array<vec4f, 4>) {
-  for (var q = 0u; q < 4u; q++) {
-    let k = i + 4u * q * apart;
-    store_at(k, v[q].x);
-    store_at(k + apart, v[q].y);
-    store_at(k + 2u * apart, v[q].z);
-    store_at(k + 3u * apart, v[q].w);
-  }
+  store_four(i, apart, v[0]);
+  store_four(i + 4u * apart, apart, v[1]);
+  store_four(i + 8u * apart, apart, v[2]);
+  store_four(i + 12u * apart, apart, v[3]);
 }
 
 @compute @workgroup_size(256)
@@ -126,6 +128,23 @@ fn lane(i: u32, k: u32) -> f32 {
   return 0.0;
 }
 
+fn store_lane(i: u32, k: u32, value: f32) {
+  if (k < params.radix) {
+    out[i + k * params.distance] = value;
+  }
+}
+
+fn store_lanes(i: u32, k: u32, v: vec4f) {
+  store_lane(i, k, v.x);
+  store_lane(i, k + 1u, v.y);
+  store_lane(i, k + 2u, v.z);
+  store_lane(i, k + 3u, v.w);
+}
+
+fn lanes(i: u32, k: u32) -> vec4f {
+  return vec4f(lane(i, k), lane(i, k + 1u), lane(i, k + 2u), lane(i, k + 3u));
+}
+
 @compute @workgroup_size(256)
 fn hadamard_mixed_f32__stages(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
   let item = (id.x + id.y * count.x) * 256u + local;
@@ -134,14 +153,11 @@ fn hadamard_mixed_f32__stages(@builtin(workgroup_id) id: vec3u, @builtin(num_wor
   }
   let inside = item % params.distance;
   let i = (item - inside) * params.radix + inside;
-  var v: array<vec4f, 4>;
-  for (var q = 0u; q < 4u; q++) {
-    v[q] = vec4f(lane(i, 4u * q), lane(i, 4u * q + 1u), lane(i, 4u * q + 2u), lane(i, 4u * q + 3u));
-  }
-  v = walsh_stages(v, 1u, params.radix - 1u);
-  for (var k = 0u; k < params.radix; k++) {
-    out[i + k * params.distance] = v[k / 4u][k % 4u];
-  }
+  let v = walsh_stages(array(lanes(i, 0u), lanes(i, 4u), lanes(i, 8u), lanes(i, 12u)), 1u, params.radix - 1u);
+  store_lanes(i, 0u, v[0]);
+  store_lanes(i, 4u, v[1]);
+  store_lanes(i, 8u, v[2]);
+  store_lanes(i, 12u, v[3]);
 }
 
 /// Where value k of a column of all rows' columns lies.
