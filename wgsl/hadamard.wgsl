@@ -28,7 +28,7 @@
 // Not done: sizes as drivers report them, or lanes unchecked (spares two to three barriers, 15 to 20% on SwiftShader; a wrong
 // size or order gives wrong sums). Entry points without workgroup memory for rows of 64 and less: four more, for the memory's
 // clearing. Four values read at once: a binding need not hold a multiple of four. Least times against every stage in workgroup
-// memory, rows of 2 to 4096: base 1.05 to 1.5 times as fast on SwiftShader, 1.5 to 2 on lavapipe; subgroups 0.9 to 1.2 on
+// memory, rows of 2 to 4096: base 1.05 to 1.7 times as fast on SwiftShader, 1.1 to 2.6 on lavapipe; subgroups 0.9 to 1.2 on
 // SwiftShader (lanes of 4), 1.2 to 2 on lavapipe (8); no real GPU to measure it on.
 
 struct HadamardParams {

@@ -14,7 +14,7 @@
 // NaN and infinity spread over what they are transformed with, as far as the device keeps them. No scratch.
 // Workgroups: ceil(all values / 4096); ceil(all values / radix / 256); ceil(rows · stride / columns); ceil(all values / 256).
 //
-// Method: QuaRot's M ⊗ H. Blocks as in hadamard_f32. For the matrix a workgroup takes params.columns columns of `order` values
+// Method: QuaRot's M ⊗ H. Blocks as in hadamard_f32, at each level. For the matrix a workgroup takes params.columns columns of `order` values
 // into workgroup memory; an output adds fours, (±v0 ± v1) + (±v2 ± v3), in the CPU's order.
 //
 // Not done: blocks and matrix in one dispatch where a row fits in workgroup memory.
