@@ -78,24 +78,24 @@ function normal(rows: number, n: number, mode: Signs, scale?: number): Rows {
 const INF = Infinity;
 const UNDERFLOW = { cpuOnly: 'a GPU may flush denormals' };
 
-/** n: rows, so that there are odd ends around the vectors (4), chunks (2048 values) and workgroups that rows share. */
+/** n: rows, so that there are odd ends around the vectors (4), chunks (2048 values) and workgroups that rows share (4096). */
 const ROWS: [n: number, rows: number[]][] = [
   [1, [1, 2, 3, 4, 7, 8, 9, 13, 1000]],
   [2, [1, 2, 3, 4, 5, 8, 127, 129, 2051]],
   [4, [1, 2, 3, 4, 63, 65, 1027]],
   [8, [1, 2, 3, 31, 33, 515]],
   [16, [1, 2, 3, 17, 127, 129, 257]],
-  [32, [1, 3, 63, 65, 131]],
-  [64, [1, 3, 31, 33, 67]],
-  [128, [1, 3, 15, 16, 17, 37]],
-  [256, [1, 3, 9, 17]],
-  [512, [1, 3, 5]],
-  [1024, [1, 3]],
-  [2048, [1, 3]],
-  [4096, [1, 3]],
-  [8192, [1, 2]],
-  [16384, [1, 2]],
-  [32768, [1, 2]],
+  [32, [1, 3, 2, 63, 65, 127, 131]],
+  [64, [1, 3, 2, 31, 33, 63, 65, 67]],
+  [128, [1, 3, 2, 15, 16, 17, 31, 33, 37]],
+  [256, [1, 3, 2, 9, 15, 17]],
+  [512, [1, 3, 2, 5, 9]],
+  [1024, [1, 3, 2, 5]],
+  [2048, [1, 3, 2]],
+  [4096, [1, 3, 2]],
+  [8192, [1, 2, 3]],
+  [16384, [1, 2, 3]],
+  [32768, [1, 2, 3]],
 ];
 
 const spec: KernelSpec<HadamardOptions> = {

@@ -14,7 +14,7 @@
 // NaN and infinity spread over what they are transformed with, as far as the device keeps them. No scratch.
 // Workgroups: ceil(all values / 4096); ceil(all values / radix / 256); ceil(rows · stride / columns); ceil(all values / 256).
 //
-// Method: QuaRot's M ⊗ H. Blocks as in hadamard_f32. For the matrix a workgroup takes params.columns columns of `order` values
+// Method: QuaRot's M ⊗ H. Blocks as in hadamard_f32, at each level. For the matrix a workgroup takes params.columns columns of `order` values
 // into workgroup memory; an output adds fours, (±v0 ± v1) + (±v2 ± v3), in the CPU's order.
 //
 // Not done: blocks and matrix in one dispatch where a row fits in workgroup memory.
@@ -51,36 +51,74 @@ fn sign_at(i: u32) -> f32 {
   return select(1.0, -1.0, ((signs[column >> 2u] >> (8u * (column & 3u))) & 128u) != 0u);
 }
 
-fn store(start: u32, local: u32) {
-  for (var k = local; k < 4096u; k += 256u) {
-    if (start + k < total()) {
-      out[start + k] = walsh_tile[walsh_place(k)];
-    }
+/// Value i of x, and 0 beyond the last.
+fn x_at(i: u32) -> f32 {
+  if (i < total()) {
+    return x[i];
   }
+  return 0.0;
+}
+
+fn signed_x_at(i: u32) -> f32 {
+  if (i < total()) {
+    return sign_at(i) * x[i];
+  }
+  return 0.0;
+}
+
+fn x_four(i: u32, apart: u32) -> vec4f {
+  return params.scale * vec4f(x_at(i), x_at(i + apart), x_at(i + 2u * apart), x_at(i + 3u * apart));
+}
+
+fn signed_x_four(i: u32, apart: u32) -> vec4f {
+  return params.scale * vec4f(signed_x_at(i), signed_x_at(i + apart), signed_x_at(i + 2u * apart), signed_x_at(i + 3u * apart));
+}
+
+/// Sixteen values times the scale, from i on, `apart` from one another.
+fn load(i: u32, apart: u32) -> array<vec4f, 4> {
+  return array(x_four(i, apart), x_four(i + 4u * apart, apart), x_four(i + 8u * apart, apart), x_four(i + 12u * apart, apart));
+}
+
+fn load_signs(i: u32, apart: u32) -> array<vec4f, 4> {
+  return array(signed_x_four(i, apart), signed_x_four(i + 4u * apart, apart), signed_x_four(i + 8u * apart, apart), signed_x_four(i + 12u * apart, apart));
+}
+
+fn store_at(i: u32, value: f32) {
+  if (i < total()) {
+    out[i] = value;
+  }
+}
+
+fn store_four(i: u32, apart: u32, v: vec4f) {
+  store_at(i, v.x);
+  store_at(i + apart, v.y);
+  store_at(i + 2u * apart, v.z);
+  store_at(i + 3u * apart, v.w);
+}
+
+fn store(i: u32, apart: u32, v: array<vec4f, 4>) {
+  store_four(i, apart, v[0]);
+  store_four(i + 4u * apart, apart, v[1]);
+  store_four(i + 8u * apart, apart, v[2]);
+  store_four(i + 12u * apart, apart, v[3]);
 }
 
 @compute @workgroup_size(256)
 fn hadamard_mixed_f32__blocks(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
+  let apart = walsh_apart(local);
+  let after = walsh_apart_after(apart, params.span);
   let start = (id.x + id.y * count.x) * 4096u;
-  for (var k = local; k < 4096u; k += 256u) {
-    if (start + k < total()) {
-      walsh_tile[walsh_place(k)] = params.scale * x[start + k];
-    }
-  }
-  walsh_transform(local, params.span);
-  store(start, local);
+  let v = load(start + walsh_first(local, apart), apart);
+  store(start + walsh_first(local, after), after, walsh_transform(v, local, apart, params.span));
 }
 
 @compute @workgroup_size(256)
 fn hadamard_mixed_f32__blocks_signs(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
+  let apart = walsh_apart(local);
+  let after = walsh_apart_after(apart, params.span);
   let start = (id.x + id.y * count.x) * 4096u;
-  for (var k = local; k < 4096u; k += 256u) {
-    if (start + k < total()) {
-      walsh_tile[walsh_place(k)] = params.scale * sign_at(start + k) * x[start + k];
-    }
-  }
-  walsh_transform(local, params.span);
-  store(start, local);
+  let v = load_signs(start + walsh_first(local, apart), apart);
+  store(start + walsh_first(local, after), after, walsh_transform(v, local, apart, params.span));
 }
 
 fn lane(i: u32, k: u32) -> f32 {
@@ -88,6 +126,23 @@ fn lane(i: u32, k: u32) -> f32 {
     return out[i + k * params.distance];
   }
   return 0.0;
+}
+
+fn store_lane(i: u32, k: u32, value: f32) {
+  if (k < params.radix) {
+    out[i + k * params.distance] = value;
+  }
+}
+
+fn store_lanes(i: u32, k: u32, v: vec4f) {
+  store_lane(i, k, v.x);
+  store_lane(i, k + 1u, v.y);
+  store_lane(i, k + 2u, v.z);
+  store_lane(i, k + 3u, v.w);
+}
+
+fn lanes(i: u32, k: u32) -> vec4f {
+  return vec4f(lane(i, k), lane(i, k + 1u), lane(i, k + 2u), lane(i, k + 3u));
 }
 
 @compute @workgroup_size(256)
@@ -98,19 +153,11 @@ fn hadamard_mixed_f32__stages(@builtin(workgroup_id) id: vec3u, @builtin(num_wor
   }
   let inside = item % params.distance;
   let i = (item - inside) * params.radix + inside;
-  var v: array<vec4f, 4>;
-  for (var q = 0u; q < 4u; q++) {
-    v[q] = walsh_inner_stages(vec4f(lane(i, 4u * q), lane(i, 4u * q + 1u), lane(i, 4u * q + 2u), lane(i, 4u * q + 3u)), 1u, params.radix);
-  }
-  if (4u < params.radix) {
-    v = array(v[0] + v[1], v[0] - v[1], v[2] + v[3], v[2] - v[3]);
-  }
-  if (8u < params.radix) {
-    v = array(v[0] + v[2], v[1] + v[3], v[0] - v[2], v[1] - v[3]);
-  }
-  for (var k = 0u; k < params.radix; k++) {
-    out[i + k * params.distance] = v[k / 4u][k % 4u];
-  }
+  let v = walsh_stages(array(lanes(i, 0u), lanes(i, 4u), lanes(i, 8u), lanes(i, 12u)), 1u, params.radix - 1u);
+  store_lanes(i, 0u, v[0]);
+  store_lanes(i, 4u, v[1]);
+  store_lanes(i, 8u, v[2]);
+  store_lanes(i, 12u, v[3]);
 }
 
 /// Where value k of a column of all rows' columns lies.
