@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { hadamard_f32 } from '../ts/contract/hadamard.js';
 import { shader } from '../ts/generated/gpu/hadamard.js';
-import { hadamardOf } from '../ts/gpu/hadamard.js';
+import { hadamardOf } from '../ts/gpu-hadamard.js';
 import { hadamardF64 } from '../ts/reference/hadamard.js';
 import { adapters, deviceOf } from './lib/adapters.js';
 import { random } from './lib/random.js';
