@@ -60,14 +60,6 @@ fn sign_at(i: u32) -> f32 {
   return select(1.0, -1.0, ((signs[column >> 2u] >> (8u * (column & 3u))) & 128u) != 0u);
 }
 
-/// Value i of x, and 0 beyond the last row.
-fn x_at(i: u32) -> f32 {
-  if (i < total()) {
-    return f32(x[i]);
-  }
-  return 0.0;
-}
-
 fn out_at(i: u32) -> f32 {
   if (i < total()) {
     return f32(out[i]);
@@ -75,45 +67,13 @@ fn out_at(i: u32) -> f32 {
   return 0.0;
 }
 
-fn x_four(i: u32, apart: u32) -> vec4f {
-  return params.scale * vec4f(x_at(i), x_at(i + apart), x_at(i + 2u * apart), x_at(i + 3u * apart));
-}
-
 fn out_four(i: u32, apart: u32) -> vec4f {
   return params.scale * vec4f(out_at(i), out_at(i + apart), out_at(i + 2u * apart), out_at(i + 3u * apart));
 }
 
-/// Sixteen values times the scale, from i on, `apart` from one another.
-fn load(i: u32, apart: u32) -> array<vec4f, 4> {
-  return array(x_four(i, apart), x_four(i + 4u * apart, apart), x_four(i + 8u * apart, apart), x_four(i + 12u * apart, apart));
-}
-
+/// As walsh_load, from out.
 fn load_inplace(i: u32, apart: u32) -> array<vec4f, 4> {
   return array(out_four(i, apart), out_four(i + 4u * apart, apart), out_four(i + 8u * apart, apart), out_four(i + 12u * apart, apart));
-}
-
-fn store_at(i: u32, value: f32) {
-  if (i < total()) {
-    out[i] = element(value);
-  }
-}
-
-fn store_four(i: u32, apart: u32, v: vec4f) {
-  store_at(i, v.x);
-  store_at(i + apart, v.y);
-  store_at(i + 2u * apart, v.z);
-  store_at(i + 3u * apart, v.w);
-}
-
-fn store(i: u32, apart: u32, v: array<vec4f, 4>) {
-  store_four(i, apart, v[0]);
-  store_four(i + 4u * apart, apart, v[1]);
-  store_four(i + 8u * apart, apart, v[2]);
-  store_four(i + 12u * apart, apart, v[3]);
-}
-
-fn signs_four(i: u32, apart: u32) -> vec4f {
-  return vec4f(sign_at(i), sign_at(i + apart), sign_at(i + 2u * apart), sign_at(i + 3u * apart));
 }
 
 /// The values with their signs when it is the signs' turn: before the transform, or after it for the inverse.
@@ -121,12 +81,7 @@ fn flipped(v: array<vec4f, 4>, i: u32, apart: u32, inverse: u32) -> array<vec4f,
   if (params.inverse != inverse) {
     return v;
   }
-  return array(
-    v[0] * signs_four(i, apart),
-    v[1] * signs_four(i + 4u * apart, apart),
-    v[2] * signs_four(i + 8u * apart, apart),
-    v[3] * signs_four(i + 12u * apart, apart),
-  );
+  return walsh_signed(v, i, apart);
 }
 
 @compute @workgroup_size(256)
@@ -134,8 +89,8 @@ fn hadamard_f32(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count
   let apart = walsh_apart(local);
   let after = walsh_apart_after(apart, params.span);
   let at = first(id, count);
-  let v = load(at + walsh_first(local, apart), apart);
-  store(at + walsh_first(local, after), after, walsh_transform(v, local, apart, params.span));
+  let v = walsh_load(at + walsh_first(local, apart), apart);
+  walsh_store(at + walsh_first(local, after), after, walsh_transform(v, local, apart, params.span));
 }
 
 @compute @workgroup_size(256)
@@ -144,8 +99,8 @@ fn hadamard_f32__signs(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups
   let after = walsh_apart_after(apart, params.span);
   let here = first(id, count) + walsh_first(local, apart);
   let there = first(id, count) + walsh_first(local, after);
-  let v = walsh_transform(flipped(load(here, apart), here, apart, 0u), local, apart, params.span);
-  store(there, after, flipped(v, there, after, 1u));
+  let v = walsh_transform(flipped(walsh_load(here, apart), here, apart, 0u), local, apart, params.span);
+  walsh_store(there, after, flipped(v, there, after, 1u));
 }
 
 @compute @workgroup_size(256)
@@ -154,7 +109,7 @@ fn hadamard_f32__inplace(@builtin(workgroup_id) id: vec3u, @builtin(num_workgrou
   let after = walsh_apart_after(apart, params.span);
   let at = first(id, count);
   let v = load_inplace(at + walsh_first(local, apart), apart);
-  store(at + walsh_first(local, after), after, walsh_transform(v, local, apart, params.span));
+  walsh_store(at + walsh_first(local, after), after, walsh_transform(v, local, apart, params.span));
 }
 
 @compute @workgroup_size(256)
@@ -164,7 +119,7 @@ fn hadamard_f32__inplace_signs(@builtin(workgroup_id) id: vec3u, @builtin(num_wo
   let here = first(id, count) + walsh_first(local, apart);
   let there = first(id, count) + walsh_first(local, after);
   let v = walsh_transform(flipped(load_inplace(here, apart), here, apart, 0u), local, apart, params.span);
-  store(there, after, flipped(v, there, after, 1u));
+  walsh_store(there, after, flipped(v, there, after, 1u));
 }
 
 /// Up to eight values 4096 apart; rows of 8192 and 16384 have two and four.
@@ -223,7 +178,7 @@ fn store_outer(i: u32, v: Eight) {
 }
 
 fn outer_signs(i: u32) -> vec4f {
-  return signs_four(i, 4096u);
+  return walsh_four_signs(i, 4096u);
 }
 
 @compute @workgroup_size(256)
@@ -302,7 +257,7 @@ fn long_tile(local: u32, apart: u32, tile: u32) -> array<vec4f, 4> {
 fn long_tiles(local: u32, apart: u32, at: vec2u) {
   let after = walsh_apart_after(apart, 4096u);
   for (var tile = at.y; tile < at.y + params.share; tile++) {
-    store(at.x + tile * 4096u + walsh_first(local, after), after, long_tile(local, apart, tile));
+    walsh_store(at.x + tile * 4096u + walsh_first(local, after), after, long_tile(local, apart, tile));
   }
 }
 
@@ -310,7 +265,7 @@ fn long_tiles_signs(local: u32, apart: u32, at: vec2u) {
   let after = walsh_apart_after(apart, 4096u);
   for (var tile = at.y; tile < at.y + params.share; tile++) {
     let there = at.x + tile * 4096u + walsh_first(local, after);
-    store(there, after, flipped(long_tile(local, apart, tile), there, after, 1u));
+    walsh_store(there, after, flipped(long_tile(local, apart, tile), there, after, 1u));
   }
 }
 

@@ -51,65 +51,13 @@ fn sign_at(i: u32) -> f32 {
   return select(1.0, -1.0, ((signs[column >> 2u] >> (8u * (column & 3u))) & 128u) != 0u);
 }
 
-/// Value i of x, and 0 beyond the last.
-fn x_at(i: u32) -> f32 {
-  if (i < total()) {
-    return x[i];
-  }
-  return 0.0;
-}
-
-fn signed_x_at(i: u32) -> f32 {
-  if (i < total()) {
-    return sign_at(i) * x[i];
-  }
-  return 0.0;
-}
-
-fn x_four(i: u32, apart: u32) -> vec4f {
-  return params.scale * vec4f(x_at(i), x_at(i + apart), x_at(i + 2u * apart), x_at(i + 3u * apart));
-}
-
-fn signed_x_four(i: u32, apart: u32) -> vec4f {
-  return params.scale * vec4f(signed_x_at(i), signed_x_at(i + apart), signed_x_at(i + 2u * apart), signed_x_at(i + 3u * apart));
-}
-
-/// Sixteen values times the scale, from i on, `apart` from one another.
-fn load(i: u32, apart: u32) -> array<vec4f, 4> {
-  return array(x_four(i, apart), x_four(i + 4u * apart, apart), x_four(i + 8u * apart, apart), x_four(i + 12u * apart, apart));
-}
-
-fn load_signs(i: u32, apart: u32) -> array<vec4f, 4> {
-  return array(signed_x_four(i, apart), signed_x_four(i + 4u * apart, apart), signed_x_four(i + 8u * apart, apart), signed_x_four(i + 12u * apart, apart));
-}
-
-fn store_at(i: u32, value: f32) {
-  if (i < total()) {
-    out[i] = value;
-  }
-}
-
-fn store_four(i: u32, apart: u32, v: vec4f) {
-  store_at(i, v.x);
-  store_at(i + apart, v.y);
-  store_at(i + 2u * apart, v.z);
-  store_at(i + 3u * apart, v.w);
-}
-
-fn store(i: u32, apart: u32, v: array<vec4f, 4>) {
-  store_four(i, apart, v[0]);
-  store_four(i + 4u * apart, apart, v[1]);
-  store_four(i + 8u * apart, apart, v[2]);
-  store_four(i + 12u * apart, apart, v[3]);
-}
-
 @compute @workgroup_size(256)
 fn hadamard_mixed_f32__blocks(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) local: u32) {
   let apart = walsh_apart(local);
   let after = walsh_apart_after(apart, params.span);
   let start = (id.x + id.y * count.x) * 4096u;
-  let v = load(start + walsh_first(local, apart), apart);
-  store(start + walsh_first(local, after), after, walsh_transform(v, local, apart, params.span));
+  let v = walsh_load(start + walsh_first(local, apart), apart);
+  walsh_store(start + walsh_first(local, after), after, walsh_transform(v, local, apart, params.span));
 }
 
 @compute @workgroup_size(256)
@@ -117,8 +65,9 @@ fn hadamard_mixed_f32__blocks_signs(@builtin(workgroup_id) id: vec3u, @builtin(n
   let apart = walsh_apart(local);
   let after = walsh_apart_after(apart, params.span);
   let start = (id.x + id.y * count.x) * 4096u;
-  let v = load_signs(start + walsh_first(local, apart), apart);
-  store(start + walsh_first(local, after), after, walsh_transform(v, local, apart, params.span));
+  let here = start + walsh_first(local, apart);
+  let v = walsh_signed(walsh_load(here, apart), here, apart);
+  walsh_store(start + walsh_first(local, after), after, walsh_transform(v, local, apart, params.span));
 }
 
 fn lane(i: u32, k: u32) -> f32 {
