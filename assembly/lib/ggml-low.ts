@@ -2,6 +2,7 @@
 import { fromHalf, scaled_f32x4, store16, toHalf } from './ggml';
 import { bytes_i8x16, inverse, magnitude16, narrowed_i8x16, plusLanes } from './ggml-codes';
 import { held, held_i32x4, held_i8x16 } from './held';
+import { high16, high8, low16, low8 } from './interleave';
 import { max_f32x4 } from './reduce';
 
 /** Eight digits in base 3, less 1, times scale: what times 3 carries out of a byte. */
@@ -104,14 +105,13 @@ export function q2_0(b: usize, count: u32, out: usize): void {
     const v1 = i8x16.sub(v128.and(i16x8.shr_u(q, 2), two), one);
     const v2 = i8x16.sub(v128.and(i16x8.shr_u(q, 4), two), one);
     const v3 = i8x16.sub(v128.and(i16x8.shr_u(q, 6), two), one);
-    let a = v128.shuffle<i8>(v0, v1, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-    let c = v128.shuffle<i8>(v2, v3, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-    store16(out, v128.shuffle<i16>(a, c, 0, 8, 1, 9, 2, 10, 3, 11), d);
-    store16(out + 64, v128.shuffle<i16>(a, c, 4, 12, 5, 13, 6, 14, 7, 15), d);
-    a = v128.shuffle<i8>(v0, v1, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-    c = v128.shuffle<i8>(v2, v3, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-    store16(out + 128, v128.shuffle<i16>(a, c, 0, 8, 1, 9, 2, 10, 3, 11), d);
-    store16(out + 192, v128.shuffle<i16>(a, c, 4, 12, 5, 13, 6, 14, 7, 15), d);
+    let a = low8(v0, v1), c = low8(v2, v3);
+    store16(out, low16(a, c), d);
+    store16(out + 64, high16(a, c), d);
+    a = high8(v0, v1);
+    c = high8(v2, v3);
+    store16(out + 128, low16(a, c), d);
+    store16(out + 192, high16(a, c), d);
     b += 18;
     out += 256;
   } while (--count);
@@ -137,8 +137,7 @@ function ternary_i8x16(x: usize, id: v128, sign: v128, half: v128, one: v128): v
 function fractions_i8x16(q: v128): v128 {
   const up = i8x16.splat(<i8>243);
   const by = i16x8.splat(<i16>34521);
-  const low = v128.shuffle<i8>(up, q, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-  const high = v128.shuffle<i8>(up, q, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+  const low = low8(up, q), high = high8(up, q);
   return i8x16.narrow_i16x8_u(
     i16x8.narrow_i32x4_u(i32x4.shr_u(i32x4.extmul_low_i16x8_u(low, by), 23), i32x4.shr_u(i32x4.extmul_high_i16x8_u(low, by), 23)),
     i16x8.narrow_i32x4_u(i32x4.shr_u(i32x4.extmul_low_i16x8_u(high, by), 23), i32x4.shr_u(i32x4.extmul_high_i16x8_u(high, by), 23)),
