@@ -8,6 +8,7 @@ import { validate } from '../bench/lib/validate.js';
 import { root } from '../scripts/house.js';
 import { toHalves } from '../ts/half.js';
 import { attentionDecodeF64 } from '../ts/reference/attention.js';
+import { attentionDecode as attentionDecodeHalf } from '../ts/reference/attention-f16.js';
 import { pack } from '../ts/reference/gemm.js';
 import { cpuImplementations } from './lib/implementations.js';
 import { random } from './lib/random.js';
@@ -490,6 +491,23 @@ describe('dtypes', () => {
     expect(f16.text).toContain('x: rounded from f32 to f16 (1 of 2 values)');
   });
 
+  test('an expected half stands for what rounds to it', async () => {
+    const x = toHalves(random(5).normals(64));
+    const want = attentionDecodeHalf({ q: x, k: x, v: x }, { heads: 1, kvHeads: 1, keys: 1, headDim: 64 }).output;
+    for (const [off, ok] of [
+      [0, true],
+      [1, true],
+      [2, false],
+    ] as const) {
+      const output = want.slice();
+      output[7]! += off;
+      const half = (array: Uint16Array, shape: number[]) => safetensors('F16', array, shape);
+      const input = { q: half(x, [1, 64]), k: half(x, [1, 1, 64]), v: half(x, [1, 1, 64]) };
+      const result = await run({ kernel: 'attention_decode_f16', input, expected: { output: half(output, [1, 64]) } });
+      expect([off, result.ok], result.text).toEqual([off, ok]);
+      expect(result.text).not.toContain('compared up to');
+    }
+  });
   test('what is expected in a coarser dtype is compared up to its rounding', async () => {
     const expected = (data: Uint16Array) => ({ out: safetensors('F16', data, [1, 2]) });
     const input = { x: npy(Float32Array.of(0.1, 1), [1, 2]) };

@@ -97,6 +97,6 @@ export function nearest({ dtype, bits }: Tensor, i: number, want: number, got: n
   return Math.sign(want || got) * Math.min(Math.max(Math.sign(want || got) * got, least), most);
 }
 
-/** Is the file's dtype coarser than that of the output? (e8m0 is for scales.) */
-export const isCoarser = (dtype: DType, { dtype: from }: Tensor): boolean =>
-  from in NARROW && from !== 'e8m0' && isFloat(dtype) && !(dtype === 'f16' && from === 'f2');
+/** Were the file's numbers rounded to a narrow dtype, as coarse as the output's at least? (e8m0 is for scales.) */
+export const isNarrow = (dtype: DType, { dtype: from }: Tensor): boolean =>
+  from in NARROW && from !== 'e8m0' && isFloat(dtype);
