@@ -27,7 +27,7 @@ export function quantize(
   return run(quantize_integers_f32, { x, ...range }, options, (p) => encoded(x, p, range));
 }
 
-/** What integers-f16 makes of its widened values too. */
+/** Codes, scales and minima (none unless affine) of values. */
 export function encoded(x: Float32Array, p: Params, range: Range | undefined) {
   const lengths = quantize_integers_f32.lengths(p);
   const Stored = p.scaleType ? Uint16Array : Float32Array;
@@ -87,6 +87,7 @@ export function dequantize(quantized: QuantizedIntegers, options: IntegerOptions
   return run(dequantize_integers_f32, quantized, options, (p) => ({ out: decoded(quantized, p) }));
 }
 
+/** The values of codes. */
 export function decoded({ codes, scales, minima }: QuantizedIntegers, p: Params): Float32Array {
   const out = new Float32Array(dequantize_integers_f32.lengths(p).out!);
   const { affine, sign } = formatOf(p);
