@@ -1,4 +1,7 @@
-/** Readers and writers of ggml's blocks of one bit, two bits and three levels: layouts in ts/reference/ggml.ts. */
+/**
+ * Readers and writers of ggml's blocks of few bits, Q1_0, Q2_0, TQ1_0 and TQ2_0: `count` blocks from byte b on, at any byte, to f32
+ * values from out on, or from those at x. Layouts: ts/reference/ggml.ts. NaN and infinity: assembly/ggml.ts.
+ */
 import { fromHalf, scaled_f32x4, store16, toHalf } from './ggml';
 import { bytes_i8x16, inverse, magnitude16, narrowed_i8x16, plusLanes } from './ggml-codes';
 import { held, held_i32x4, held_i8x16 } from './held';
