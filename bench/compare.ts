@@ -79,7 +79,7 @@ try {
   for (const [kernel, { sizes }] of Object.entries(after.allBenches)) {
     if ((values.kernel && kernel !== values.kernel) || !before.allSpecs[kernel]) continue;
     for (const [seed, size] of sizes.entries()) {
-      if (values.quick && !size.quick) continue;
+      if (size.device || (values.quick && !size.quick)) continue;
       const inputs = size.inputs(random(seed), real);
       const prepared = await Promise.all(
         [before, after].map(({ implementation, allSpecs: specs }) =>

@@ -4,13 +4,14 @@ import type { FamilyBench, KernelBench, Size } from './lib/bench.js';
 function normal(
   rows: number,
   n: number,
-  { signs = false, inverse = false, quick = false } = {},
+  { signs = false, inverse = false, quick = false, device = false } = {},
 ): Size<HadamardOptions> {
   return {
     title: `${rows} x ${n}${signs ? `, signs${inverse ? ' after' : ''}` : ''}`,
     options: { rows, n, inverse },
     inputs: (random) => ({ x: random.normals(rows * n), ...(signs ? { signs: random.signs(n) } : {}) }),
     ...(quick ? { quick: true as const } : {}),
+    ...(device ? { device: true as const } : {}),
   };
 }
 
@@ -30,6 +31,7 @@ const bench: KernelBench<HadamardOptions> = {
     // Equal numbers of values, from rows shorter than a vector to rows longer than the first-level cache.
     ...[2, 8, 16, 32, 256, 1024, 8192, 32768].map((n) => normal(524_288 / n, n)),
     normal(1, 32768),
+    ...[128, 4096].map((n) => normal(2 ** 24 / n, n, { device: true })),
   ],
   javascript({ x, signs }, { rows, n, scale = 1 / Math.sqrt(n), inverse = false }) {
     const out = new Float32Array(rows * n);

@@ -11,6 +11,7 @@ import { type Layer, layerFrom, type Real } from './lib/bench.js';
 import { EFFORT } from './lib/measure.js';
 import { printRows } from './lib/print.js';
 import { allSpecs, runTable } from './lib/table.js';
+import { targetLines } from './lib/targets.js';
 import { helpOf, validate } from './lib/validate.js';
 
 const USAGE = `npm start [-- options]                 validate and time every kernel on everything this machine has
@@ -108,6 +109,7 @@ const rows = await runTable({
 });
 if (interactive) process.stderr.write('\r\x1b[K');
 printRows(rows);
+for (const line of targetLines(rows)) console.log(line);
 
 const wrong = rows.filter((row) => !row.ok);
 const uncaptured = gpu.errors.flat();

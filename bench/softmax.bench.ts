@@ -40,19 +40,20 @@ function partialAttention(layer: Layer, queries: number, states: number): Arrays
   return { outputs, lses };
 }
 
-const generated = (rows: number, n: number, quick?: true): Size<SoftmaxOptions> => ({
+const generated = (rows: number, n: number, when: Pick<Size, 'quick' | 'device'> = {}): Size<SoftmaxOptions> => ({
   title: `${rows} x ${n}`,
   options: { rows, n },
   inputs: (random) => ({ x: random.normals(rows * n, 3) }),
-  ...(quick ? { quick } : {}),
+  ...when,
 });
 
 const rowSizes: Size<SoftmaxOptions>[] = [
   generated(1024, 4096),
   generated(1000, 4097),
   generated(4, 131072),
-  generated(8192, 128, true),
+  generated(8192, 128, { quick: true }),
   generated(16384, 33),
+  generated(4096, 4096, { device: true }),
   {
     title: 'real causal scores, layer 4, 512 x 1024',
     options: { rows: 512, n: KEYS, scale: 0.125 },

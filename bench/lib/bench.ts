@@ -30,6 +30,8 @@ export interface Size<Options = any> {
   inputs(random: Random, real: Real): Arrays;
   /** Kept in `--quick` and on GPU adapters that are CPUs. */
   quick?: true;
+  /** Only on GPUs: larger than their caches. */
+  device?: true;
 }
 
 export interface KernelBench<Options = any> {

@@ -7,6 +7,7 @@ import { random } from '../../test/lib/random.js';
 import { allSpecs } from '../../test/lib/specs.js';
 import type { KernelBench, Real, Size } from './bench.js';
 import { type Effort, inTurn, inTurnTimed, type Timing } from './measure.js';
+import { isSoftware } from './targets.js';
 
 export interface Row {
   kernel: string;
@@ -20,7 +21,9 @@ export interface Row {
   /** What is wrong, where something is. */
   fault?: string;
   medianMs: number;
-  /** Bytes read and written over time. */
+  /** Bytes that must be read and written. */
+  bytes?: number;
+  /** Those over the time. */
   gbPerS?: number;
   gflopPerS?: number;
   /** Time over that of copying as many bytes on the same device, measured in turn. */
@@ -48,8 +51,11 @@ export interface Plan {
   row(row: Row): void;
 }
 
-/** Adapters that are CPUs prove answers, not speed: they run the quick sizes. */
-const software = ({ kind, name }: Implementation) => kind === 'gpu' && /SwiftShader|lavapipe/.test(name);
+/** Does an implementation run a size? Adapters that are CPUs prove answers, not speed: they run the quick ones. */
+const runs = ({ kind, name }: Implementation, size: Size, quick: boolean): boolean => {
+  const device = kind === 'gpu' && !isSoftware(name);
+  return size.device ? device && !quick : size.quick === true || !(quick || (kind === 'gpu' && !device));
+};
 
 async function measureRow(
   name: string,
@@ -109,6 +115,7 @@ async function measureRow(
       ok,
       ...(fault ? { fault } : {}),
       medianMs,
+      bytes,
       gbPerS: bytes / medianMs / 1e6,
       ...(cost.operations ? { gflopPerS: cost.operations / medianMs / 1e6 } : {}),
       copyRatio: times.kernel.medianMs / times.copy.medianMs,
@@ -127,9 +134,7 @@ export async function runTable(plan: Plan): Promise<Row[]> {
   for (const name of names) {
     const spec = allSpecs[name]!;
     for (const [seed, size] of (allBenches[name]?.sizes ?? []).entries()) {
-      const users = plan.implementations.filter(
-        (i) => i.kernels.includes(name) && (size.quick || !(plan.quick || software(i))),
-      );
+      const users = plan.implementations.filter((i) => i.kernels.includes(name) && runs(i, size, plan.quick));
       if (!users.length) continue;
       plan.progress(`${name} ${size.title}: reference`);
       const inputs = size.inputs(random(seed), plan.real);

@@ -5,6 +5,7 @@ import { cpuImplementation, cpuImplementations } from '../../test/lib/implementa
 import { type Layer, layerFrom, type Real } from '../lib/bench.js';
 import { EFFORT } from '../lib/measure.js';
 import { allSpecs, cells, HEAD, type Row, runTable } from '../lib/table.js';
+import { targetLines } from '../lib/targets.js';
 
 const element = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
 const status = (text: string) => (element('status').textContent = text);
@@ -33,6 +34,7 @@ async function table({
   only?: string;
 }): Promise<PageResult> {
   element('rows').replaceChildren();
+  element('targets').replaceChildren();
   const real: Real = { layer1: await layer('kv-layer1'), layer4: await layer('kv-layer4') };
   const gpu = only === 'cpu' ? { implementations: [], errors: [], reason: undefined } : await gpuImplementations();
   const rows = await runTable({
@@ -49,6 +51,8 @@ async function table({
       for (const cell of cells(row)) line.insertCell().textContent = cell;
     },
   });
+  for (const line of targetLines(rows))
+    element('targets').append(Object.assign(document.createElement('li'), { textContent: line }));
   const errors = gpu.errors.flat();
   const wrong = rows.filter((row) => !row.ok).length + errors.length;
   status(
