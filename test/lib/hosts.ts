@@ -1,5 +1,5 @@
 /** Processes that run WebGPU through another implementation than this one's: wgpu (Naga) in Deno, other drivers. */
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -66,14 +66,22 @@ export async function naga(): Promise<(wgsl: string) => string | undefined> {
   };
 }
 
-/** Everything this machine has; the first is this process's own. */
-export async function allHosts(): Promise<Host[]> {
+/** Why a command cannot be run, if it cannot. It prepares itself meanwhile. */
+function refusal(command: string): string | undefined {
+  if (!existsSync(command)) return `no ${command}`;
+  const { status, stderr, error } = spawnSync(command, ['true'], { encoding: 'utf8' });
+  return status === 0 ? undefined : (error?.message ?? stderr.trim()).split('\n').at(-1) || `exit status ${status}`;
+}
+
+/** Everything this machine has, but Mesa 25 where `mesa` says so (it takes a minute the first time); the first is this process's own. */
+export async function allHosts({ mesa = true } = {}): Promise<Host[]> {
   const script = await conformScript();
   const environment = await vulkanEnvironment();
   const command = join(installed(), 'node_modules/@deno/linux-x64-glibc/deno');
   const args = ['run', '--allow-all', '--no-config', '--unstable-webgpu', script];
   const swiftShader = environment.VK_ADD_DRIVER_FILES;
   const lavapipe = join(root, '../shared/tools/lavapipe');
+  const noLavapipe = mesa ? refusal(lavapipe) : 'not asked for';
   // wgpu takes Debian 12's lavapipe, which Dawn refuses.
   const debianLavapipe = '/usr/share/vulkan/icd.d/lvp_icd.x86_64.json';
   return [
@@ -82,7 +90,7 @@ export async function allHosts(): Promise<Host[]> {
       name: 'Dawn, Mesa 25',
       command: lavapipe,
       args: ['node', script],
-      missing: existsSync(lavapipe) ? undefined : `no ${lavapipe}`,
+      missing: noLavapipe,
     },
     {
       name: 'wgpu',
@@ -94,7 +102,7 @@ export async function allHosts(): Promise<Host[]> {
       name: 'wgpu, Mesa 25',
       command: lavapipe,
       args: [command, ...args],
-      missing: existsSync(lavapipe) ? undefined : `no ${lavapipe}`,
+      missing: noLavapipe,
     },
     {
       name: "wgpu, Debian's Mesa",
