@@ -1,8 +1,8 @@
 /** Every kernel × adapter × level against the float64 reference, from the specs alone. A file of its own: software adapters take minutes. */
-import { afterAll, describe, expect, test } from 'vitest';
-import { gpuImplementations } from './lib/adapters.js';
+import { afterAll, describe, expect, test, vi } from 'vitest';
+import { adapters, deviceOf, gpuImplementations } from './lib/adapters.js';
 import { faultsOf } from './lib/conformance.js';
-import { absences } from './lib/implementations.js';
+import { absences, gpuImplementation } from './lib/implementations.js';
 import { allSpecs } from './lib/specs.js';
 
 const gpu = await gpuImplementations();
@@ -33,6 +33,28 @@ const pairs = kernels.flatMap(([kernel, spec]) =>
 describe.runIf(pairs.length)('conformance', () => {
   test.each(pairs)('%s on %s', { timeout: 400_000 }, async (_, __, spec, implementation) => {
     expect(await faultsOf(spec, implementation)).toEqual([]);
+  });
+});
+
+// Rows beyond 65,535 workgroups, which no software adapter gets through in a test: on a device said to take two a dimension.
+describe.runIf(pairs.length)('dispatches in two dimensions', async () => {
+  const { found } = await adapters();
+  if (!found.length) return;
+  const { device, errors } = await deviceOf(found[0]!);
+  gpu.errors.push(errors);
+  const limits = new Proxy(device.limits, {
+    get: (target, name) => (name === 'maxComputeWorkgroupsPerDimension' ? 2 : Reflect.get(target, name, target)),
+  });
+  Object.defineProperty(device, 'limits', { value: limits });
+  const implementation = gpuImplementation(device, found[0]!.label, 'base');
+  test.each(implementation.kernels)('%s', { timeout: 400_000 }, async (kernel) => {
+    const dispatch = vi.spyOn(GPUComputePassEncoder.prototype, 'dispatchWorkgroups');
+    const spread = () => dispatch.mock.calls.some(([x, y = 1]) => x === 2 && y > 1);
+    expect(await faultsOf(allSpecs[kernel]!, implementation, 6)).toEqual([]);
+    // Where six are too small, all.
+    if (!spread()) expect(await faultsOf(allSpecs[kernel]!, implementation)).toEqual([]);
+    expect(spread()).toBe(true);
+    dispatch.mockRestore();
   });
 });
 
