@@ -1,15 +1,19 @@
 /**
- * `npm run bench:encode`: what one call costs the JavaScript thread per token, and what it leaves for the garbage collector.
+ * `npm run bench:encode`: what one call costs the JavaScript thread per token, and what it leaves for the garbage collector: the
+ * ways to call one kernel, then every kernel with all its lengths set anew.
  * Times are medians of rounds of 1,000 calls; bytes are the heap's growth over 1,000, the least of several rounds.
  * Nothing is submitted, so the adapter does not matter.
  */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { adapters, deviceOf } from '../test/lib/adapters.js';
+import { factories } from '../test/lib/implementations.js';
+import { random } from '../test/lib/random.js';
 import { vulkanEnvironment } from '../test/lib/vulkan.js';
 import { attentionDecode } from '../ts/gpu/attention.js';
 import { createUniformRing } from '../ts/gpu/runtime.js';
 import { softmax } from '../ts/gpu/softmax.js';
+import { allBenches } from './lib/table.js';
 
 const { gc } = globalThis as { gc?: () => void };
 if (!gc) {
@@ -22,7 +26,7 @@ if (!gc) {
 }
 const { found, reason } = await adapters();
 if (reason) throw new Error(reason);
-const { device } = await deviceOf(found[0]!, { plain: true });
+const { device } = await deviceOf(found[0]!);
 const storage = (floats: number) => device.createBuffer({ size: 4 * floats, usage: GPUBufferUsage.STORAGE });
 
 const keys = 4096;
@@ -37,7 +41,7 @@ const buffers = {
   lse: storage(32),
   scratch,
 };
-const ring = createUniformRing(device, { bytes: 2048 * 256 });
+const ring = createUniformRing(device, { bytes: 16_384 * 256 });
 const own = decode.bind(buffers, options);
 const sharing = { uniform: ring };
 const ringed = decode.bind(buffers, options, sharing);
@@ -77,6 +81,45 @@ const tasks: Record<string, (i: number) => void> = {
   "attention_decode_f32 encode into the host's pass": () => own.encode(real),
 };
 
+/** Its kernel's quick size of the bench, or its first; undefined where the device lacks a feature. */
+async function everyLengthSet(name: string): Promise<[string, (i: number) => void] | undefined> {
+  const factory = factories[name]!;
+  if (factory.features.some((feature) => !device.features.has(feature as GPUFeatureName))) return undefined;
+  const { contract } = factory;
+  const sizes = allBenches[name]!.sizes;
+  // Real inputs are not at hand: what they hold does not matter here.
+  const size = sizes.find(({ quick, title }) => quick && !title.startsWith('real')) ?? sizes[0]!;
+  const params = contract.params(size.options);
+  const lengths: Record<string, number> = {
+    ...contract.lengths(params),
+    scratch: factory.scratchBytes(size.options) / 4,
+  };
+  const given = size.inputs(random(1), undefined as never);
+  const buffers = Object.fromEntries(
+    Object.entries(contract.arrays)
+      .filter(([array, { role, optional }]) => (role === 'in' ? given[array] || !optional : true) && lengths[array])
+      .map(([array]) => [array, storage(lengths[array]!)]),
+  );
+  const constants = Object.fromEntries(
+    Object.entries(size.options).filter(([option]) => factory.constants.includes(option as never)),
+  );
+  const kernel = await factory.compile(device, constants);
+  const call = kernel.bind(buffers, size.options, sharing);
+  const lengthsSet = kernel.dynamic.filter((option) => Number.isInteger(params[option]) && params[option]! > 0);
+  const task = (i: number) => {
+    for (let at = 0; at < lengthsSet.length; at++) {
+      const most = params[lengthsSet[at]!]!;
+      call.set(lengthsSet[at]!, most - (i % Math.min(most, 7)));
+    }
+    call.encode(silent);
+  };
+  return [`${name} ${lengthsSet.length ? `set ${lengthsSet.join(', ')} + ` : ''}encode, ring`, task];
+}
+for (const name of Object.keys(allBenches)) {
+  const entry = factories[name] && (await everyLengthSet(name));
+  if (entry) tasks[entry[0]] = entry[1];
+}
+
 const heap = () => process.memoryUsage().heapUsed;
 console.log(`${found[0]!.label}, ${process.version}\n`);
 console.log('µs each   bytes per 1,000   what');
@@ -96,7 +139,7 @@ for (const [title, task] of Object.entries(tasks)) {
   times.sort((a, b) => a - b);
   // The smallest of several: a round may be interrupted by the engine's own work.
   let grown = Infinity;
-  for (let round = 0; round < 7; round++) {
+  for (let round = 0; round < 15; round++) {
     gc();
     const before = heap();
     for (let i = 0; i < ROUND; i++) task(i);

@@ -234,7 +234,8 @@ export const cpuImplementations = (): Implementation[] =>
 
 type Factory = GpuKernelFactory<any, any>;
 
-const factories: Record<string, Factory> = Object.fromEntries(
+/** Every kernel's GPU layer, by its name. */
+export const factories: Record<string, Factory> = Object.fromEntries(
   Object.values(gpu as Record<string, Record<string, unknown>>)
     .flatMap((file) => Object.values(file))
     .filter((value): value is Factory => typeof (value as Factory)?.compile === 'function')
