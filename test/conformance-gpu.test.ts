@@ -36,6 +36,20 @@ describe.runIf(pairs.length)('conformance', () => {
   });
 });
 
+/** Sizes that `call.set` takes where they may fall. */
+const SIZES = ['rows', 'n', 'm', 'states'];
+
+// Attention's lengths are tested where they are bound (gpu-runtime.test.ts).
+describe.runIf(pairs.length)('bound for more, then set', () => {
+  test.each(pairs.filter(([kernel]) => !/^attention|^gemm_pack/.test(kernel)))(
+    '%s on %s',
+    { timeout: 400_000 },
+    async (_, __, spec, implementation) => {
+      expect(await faultsOf(spec, implementation, 12, { set: SIZES })).toEqual([]);
+    },
+  );
+});
+
 // Rows beyond 65,535 workgroups, which no software adapter gets through in a test: on a device said to take two a dimension.
 describe.runIf(pairs.length)('dispatches in two dimensions', async () => {
   const { found } = await adapters();

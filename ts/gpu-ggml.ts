@@ -8,9 +8,9 @@ import { type GpuKernelFactory, gpuKernel } from './gpu/runtime.js';
 const VALUES = 4 * 256;
 
 /** The format in numbers. */
-export function formatOf({ rows, n, type }: Params) {
+export function formatOf({ type }: Params) {
   const { id, block, bytes } = GGML_TYPES[ggmlTypeOf(type!)!];
-  return { format: id, size: block, bytes, values: rows! * n! };
+  return { format: id, size: block, bytes };
 }
 
 /** The kernel of a contract's dtype. */
@@ -20,14 +20,12 @@ export const dequantizeOf = (
   gpuKernel({
     contract,
     shader,
-    steps({ params }) {
-      const { values, ...format } = formatOf(params);
-      return [
-        {
-          entry: contract.kernel,
-          workgroups: Math.ceil(values / VALUES),
-          params: { ...format, vectors: values / 4 },
-        },
-      ];
-    },
+    dynamic: { rows: { field: 'rows' } },
+    steps: ({ params }) => [
+      {
+        entry: contract.kernel,
+        workgroups: Math.ceil((params.rows! * params.n!) / VALUES),
+        params: formatOf(params),
+      },
+    ],
   });

@@ -37,6 +37,7 @@ export const quantizeOf = (
     contract,
     shader,
     ...formatOf(contract.kernel),
+    dynamic: { rows: { field: 'rows' } },
     steps({ params, given }) {
       const lanes = lanesFor(params);
       const { x, scales } = contract.lengths(params);
@@ -66,6 +67,7 @@ export const dequantizeOf = (
     contract,
     shader,
     ...formatOf(contract.kernel),
+    dynamic: { rows: { field: 'rows' } },
     steps({ params }) {
       const [lines, length] = linesOf(params);
       return [

@@ -39,6 +39,7 @@ export const quantizeOf = (
     contract,
     shader,
     ...formatOf(contract.kernel),
+    dynamic: { rows: { field: 'rows' } },
     steps({ params }) {
       const lanes = lanesFor(params);
       const { x, scales } = contract.lengths(params);
@@ -61,6 +62,7 @@ export const dequantizeOf = (
     contract,
     shader,
     ...formatOf(contract.kernel),
+    dynamic: { rows: { field: 'rows' } },
     steps({ params }) {
       const { rows, n, axis, scheme } = params as Record<string, number>;
       const units = axis ? Math.ceil(rows! / 4) * n! : Math.ceil(n! / 4) * rows!;

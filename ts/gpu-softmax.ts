@@ -44,6 +44,7 @@ export const softmaxMergeOf = (
   gpuKernel({
     contract,
     shader,
+    dynamic: { states: { field: 'states' }, rows: { field: 'rows' } },
     steps: ({ params: { rows, n } }) => [
       { entry: contract.kernel, workgroups: Math.ceil((rows! * Math.max(n!, 1)) / WORKGROUP) },
     ],

@@ -11,7 +11,8 @@
 // Four values per invocation: their codes are fields of four neighbouring bytes or of one in every format, their scale is one.
 
 struct Params {
-  vectors: u32,
+  rows: u32,
+  n: u32,
   format: u32,
   // Values and bytes per block.
   size: u32,
@@ -220,7 +221,7 @@ fn ggml_dequantize_f32(
   @builtin(local_invocation_index) local: u32,
 ) {
   let vector = (id.x + id.y * count.x) * WORKGROUP_SIZE + local;
-  if (vector < params.vectors) {
+  if (vector < params.rows * (params.n / 4u)) {
     let value = vector * 4u;
     out__vec4[vector] = four_values(value / params.size * params.bytes, value % params.size);
   }
@@ -233,7 +234,7 @@ fn ggml_dequantize_f16(
   @builtin(local_invocation_index) local: u32,
 ) {
   let vector = (id.x + id.y * count.x) * WORKGROUP_SIZE + local;
-  if (vector < params.vectors) {
+  if (vector < params.rows * (params.n / 4u)) {
     let value = vector * 4u;
     let bits = four_values(value / params.size * params.bytes, value % params.size);
     out__halves[vector] = vec2u(

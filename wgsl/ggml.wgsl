@@ -15,8 +15,9 @@
 // Not done: several invocations per block, with the words put together in workgroup memory (no device here to time it).
 
 struct Params {
-  // Blocks of x, and how many of them an invocation writes.
-  count: u32,
+  rows: u32,
+  n: u32,
+  // How many blocks of x an invocation writes.
   share: u32,
   format: u32,
   // Values and bytes per block.
@@ -389,7 +390,8 @@ fn ggml_quantize_f32(
 ) {
   let start = ((id.x + id.y * count.x) * WORKGROUP_SIZE + local) * params.share;
   place = start * params.bytes / 4u;
-  for (var i = start; i < min(start + params.share, params.count); i++) {
+  let end = min(start + params.share, params.rows * (params.n / params.size));
+  for (var i = start; i < end; i++) {
     let first = i * params.size / 4u;
     switch params.format {
       case 2u, 3u, 6u, 7u: {

@@ -10,8 +10,13 @@ export function chosen(count: number, most = Infinity): (index: number) => boole
   return (index) => picked.has(index);
 }
 
-/** Runs a kernel's spec, all cases or `most` of them; answers with what is wrong, one line each. */
-export async function faultsOf(spec: KernelSpec, implementation: Implementation, most?: number): Promise<string[]> {
+/** Runs a kernel's spec, all cases or `most` of them, each as `always`; answers with what is wrong, one line each. */
+export async function faultsOf(
+  spec: KernelSpec,
+  implementation: Implementation,
+  most?: number,
+  always: How = {},
+): Promise<string[]> {
   const { arrays } = spec.contract;
   const all = Object.values(arrays);
   const variants: [suffix: string, how: How][] = [];
@@ -25,9 +30,11 @@ export async function faultsOf(spec: KernelSpec, implementation: Implementation,
     if (implementation.kind === 'gpu' && one.cpuOnly) continue;
     // Every second case starts its arrays off the alignment that suits the kernel.
     for (const [suffix, how] of [['', { shifted: seed % 2 === 1 }] as [string, How], ...variants]) {
-      const { fault } = await checkCase(spec, one, implementation, seed, how).catch((error: Error) => ({
-        fault: error.stack ?? error.message,
-      }));
+      const { fault } = await checkCase(spec, one, implementation, seed, { ...how, ...always }).catch(
+        (error: Error) => ({
+          fault: error.stack ?? error.message,
+        }),
+      );
       if (fault) faults.push(`${one.title}${suffix}: ${fault}`);
     }
   }

@@ -32,6 +32,8 @@ export interface How {
   bare?: boolean;
   /** Call the checked face, as users do, not the bare export (on a GPU `bind` always checks). */
   checked?: boolean;
+  /** Bind for more of these options than there is, then `set` what there is (on a GPU). */
+  set?: readonly string[];
 }
 
 export interface Implementation {
@@ -324,7 +326,11 @@ export function gpuImplementation(device: GPUDevice, label: string, level: GpuLe
       const factory = factories[contract.kernel]!;
       const kernel = await kernelFor(factory, options);
       const params: Params = contract.params(options);
-      const lengths = { ...contract.lengths(params), scratch: factory.scratchBytes(options) / 4 };
+      const set = (how.set ?? []).filter((option) => params[option] && kernel.dynamic.includes(option));
+      const roomy = { ...options, ...Object.fromEntries(set.map((option) => [option, 2 * params[option]! + 3])) };
+      const scratch = factory.scratchBytes(roomy) / 4;
+      const room: Readonly<Record<string, number>> = { ...contract.lengths(contract.params(roomy)), scratch };
+      const lengths = { ...contract.lengths(params), scratch };
       // Every array in a buffer of its own, at an offset, guards on both sides: WebGPU refuses to bind one buffer as input and output.
       const { minStorageBufferOffsetAlignment } = device.limits;
       const { places } = layout(contract, params, lengths, inputs, 4, { ...how, shifted: false });
@@ -332,9 +338,10 @@ export function gpuImplementation(device: GPUDevice, label: string, level: GpuLe
         ...place,
         offset: minStorageBufferOffsetAlignment * (how.shifted ? 2 : 1),
         writable: Math.ceil(place.bytes / 4) * 4,
+        bound: Math.max(4, Math.ceil((room[place.name]! * ARRAY_OF[place.dtype].BYTES_PER_ELEMENT) / 4) * 4),
       }));
       const images = alone.map((place) => {
-        const image = new ArrayBuffer(Math.ceil((place.offset + Math.max(4, place.bytes)) / 4) * 4 + GUARD_BYTES);
+        const image = new ArrayBuffer(place.offset + place.bound + GUARD_BYTES);
         fill(image, [place], inputs);
         return image;
       });
@@ -348,14 +355,13 @@ export function gpuImplementation(device: GPUDevice, label: string, level: GpuLe
       });
       const call: Call = kernel.bind(
         Object.fromEntries(
-          alone.flatMap(({ name, alias, offset, bytes }, i) =>
-            [name, alias]
-              .map((as) => [as, { buffer: buffers[i]!, offset, size: Math.max(4, Math.ceil(bytes / 4) * 4) }])
-              .filter(([as]) => as),
+          alone.flatMap(({ name, alias, offset, bound }, i) =>
+            [name, alias].map((as) => [as, { buffer: buffers[i]!, offset, size: bound }]).filter(([as]) => as),
           ),
         ),
-        options,
+        roomy,
       );
+      for (const option of set) call.set(option, params[option]!);
       const record = (count: number) => (encoder: GPUCommandEncoder) => {
         const pass = encoder.beginComputePass();
         for (let i = 0; i < count; i++) call.encode(pass);

@@ -30,16 +30,17 @@ export const ggmlDequantize: GpuKernelFactory<GgmlDequantizeOptions, never> =
 export const ggmlQuantize: GpuKernelFactory<GgmlQuantizeOptions, never> = /* @__PURE__ */ gpuKernel({
   contract: ggml_quantize_f32,
   shader,
+  dynamic: { rows: { field: 'rows' } },
   steps({ params }) {
-    const { values, ...format } = formatOf(params);
-    const count = values / format.size;
+    const format = formatOf(params);
+    const count = (params.rows! * params.n!) / format.size;
     // Neighbouring blocks that fill whole words.
     const share = format.bytes % 4 ? (format.bytes % 2 ? 4 : 2) : 1;
     return [
       {
         entry: 'ggml_quantize_f32',
         workgroups: Math.ceil(count / share / INVOCATIONS),
-        params: { ...format, count, share },
+        params: { ...format, share },
       },
     ];
   },
