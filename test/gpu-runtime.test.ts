@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { LanewiseDeviceLostError, LanewiseUnsupportedError } from '../ts/errors.js';
 import { attentionDecode } from '../ts/gpu/attention.js';
+import { gemmF32, packedLength } from '../ts/gpu/gemm.js';
 import { hadamard } from '../ts/gpu/hadamard.js';
 import { hadamardMixed } from '../ts/gpu/hadamardmixed.js';
 import { attentionDecodeQuantized } from '../ts/gpu/qattention.js';
@@ -479,6 +480,27 @@ describe.runIf(found.length)('WebGPU', () => {
       const out = storage(rows * 4);
       encode(kernel.bind({ x: storage(rows * 4), out }, { rows, n: 1 }));
       expect((await readBack(out)).findIndex((value) => value !== 1)).toBe(-1);
+    });
+
+    test.each([3, 9])('gemm leaves what lies between %i rows of out', async (m) => {
+      const [n, k, outStride] = [24, 64, 29];
+      const format = { bits: 4, groupSize: 32, scheme: 'symmetric' } as const;
+      const kernel = await gemmF32.compile(device, format);
+      const x = random(1).normals(m * k);
+      const packed = random(2).words(packedLength({ n, k, ...format }));
+      const results = [];
+      for (const stride of [n, outStride]) {
+        const out = storage(new Float32Array((m - 1) * stride + n).fill(7));
+        const weights = storage(packed.byteLength);
+        device.queue.writeBuffer(weights, 0, packed as Uint32Array<ArrayBuffer>);
+        encode(kernel.bind({ x: storage(x), packed: weights, out }, { m, n, k, outStride: stride }));
+        results.push(await readBack(out));
+      }
+      const [dense, apart] = results as [Float32Array, Float32Array];
+      const want = new Float32Array(apart.length).fill(7);
+      for (let row = 0; row < m; row++) want.set(dense.subarray(row * n, (row + 1) * n), row * outStride);
+      expect(dense).not.toContain(7);
+      expect(apart).toEqual(want);
     });
 
     test('more than 65,535 workgroups', async () => {
