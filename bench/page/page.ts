@@ -1,7 +1,7 @@
 /** `npm run bench:page`: the table of `npm start` in a browser. Tests and `bench:browser` drive it through `lanewise` below. */
 import { gpuImplementations } from '../../test/lib/adapters.js';
-import { faultsOf } from '../../test/lib/conformance.js';
-import { cpuImplementation, cpuImplementations } from '../../test/lib/implementations.js';
+import { conform, type Result, type Which } from '../../test/lib/conformance.js';
+import { cpuImplementations } from '../../test/lib/implementations.js';
 import { type Layer, layerFrom, type Real } from '../lib/bench.js';
 import { EFFORT } from '../lib/measure.js';
 import { allSpecs, cells, HEAD, type Row, runTable } from '../lib/table.js';
@@ -66,25 +66,14 @@ async function table({
 /** Of each kernel on an adapter: the shaders' answers are tested in full without a browser. */
 const GPU_CASES = 6;
 
-/** Every spec on everything this browser has; faults by `kernel, implementation`. */
-async function conformance(): Promise<{
-  ran: string[];
-  faults: Record<string, string[]>;
-  reason?: string;
-  errors: string[];
-}> {
-  const gpu = await gpuImplementations();
-  const shared = crossOriginIsolated ? [cpuImplementation('simd', { shared: true })] : [];
-  const implementations = [...cpuImplementations(), ...shared, ...gpu.implementations];
-  const faults: Record<string, string[]> = {};
-  for (const [name, spec] of Object.entries(allSpecs)) {
-    for (const implementation of implementations.filter((i) => i.kernels.includes(name))) {
-      status(`${name}: ${implementation.name}`);
-      const found = await faultsOf(spec, implementation, implementation.kind === 'gpu' ? GPU_CASES : undefined);
-      if (found.length) faults[`${name}, ${implementation.name}`] = found;
-    }
+/** Every spec on everything this browser has. */
+async function conformance(which: Which = {}): Promise<Result[]> {
+  const results: Result[] = [];
+  for await (const result of conform({ ...which, gpuCases: which.cases ?? GPU_CASES })) {
+    if ('kernel' in result) status(`${result.kernel}: ${result.implementation}`);
+    results.push(result);
   }
-  return { ran: implementations.map((i) => i.name), faults, reason: gpu.reason, errors: gpu.errors.flat() };
+  return results;
 }
 
 Object.assign(globalThis, { lanewise: { table, conformance } });

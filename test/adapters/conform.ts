@@ -1,26 +1,16 @@
 /**
- * Specs on every GPU implementation of the host this runs in (Node or Deno), or with `--compile` every entry point of every
- * shader through its WGSL compiler; one JSON line for each result on stdout.
- *   --kernels a,b   only these      --cases 6   at most so many cases of each, spread evenly
+ * Specs on everything of the host this runs in (Node, Deno, Bun), or with `--compile` every entry point of every shader through
+ * its WGSL compiler; one JSON line for each result on stdout. Options: `whichOf`.
  */
 import process from 'node:process';
-import { parseArgs } from 'node:util';
 import type { Shader } from '../../ts/gpu/runtime.js';
 import { shaders } from '../generated/registry.js';
-import { adapters, deviceOf, gpuImplementations } from '../lib/adapters.js';
-import { faultsOf } from '../lib/conformance.js';
+import { adapters, deviceOf } from '../lib/adapters.js';
+import { conform, type Result } from '../lib/conformance.js';
 import { allSpecs } from '../lib/specs.js';
+import { whichOf } from './which.js';
 
-export type Result =
-  | { reason: string }
-  | { implementation: string; kernel: string; absent?: string; faults: string[]; seconds: number }
-  | { implementation: string; errors: string[] }
-  | { compiled: number; absent: string[]; faults: string[] };
-
-const { values } = parseArgs({
-  options: { kernels: { type: 'string' }, cases: { type: 'string' }, compile: { type: 'boolean' } },
-});
-const only = values.kernels?.split(',');
+const { compile, ...which } = whichOf(process.argv.slice(2));
 const print = (result: Result) => console.log(JSON.stringify(result));
 
 /** Values of override constants that some case of the kernel's spec takes. */
@@ -69,21 +59,6 @@ async function compileAll(): Promise<void> {
   print({ compiled, absent, faults: [...faults, ...errors] });
 }
 
-async function conform(): Promise<void> {
-  const { implementations, errors, reason } = await gpuImplementations();
-  if (reason) print({ reason });
-  for (const [i, { name, kernels, absent = {} }] of implementations.entries()) {
-    for (const [kernel, spec] of Object.entries(allSpecs)) {
-      if (only && !only.includes(kernel)) continue;
-      if (absent[kernel]) print({ implementation: name, kernel, absent: absent[kernel], faults: [], seconds: 0 });
-      if (!kernels.includes(kernel)) continue;
-      const start = performance.now();
-      const faults = await faultsOf(spec, implementations[i]!, values.cases ? Number(values.cases) : undefined);
-      print({ implementation: name, kernel, faults, seconds: (performance.now() - start) / 1000 });
-    }
-    print({ implementation: name, errors: errors[i]! });
-  }
-}
-
-await (values.compile ? compileAll() : conform());
+if (compile) await compileAll();
+else for await (const result of conform(which)) print(result);
 process.exit(0);

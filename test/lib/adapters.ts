@@ -32,7 +32,7 @@ const labelOf = ({ vendor, architecture, description, device }: GPUAdapterInfo) 
     ? 'SwiftShader'
     : /llvmpipe/i.test(`${description} ${device}`)
       ? 'lavapipe'
-      : description || device || `${vendor} ${architecture}`;
+      : description || device || `${vendor} ${architecture}`.trim() || 'unnamed adapter';
 
 /** Every different adapter the host gives, with its levels. Empty, with a reason, where there is none. */
 export async function adapters(): Promise<{ found: Adapter[]; reason?: string }> {

@@ -1,11 +1,14 @@
-/** Processes that run WebGPU through another implementation than this one's: wgpu (Naga) in Deno, other drivers. */
+/**
+ * Processes that run kernels in another engine, or WebGPU through another implementation, than this one's: JavaScriptCore in Bun, wgpu
+ * (Naga) in Deno, both with SpiderMonkey in Firefox, other drivers.
+ */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
-import type { Result } from '../adapters/conform.js';
+import type { Result } from './conformance.js';
 import { vulkanEnvironment } from './vulkan.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -17,9 +20,11 @@ export interface Host {
   command: string;
   args: string[];
   env?: Record<string, string>;
+  /** It has no WGSL compiler to ask alone. */
+  compilesNot?: true;
 }
 
-/** test/adapters/conform.ts bundled for Node and Deno; answers with its path. */
+/** test/adapters/conform.ts bundled for Node, Deno and Bun; answers with its path. */
 async function conformScript(): Promise<string> {
   const script = join(root, 'build/conform.js');
   await build({
@@ -77,39 +82,42 @@ function refusal(command: string): string | undefined {
 export async function allHosts({ mesa = true } = {}): Promise<Host[]> {
   const script = await conformScript();
   const environment = await vulkanEnvironment();
-  const command = join(installed(), 'node_modules/@deno/linux-x64-glibc/deno');
-  const args = ['run', '--allow-all', '--no-config', '--unstable-webgpu', script];
+  const modules = join(installed(), 'node_modules');
+  const deno = join(modules, '@deno/linux-x64-glibc/deno');
+  const inDeno = ['run', '--allow-all', '--no-config', '--unstable-webgpu', script];
+  const gpu = ['--only', 'gpu'];
+  const cpu = { args: ['--only', 'cpu'], compilesNot: true as const };
   const swiftShader = environment.VK_ADD_DRIVER_FILES;
+  const withSwiftShader = swiftShader ? { ...environment, VK_DRIVER_FILES: swiftShader } : environment;
   const lavapipe = join(root, '../shared/tools/lavapipe');
   const noLavapipe = mesa ? refusal(lavapipe) : 'not asked for';
   // wgpu takes Debian 12's lavapipe, which Dawn refuses.
   const debianLavapipe = '/usr/share/vulkan/icd.d/lvp_icd.x86_64.json';
+  const firefoxes = [process.env.LANEWISE_FIREFOX, '/usr/bin/firefox-esr', '/usr/bin/firefox'];
+  const firefox = firefoxes.find((path) => path && existsSync(path));
   return [
-    { name: 'Dawn', command: process.execPath, args: [script], env: environment },
-    {
-      name: 'Dawn, Mesa 25',
-      command: lavapipe,
-      args: ['node', script],
-      missing: noLavapipe,
-    },
-    {
-      name: 'wgpu',
-      command,
-      args,
-      env: swiftShader ? { ...environment, VK_DRIVER_FILES: swiftShader } : environment,
-    },
-    {
-      name: 'wgpu, Mesa 25',
-      command: lavapipe,
-      args: [command, ...args],
-      missing: noLavapipe,
-    },
+    { name: 'Dawn', command: process.execPath, args: [script, ...gpu], env: environment },
+    { name: 'Dawn, Mesa 25', command: lavapipe, args: ['node', script, ...gpu], missing: noLavapipe },
+    { name: 'wgpu', command: deno, args: [...inDeno, ...gpu], env: withSwiftShader },
+    { name: 'wgpu, Mesa 25', command: lavapipe, args: [deno, ...inDeno, ...gpu], missing: noLavapipe },
     {
       name: "wgpu, Debian's Mesa",
-      command,
-      args,
+      command: deno,
+      args: [...inDeno, ...gpu],
       env: { ...environment, VK_DRIVER_FILES: debianLavapipe },
       missing: existsSync(debianLavapipe) ? undefined : `no ${debianLavapipe} (apt-get install mesa-vulkan-drivers)`,
+    },
+    { ...cpu, name: 'Deno', command: deno, args: [...inDeno, ...cpu.args] },
+    { ...cpu, name: 'Bun', command: join(modules, '@oven/bun-linux-x64/bin/bun'), args: [script, ...cpu.args] },
+    {
+      name: 'Firefox',
+      command: process.execPath,
+      args: ['--import', 'tsx', join(root, 'test/adapters/firefox.ts'), firefox!],
+      env: withSwiftShader,
+      compilesNot: true,
+      missing: firefox
+        ? undefined
+        : 'no /usr/bin/firefox-esr (apt-get install firefox-esr; LANEWISE_FIREFOX names another)',
     },
   ];
 }
