@@ -60,6 +60,9 @@ export function quantize_integers_f16(
     const count = min(piece, rows - row);
     const at = row * groups;
     widen(x + ((row * n) << 1), count * n, scratch);
+    // The next piece comes near meanwhile: prefetching by hardware begins anew with every page.
+    const next = x + (((row + count) * n) << 1), end = next + ((min(count, rows - row - count) * n) << 1);
+    for (let at = next; at < end; at += 4096) load<u8>(at);
     quantize_integers_f32(
       scratch, count, n, bits, groupSize, scheme, 0,
       codes + row * rowBytes(n, bits, scheme), scales + scaleBytes(at, scaleType), minima + scaleBytes(at, scaleType),

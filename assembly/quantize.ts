@@ -5,8 +5,12 @@ import { quantizeColumns } from './lib/quantize-columns';
 import { held_f32x4, held_i32x4 } from './lib/held';
 import { maxAcross_f32x4, minAcross_f32x4 } from './lib/reduce';
 
-/** Blocks of 16 values worked off together: a page. */
-const CHUNK: u32 = 64;
+/** Blocks of 16 values worked off together: a page of them. */
+// @ts-ignore: decorator
+@inline
+function chunkOf<T>(): u32 {
+  return 256 / sizeof<T>();
+}
 
 /** The same code at every place of a word. */
 // @ts-ignore: decorator
@@ -285,7 +289,8 @@ function quantizeBlocks<T>(
   x: usize, rows: u32, row: u32, size: u32, bits: u32, symmetric: u32, codes: usize, scales: usize, minima: usize,
 ): void {
   const perRow = (row + size - 1) / size;
-  const chunk = max(1, CHUNK / size);
+  const chunk = max(1, chunkOf<T>() / size);
+  const page = <usize>(chunk * size) * (16 * sizeof<T>());
   let rest = row;
   const uniform = row % size == 0;
   let known = false;
@@ -297,7 +302,7 @@ function quantizeBlocks<T>(
     }
     known = sizeof<T>() == 4 && uniform && left >= 2 * chunk;
     // Prefetching ends with a page: the one after the next begins to come near while this one is worked off.
-    if (known && left >= 4 * chunk) load<u8>(x + (<usize>(chunk * size) << 7));
+    if (left >= 4 * chunk) load<u8>(x + 2 * page);
     if (known) packGroups<T, f32>(x, groups, size, row, rest, 0, 0, bits, symmetric, codes, scales, minima);
     else packGroups<T, bool>(x, groups, size, row, rest, 0, 0, bits, symmetric, codes, scales, minima);
     // Blocks done: whole rows, and what the first and the last of them hold of this chunk.
@@ -330,7 +335,7 @@ function quantizeRows<T>(
   const row = whole >> 4;
   const size = groupSize >> 4;
   // Short rows go several at a time through the same loops, long ones by themselves through many rounds of them.
-  const chunk = max(1, (CHUNK << 4) / n);
+  const chunk = max(1, (chunkOf<T>() << 4) / n);
   while (rows) {
     const count = min(rows, chunk);
     const last = x + sizeof<T>() * whole;
