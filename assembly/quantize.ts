@@ -12,8 +12,8 @@ function chunkOf<T>(): u32 {
   return 256 / sizeof<T>();
 }
 
-/** Values of f32 beyond the caches go in four neighbouring pages in turn, 8 blocks (512 bytes) at a time: from 16 MB on. */
-const PAGES: u32 = 4;
+/** Values of f32 beyond the caches go in two neighbouring pages in turn, 8 blocks (512 bytes) at a time: from 16 MB on. */
+const PAGES: u32 = 2;
 const TURN: u32 = 8;
 const BEYOND: u32 = 1 << 18;
 
@@ -289,8 +289,8 @@ function packLast<T>(
 }
 
 /**
- * Whole groups without a seam, a turn of each of four neighbouring pages, then the next turn of each: while one is worked off those of
- * the others come near. Answers with how many are done.
+ * Whole groups without a seam, a turn of each of two neighbouring pages, then the next turn of each: while one is worked off that of
+ * the other comes near. Answers with how many are done.
  */
 function quantizePages(
   x: usize, groups: u32, size: u32, bits: u32, symmetric: u32, codes: usize, scales: usize, minima: usize,
@@ -445,10 +445,10 @@ function quantize<T>(
  * Method: Z. Liu et al., "KIVI", 2024, for format and layout. Rows go in chunks of 4 KB (a page: hardware prefetching ends
  * there) through three small loops: extremes of each group, four scales at a time, codes. Where groups are all alike, the loop
  * of codes finds the next chunk's extremes while it waits for divisions: 8 to 20 % less time. From 16 MB on such groups of at
- * most 128 go in four neighbouring pages in turn, 512 bytes each, so that what comes next is on its way for longer: 18 to 21 %
- * less time (64 MB, an Intel Xeon; from the caches 3 to 10 % more; two pages 15 to 17 % less; streams far apart gain as much, but
- * four of those are what a Zen 5 loses by). Adding 1.5·2^23 rounds;
- * neighbours are joined by i32x4.dot_i16x8_s with weights (1, 2^bits). Columns go four rows at a time (in the search
+ * most 128 go in two neighbouring pages in turn, 512 bytes each, and a byte of each page after them is touched: 14 to 17 % less
+ * time (64 MB, an Intel Xeon; without touching nothing; from the caches up to 12 % more. Four pages: from 8 to 20 % less, by what
+ * else is in the caches; eight and sixteen: less or a loss).
+ * Adding 1.5·2^23 rounds; neighbours are joined by i32x4.dot_i16x8_s with weights (1, 2^bits). Columns go four rows at a time (in the search
  * for extremes rows far apart: 2 to 18 % less time than neighbours): codes are joined by multiplications in whole registers. Loops take plain groups for granted; the few that are not (constant, NaN, denormal
  * scale) are found out by their codes or scale and done again by `group`, one value at a time. Short rows that end within a
  * block go through the same loops several at a time, passing over their last groups, which have loops of their own: rows of
