@@ -29,7 +29,8 @@ import { fill, kSide, prepare, vSide } from './lib/qattention-side';
  *
  * Not done: weights of 8-bit values splat from memory instead of shuffled (4 % slower); 8 bits as signed bytes by queries and
  * weights of 14 bits in two planes of 7 (a Zen 5 with VNNI: 10 % slower, off by 2.3e-4 of the largest value on real layers);
- * chunks of 128 keys (nothing); three vectors of codes at a time, twelve sums instead of eight (an Intel Xeon: 2 to 4 % slower, the products themselves as fast); scales before lanes are added up for products of 16 bits too (1 %, 1.6 KB). By count of
+ * chunks of 128 keys (nothing); three vectors of codes at a time, twelve sums instead of eight (an Intel Xeon: 2 to 4 % slower,
+ * the products themselves as fast); scales before lanes are added up for products of 16 bits too (1 %, 1.6 KB). By count of
  * instructions, not built: four products of 7 and 1 bits for 8; K of 8 bits down columns straight from its words (the
  * transposition, 9 % of the time, would go into as many splats); queries of several runs rounded at once (no less work); K of
  * 3 bits down columns straight from its words (third bits lie otherwise); tiles of one and two rows.

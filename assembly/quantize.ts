@@ -333,7 +333,7 @@ function quantizeBlocks<T>(
 ): void {
   const perRow = (row + size - 1) / size;
   const chunk = max(1, chunkOf<T>() / size);
-  const page = <usize>(chunk * size) * (16 * sizeof<T>());
+  const chunkBytes = <usize>(chunk * size) * (16 * sizeof<T>());
   let rest = row;
   const uniform = row % size == 0;
   let known = false;
@@ -354,7 +354,7 @@ function quantizeBlocks<T>(
     }
     known = sizeof<T>() == 4 && uniform && left >= 2 * chunk;
     // Prefetching ends with a page: the one after the next begins to come near while this one is worked off.
-    if (left >= 4 * chunk) load<u8>(x + 2 * page);
+    if (left >= 4 * chunk) load<u8>(x + 2 * chunkBytes);
     if (known) packGroups<T, f32>(x, groups, size, row, rest, 0, 0, 0, bits, symmetric, codes, scales, minima, groups * size);
     else packGroups<T, bool>(x, groups, size, row, rest, 0, 0, 0, bits, symmetric, codes, scales, minima, 0);
     // Blocks done: whole rows, and what the first and the last of them hold of this chunk.
@@ -448,9 +448,10 @@ function quantize<T>(
  * most 128 go in two neighbouring pages in turn, 512 bytes each, and a byte of each page after them is touched: 14 to 17 % less
  * time (64 MB, an Intel Xeon; without touching nothing; from the caches up to 12 % more. Four pages: from 8 to 20 % less, by what
  * else is in the caches; eight and sixteen: less or a loss).
- * Adding 1.5·2^23 rounds; neighbours are joined by i32x4.dot_i16x8_s with weights (1, 2^bits). Columns go four rows at a time (in the search
- * for extremes rows far apart: 2 to 18 % less time than neighbours): codes are joined by multiplications in whole registers. Loops take plain groups for granted; the few that are not (constant, NaN, denormal
- * scale) are found out by their codes or scale and done again by `group`, one value at a time. Short rows that end within a
+ * Adding 1.5·2^23 rounds; neighbours are joined by i32x4.dot_i16x8_s with weights (1, 2^bits). Columns go four rows at a
+ * time (in the search for extremes rows far apart: 2 to 18 % less time than neighbours): codes are joined by multiplications in
+ * whole registers. Loops take plain groups for granted; the few that are not (constant, NaN, denormal scale) are found out by
+ * their codes or scale and done again by `group`, one value at a time. Short rows that end within a
  * block go through the same loops several at a time, passing over their last groups, which have loops of their own: rows of
  * 33 take 0.60 ns a value instead of 1.09.
  *

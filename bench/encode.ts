@@ -7,7 +7,7 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { adapters, deviceOf } from '../test/lib/adapters.js';
-import { factories } from '../test/lib/implementations.js';
+import { constantsOf, factories } from '../test/lib/implementations.js';
 import { random } from '../test/lib/random.js';
 import { vulkanEnvironment } from '../test/lib/vulkan.js';
 import { attentionDecode } from '../ts/gpu/attention.js';
@@ -100,10 +100,7 @@ async function everyLengthSet(name: string): Promise<[string, (i: number) => voi
       .filter(([array, { role, optional }]) => (role === 'in' ? given[array] || !optional : true) && lengths[array])
       .map(([array]) => [array, storage(lengths[array]!)]),
   );
-  const constants = Object.fromEntries(
-    Object.entries(size.options).filter(([option]) => factory.constants.includes(option as never)),
-  );
-  const kernel = await factory.compile(device, constants);
+  const kernel = await factory.compile(device, constantsOf(factory, size.options));
   const call = kernel.bind(buffers, size.options, sharing);
   const lengthsSet = kernel.dynamic.filter((option) => Number.isInteger(params[option]) && params[option]! > 0);
   const task = (i: number) => {

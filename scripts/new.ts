@@ -95,6 +95,7 @@ export type { ${Name}Options };
 export const ${name} = /* @__PURE__ */ gpuKernel<${Name}Options>({
   contract: ${kernel},
   shader,
+  dynamic: { rows: {} },
   steps: ({ params, same }) => [
     { entry: same('x', 'out') ? '${kernel}__inplace' : '${kernel}', workgroups: Math.ceil((params.rows! * params.n!) / 256) },
   ],

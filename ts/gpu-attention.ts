@@ -96,8 +96,8 @@ export const decodeOf = (
       dynamic: {
         from: { field: 'fromKey', most: 'to' },
         to: { field: 'toKey', least: 'from' },
-        scale: { field: 'scale' },
-        softcap: { field: 'softcap', min: 0 },
+        scale: {},
+        softcap: { min: 0 },
       },
     },
     any,

@@ -20,7 +20,7 @@ export const dequantizeOf = (
   gpuKernel({
     contract,
     shader,
-    dynamic: { rows: { field: 'rows' } },
+    dynamic: { rows: {} },
     steps: ({ params }) => [
       {
         entry: contract.kernel,

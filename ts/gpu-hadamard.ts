@@ -36,7 +36,7 @@ export const hadamardOf = (
   return gpuKernel({
     contract,
     shader,
-    dynamic: { rows: { field: 'rows' }, scale: { field: 'scale' } },
+    dynamic: { rows: {}, scale: {} },
     // Long rows are one dispatch where their values are halves, else two.
     usable: (entry) => !entry.includes(half ? '__outer' : '__long'),
     steps: (plan) => stepsOf(contract.kernel, half, plan),

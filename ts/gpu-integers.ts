@@ -37,7 +37,7 @@ export const quantizeOf = (
     contract,
     shader,
     ...formatOf(contract.kernel),
-    dynamic: { rows: { field: 'rows' } },
+    dynamic: { rows: {} },
     steps({ params, given }) {
       const lanes = lanesFor(params);
       const { x, scales } = contract.lengths(params);
@@ -67,7 +67,7 @@ export const dequantizeOf = (
     contract,
     shader,
     ...formatOf(contract.kernel),
-    dynamic: { rows: { field: 'rows' } },
+    dynamic: { rows: {} },
     steps({ params }) {
       const [lines, length] = linesOf(params);
       return [

@@ -18,6 +18,7 @@ export interface Compiled {
 }
 
 export interface DynamicOption extends Dynamic {
+  readonly field: string;
   /** It is a size or a position, not a factor. */
   readonly size: boolean;
 }

@@ -39,7 +39,7 @@ export const quantizeOf = (
     contract,
     shader,
     ...formatOf(contract.kernel),
-    dynamic: { rows: { field: 'rows' } },
+    dynamic: { rows: {} },
     steps({ params }) {
       const lanes = lanesFor(params);
       const { x, scales } = contract.lengths(params);
@@ -62,7 +62,7 @@ export const dequantizeOf = (
     contract,
     shader,
     ...formatOf(contract.kernel),
-    dynamic: { rows: { field: 'rows' } },
+    dynamic: { rows: {} },
     steps({ params }) {
       const { rows, n, axis, scheme } = params as Record<string, number>;
       const units = axis ? Math.ceil(rows! / 4) * n! : Math.ceil(n! / 4) * rows!;

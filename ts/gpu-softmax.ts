@@ -13,7 +13,7 @@ function widthFor(n: number): number {
 }
 
 /** The width chosen for rows of n serves shorter ones. */
-const ROWS = { rows: { field: 'rows' }, n: { field: 'n' }, scale: { field: 'scale' } };
+const ROWS = { rows: {}, n: {}, scale: {} };
 
 function rowStep(entry: string, { rows, n }: Params) {
   const width = widthFor(n!);
@@ -44,7 +44,7 @@ export const softmaxMergeOf = (
   gpuKernel({
     contract,
     shader,
-    dynamic: { states: { field: 'states' }, rows: { field: 'rows' } },
+    dynamic: { states: {}, rows: {} },
     steps: ({ params: { rows, n } }) => [
       { entry: contract.kernel, workgroups: Math.ceil((rows! * Math.max(n!, 1)) / WORKGROUP) },
     ],

@@ -100,7 +100,7 @@ export function topkOf(contract: Contract<TopkOptions>, shader: Shader): GpuKern
   return gpuKernel({
     contract,
     shader,
-    dynamic: { rows: { field: 'rows' } },
+    dynamic: { rows: {} },
     scratch: (params) => scratchLength(kind, params),
     steps: ({ params }) => stepsOf(kind, params),
   });

@@ -64,8 +64,8 @@ export interface Which {
 /** All specs on everything the host this runs in has. */
 export async function* conform({ only, kernels: asked, cases, gpuCases = cases }: Which): AsyncGenerator<Result> {
   const isolated = (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated ?? true;
-  const shared = isolated ? [cpuImplementation('simd', { shared: true })] : [];
-  const cpu = only === 'gpu' ? [] : [...cpuImplementations(), ...shared];
+  const cpu = only === 'gpu' ? [] : cpuImplementations();
+  if (only !== 'gpu' && isolated) cpu.push(cpuImplementation('simd', { shared: true }));
   const gpu = only === 'cpu' ? { implementations: [], errors: [], reason: undefined } : await gpuImplementations();
   if (gpu.reason) yield { reason: gpu.reason };
   for (const implementation of [...cpu, ...gpu.implementations]) {

@@ -244,6 +244,12 @@ export const factories: Record<string, Factory> = Object.fromEntries(
     .map((factory) => [factory.contract.kernel, factory]),
 );
 
+/** Those of the options that `compile` wants. */
+export const constantsOf = (factory: Factory, options: Record<string, unknown>): Record<string, unknown> =>
+  Object.fromEntries(
+    (factory.constants as string[]).filter((c) => options[c] !== undefined).map((c) => [c, options[c]]),
+  );
+
 /** One GPU adapter's device at one level. */
 export function gpuImplementation(device: GPUDevice, label: string, level: GpuLevel): Implementation {
   const compiled = new Map<string, Promise<GpuKernel<any, any>>>();
@@ -257,9 +263,7 @@ export function gpuImplementation(device: GPUDevice, label: string, level: GpuLe
 
   /** The kernel for these options; its constants are those of compile's own contract, so one pipeline serves many sizes. */
   function kernelFor(factory: Factory, options: Record<string, unknown>): Promise<GpuKernel<any, any>> {
-    const constants = Object.fromEntries(
-      (factory.constants as string[]).filter((c) => options[c] !== undefined).map((c) => [c, options[c]]),
-    );
+    const constants = constantsOf(factory, options);
     const key = `${factory.contract.kernel} ${JSON.stringify(constants)}`;
     let kernel = compiled.get(key);
     if (!kernel) compiled.set(key, (kernel = factory.compile(device, { level, ...constants })));

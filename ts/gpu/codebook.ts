@@ -44,7 +44,7 @@ const factory = (
   gpuKernel<CodebookOptions, Constants>({
     ...definition,
     shader,
-    dynamic: { rows: { field: 'rows' } },
+    dynamic: { rows: {} },
     constants: ['bits', 'groupSize', 'scale', 'tables', 'nibbles'],
     checkConstants: (params) => checkFormat(kernel, params),
   });

@@ -31,7 +31,7 @@ function forActivations(activations: keyof typeof contractOf): GpuKernelFactory<
     shader,
     constants,
     checkConstants: (params) => checkGemmFormat(kernel, params),
-    dynamic: { m: { field: 'm' } },
+    dynamic: { m: {} },
     scratch: ({ m, n, k }: Params) => (rounds && n ? m! * k! : 0),
     steps({ params }) {
       const { m, n, k } = params as Record<'m' | 'n' | 'k', number>;

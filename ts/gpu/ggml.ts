@@ -30,7 +30,7 @@ export const ggmlDequantize: GpuKernelFactory<GgmlDequantizeOptions, never> =
 export const ggmlQuantize: GpuKernelFactory<GgmlQuantizeOptions, never> = /* @__PURE__ */ gpuKernel({
   contract: ggml_quantize_f32,
   shader,
-  dynamic: { rows: { field: 'rows' } },
+  dynamic: { rows: {} },
   steps({ params }) {
     const format = formatOf(params);
     const count = (params.rows! * params.n!) / format.size;

@@ -16,7 +16,7 @@ const TILE = 4096;
 export const hadamardMixed = /* @__PURE__ */ gpuKernel<HadamardMixedOptions>({
   contract: hadamard_mixed_f32,
   shader,
-  dynamic: { rows: { field: 'rows' } },
+  dynamic: { rows: {} },
   steps({ params, given }) {
     const { rows, n, order, inner, inverse } = params as Record<string, number>;
     const values = rows! * n! * inner!;

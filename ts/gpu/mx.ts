@@ -40,7 +40,7 @@ function formatOf(params: Params): Params {
 export const mxQuantize: GpuKernelFactory<MxOptions, never> = /* @__PURE__ */ gpuKernel({
   contract: mx_quantize_f32,
   shader,
-  dynamic: { rows: { field: 'rows' } },
+  dynamic: { rows: {} },
   steps({ params }) {
     const { codes, scales } = mx_quantize_f32.lengths(params);
     const format = formatOf(params);
@@ -55,7 +55,7 @@ export const mxQuantize: GpuKernelFactory<MxOptions, never> = /* @__PURE__ */ gp
 export const mxDequantize: GpuKernelFactory<MxOptions, never> = /* @__PURE__ */ gpuKernel({
   contract: mx_dequantize_f32,
   shader,
-  dynamic: { rows: { field: 'rows' } },
+  dynamic: { rows: {} },
   steps({ params }) {
     const { rows, n } = params as { rows: number; n: number };
     return [

@@ -15,7 +15,7 @@ const copy = (kernel: string, { rows, n }: Params, inPlace: boolean): Step[] =>
 export const outliersExtract: GpuKernelFactory<OutliersOptions, never> = /* @__PURE__ */ gpuKernel({
   contract: outliers_extract_f32,
   shader,
-  dynamic: { rows: { field: 'rows' } },
+  dynamic: { rows: {} },
   steps: ({ params, same }) => [
     ...copy('outliers_extract_f32', params, same('x', 'rest')),
     { entry: 'outliers_extract_f32', workgroups: params.rows! },
@@ -26,7 +26,7 @@ export const outliersExtract: GpuKernelFactory<OutliersOptions, never> = /* @__P
 export const outliersRestore: GpuKernelFactory<OutliersOptions, never> = /* @__PURE__ */ gpuKernel({
   contract: outliers_restore_f32,
   shader,
-  dynamic: { rows: { field: 'rows' } },
+  dynamic: { rows: {} },
   steps: ({ params, same }) => [
     ...copy('outliers_restore_f32', params, same('rest', 'out')),
     { entry: 'outliers_restore_f32', workgroups: Math.ceil((params.rows! * params.k!) / WORKGROUP) },

@@ -108,8 +108,8 @@ export const attentionDecodeQuantized: GpuKernelFactory<AttentionDecodeQuantized
       from: { field: 'fromKey', most: 'to', steps: { recent: 0 } },
       to: { field: 'toKey', least: 'from', steps: { recent: 0 } },
       recentKeys: { field: 'toKey', steps: { recent: 1 } },
-      scale: { field: 'scale' },
-      softcap: { field: 'softcap', min: 0 },
+      scale: {},
+      softcap: { min: 0 },
     },
   });
 

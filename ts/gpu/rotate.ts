@@ -42,7 +42,7 @@ const teamFor = ({ n }: Params, most = WORKGROUP) => Math.min(Math.floor(MAX_N /
 export const rotate = /* @__PURE__ */ gpuKernel<RotateOptions>({
   contract: rotate_f32,
   shader,
-  dynamic: { rows: { field: 'rows' } },
+  dynamic: { rows: {} },
   steps(plan) {
     const { flags, rename } = rotation(plan, 'x');
     const team = teamFor(plan.params);
@@ -56,7 +56,7 @@ export const rotate = /* @__PURE__ */ gpuKernel<RotateOptions>({
 export const rotateQuantize = /* @__PURE__ */ gpuKernel<RotateQuantizeOptions, Constants>({
   contract: rotate_quantize_f32,
   shader,
-  dynamic: { rows: { field: 'rows' } },
+  dynamic: { rows: {} },
   constants: CONSTANTS,
   checkConstants: (params) => checkRotateFormat('rotate_quantize_f32', params),
   usable: (entry, { scheme }) => entry.endsWith('symmetric') === (scheme === 1),
@@ -82,7 +82,7 @@ export const rotateQuantize = /* @__PURE__ */ gpuKernel<RotateQuantizeOptions, C
 export const rotateDequantize = /* @__PURE__ */ gpuKernel<RotateQuantizeOptions, Constants>({
   contract: rotate_dequantize_f32,
   shader,
-  dynamic: { rows: { field: 'rows' } },
+  dynamic: { rows: {} },
   constants: CONSTANTS,
   checkConstants: (params) => checkRotateFormat('rotate_dequantize_f32', params),
   steps(plan) {

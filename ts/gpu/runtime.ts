@@ -72,8 +72,8 @@ export interface Definition<Options> {
 
 /** An option that the shader reads from its uniform alone: the dispatch planned for the largest value serves all. */
 export interface Dynamic {
-  /** Its uniform field. */
-  field: string;
+  /** Its uniform field. Default: the option's name. */
+  field?: string;
   /** It belongs to the steps with these numbers alone (others have a field of that name for their own use). */
   steps?: Params;
   /** It is at least this dynamic option, if it is a size. */
@@ -176,9 +176,9 @@ export function gpuKernel<Options, Constants extends keyof Options & string = ne
   const features = shader.features ?? [];
   const fields = Object.entries(shader.entries).flatMap(([entry, { params }]) => (own(entry) ? params : []));
   const dynamic: Compiled['dynamic'] = new Map(
-    Object.entries(definition.dynamic ?? {}).map(([option, known]) => [
+    Object.entries(definition.dynamic ?? {}).map(([option, { field = option, ...known }]) => [
       option,
-      { ...known, size: fields.some(([field, type]) => field === known.field && type === 'u32') },
+      { ...known, field, size: fields.some(([name, type]) => name === field && type === 'u32') },
     ]),
   );
 
