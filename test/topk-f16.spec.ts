@@ -5,6 +5,6 @@ import spec from './topk.spec.js';
 export default halfSpec(spec, contract, {
   scratch: {
     shape: '[topkScratchBytes / 4]',
-    meaning: 'CPU: a row widened, and the work on it; GPU: only where it says so',
+    meaning: 'CPU: the work on a row; GPU: only where it says so',
   },
 });

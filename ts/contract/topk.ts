@@ -25,17 +25,17 @@ export interface TopkHalf {
   indices: Uint32Array;
 }
 
-/** 4-byte words of scratch: one row's work (assembly/topk.ts: select), whatever the number of rows; halves are widened there. */
-function scratchLength(dtype: Float, n: number, k: number): number {
+/** 4-byte words of scratch: one row's work (assembly/lib/topk.ts: select), whatever the number of rows. */
+function scratchLength(n: number, k: number): number {
   const vectors = 16 * Math.ceil(n / 1024);
   const candidates = k + Math.min(k, Math.floor(16 * Math.sqrt(n))) + 64;
-  return 256 + 8 * vectors + 4 * candidates + 256 + (dtype === 'f16' ? 4 * Math.ceil(n / 4) : 0);
+  return 256 + 8 * vectors + 4 * candidates + 256;
 }
 
 function scratchBytes(dtype: Float, size: Pick<TopkOptions, 'n' | 'k'>): number {
   const { n, k } = options(`topk_${dtype}`, size);
   checkRow(`topk_${dtype}`, n, k);
-  return 4 * scratchLength(dtype, n, k);
+  return 4 * scratchLength(n, k);
 }
 
 /** Bytes of scratch for `topk_f32` in the pointer layer. Without any it works too, at half to a third of the speed (large k: a tenth). */
@@ -69,7 +69,7 @@ function topkOf(dtype: Float): Contract<TopkOptions> {
       integer(kernel, 'smallest', smallest, 0, 1);
       const kept = elements(kernel, 'values', rows!, k!);
       const x = elements(kernel, 'x', rows!, n!);
-      return { x, values: kept, indices: kept, scratch: scratchLength(dtype, n!, k!) };
+      return { x, values: kept, indices: kept, scratch: scratchLength(n!, k!) };
     },
   };
 }
