@@ -12,11 +12,6 @@ function chunkOf<T>(): u32 {
   return 256 / sizeof<T>();
 }
 
-/** Values of f32 beyond the caches go in two neighbouring pages in turn, 8 blocks (512 bytes) at a time: from 16 MB on. */
-const PAGES: u32 = 2;
-const TURN: u32 = 8;
-const BEYOND: u32 = 1 << 18;
-
 /** The same code at every place of a word. */
 // @ts-ignore: decorator
 @inline
@@ -114,16 +109,16 @@ function extremes<T>(
 
 /**
  * The codes of groups whose scales are known. Those that are not plain (constant, denormal, NaN) are done again. After each
- * row, `codeSkip` bytes of codes and `slot` of scales and minima are passed over too. Four: an integer of the size of four codes.
+ * row, `codeSkip` bytes of codes are passed over too. Four: an integer of the size of four codes.
  *
- * Next, if it is f32: in passing, the extremes of the groups `ahead` blocks behind them, which divisions leave time for. Rows
- * hold whole groups then.
+ * Next, if it is f32: in passing, the extremes of as many groups behind them, which divisions leave time for. Rows hold whole
+ * groups then, and nothing is skipped.
  */
 // @ts-ignore: decorator
 @inline
 function pack<T, Four, Next>(
-  x: usize, groups: u32, size: u32, row: u32, rest: u32, skip: u32, codeSkip: u32, slot: u32, symmetric: u32,
-  codes: usize, scales: usize, minima: usize, ahead: u32,
+  x: usize, groups: u32, size: u32, row: u32, rest: u32, skip: u32, codeSkip: u32, symmetric: u32,
+  codes: usize, scales: usize, minima: usize,
 ): void {
   const bits: u32 = 2 * sizeof<Four>();
   const fields = halves_i32x4<T>(WIDEN_FIELDS), up = halves_i32x4<T>(WIDEN_UP);
@@ -134,8 +129,9 @@ function pack<T, Four, Next>(
   const by16 = held_i32x4(0x0010_0001);
   const flip = i32x4.splat(repeated(bits, half));
   const impossible = held_i32x4(~(((1 << bits) - 1) * 0x0001_0001));
-  const aheadSlots = <usize>(ahead / size) << 2;
-  ahead <<= 6;
+  const slot: u32 = skip ? 4 : 0;
+  const ahead = <usize>(groups * size) << 6;
+  const aheadSlots = <usize>groups << 2;
   do {
     const s = v128.load32_splat(scales);
     const minimum = symmetric ? i32x4.splat(0) : v128.load32_splat(minima);
@@ -177,7 +173,7 @@ function pack<T, Four, Next>(
       group<T>(x - all * (16 * sizeof<T>()), sizeof<T>(), all << 4, bits, symmetric, codes - all * 2 * bits, 4, scales, minima);
     scales += 4;
     minima += 4;
-    if (!rest) {
+    if (!isFloat<Next>() && !rest) {
       rest = row;
       x += skip;
       codes += codeSkip;
@@ -188,12 +184,12 @@ function pack<T, Four, Next>(
 }
 
 function packGroups<T, Next>(
-  x: usize, groups: u32, size: u32, row: u32, rest: u32, skip: u32, codeSkip: u32, slot: u32, bits: u32, symmetric: u32,
-  codes: usize, scales: usize, minima: usize, ahead: u32,
+  x: usize, groups: u32, size: u32, row: u32, rest: u32, skip: u32, codeSkip: u32, bits: u32, symmetric: u32,
+  codes: usize, scales: usize, minima: usize,
 ): void {
-  if (bits == 2) pack<T, u8, Next>(x, groups, size, row, rest, skip, codeSkip, slot, symmetric, codes, scales, minima, ahead);
-  else if (bits == 4) pack<T, u16, Next>(x, groups, size, row, rest, skip, codeSkip, slot, symmetric, codes, scales, minima, ahead);
-  else pack<T, u32, Next>(x, groups, size, row, rest, skip, codeSkip, slot, symmetric, codes, scales, minima, ahead);
+  if (bits == 2) pack<T, u8, Next>(x, groups, size, row, rest, skip, codeSkip, symmetric, codes, scales, minima);
+  else if (bits == 4) pack<T, u16, Next>(x, groups, size, row, rest, skip, codeSkip, symmetric, codes, scales, minima);
+  else pack<T, u32, Next>(x, groups, size, row, rest, skip, codeSkip, symmetric, codes, scales, minima);
 }
 
 /** From here on, blocks of a row's last group are worth a call of their own. */
@@ -255,7 +251,7 @@ function packLast<T>(
     const s = f32x4.splat(scale == 0 ? 1 : scale);
     const minimum = symmetric ? i32x4.splat(0) : v128.load32_splat(minima);
     let odd = i32x4.splat(0);
-    if (blocks) packGroups<T, bool>(x, 1, blocks, blocks, blocks, 0, 0, 0, bits, symmetric, codes, scales, minima, 0);
+    if (blocks) packGroups<T, bool>(x, 1, blocks, blocks, blocks, 0, 0, bits, symmetric, codes, scales, minima);
     let at = codes + blocks * 2 * bits;
     let word: u32 = 0;
     let shift: u32 = 0;
@@ -288,45 +284,6 @@ function packLast<T>(
   } while (--rows);
 }
 
-/**
- * Whole groups without a seam, a turn of each of two neighbouring pages, then the next turn of each: while one is worked off that of
- * the other comes near. Answers with how many are done.
- */
-function quantizePages(
-  x: usize, groups: u32, size: u32, bits: u32, symmetric: u32, codes: usize, scales: usize, minima: usize,
-): u32 {
-  const page: u32 = chunkOf<f32>(), rest = page - TURN;
-  const turn = TURN / size, pageSlots = page / size << 2, turnSlots = turn << 2, restSlots = pageSlots - turnSlots;
-  const many = groups / (page / size * PAGES);
-  for (let slots: usize = 0, at = x; slots < PAGES * pageSlots; slots += pageSlots, at += page << 6) {
-    extremes<f32>(at, turn, size, TURN, TURN, 0, symmetric, scales + slots, minima + slots);
-    scale(turn, bits, symmetric, scales + slots, minima + slots);
-  }
-  for (let left = many; left; left--) {
-    if (left > 2) for (let at = x + (PAGES * page << 6), end = at + (PAGES * page << 6); at < end; at += page << 6) load<u8>(at);
-    for (let blocks = page; blocks; blocks -= TURN) {
-      // The same page's next turn, or that of the page in its place.
-      const ahead = blocks > TURN ? TURN : (PAGES - 1) * page + TURN;
-      if (left == 1 && blocks == TURN) {
-        packGroups<f32, bool>(x, turn * PAGES, size, TURN, TURN, rest << 6, rest * 2 * bits, restSlots, bits, symmetric, codes, scales, minima, 0);
-      } else {
-        packGroups<f32, f32>(x, turn * PAGES, size, TURN, TURN, rest << 6, rest * 2 * bits, restSlots, bits, symmetric, codes, scales, minima, ahead);
-        const first: usize = ahead / size << 2;
-        for (let slots = first; slots < first + PAGES * pageSlots; slots += pageSlots) scale(turn, bits, symmetric, scales + slots, minima + slots);
-      }
-      x += TURN << 6;
-      codes += TURN * 2 * bits;
-      scales += turnSlots;
-      minima += turnSlots;
-    }
-    x += (PAGES - 1) * page << 6;
-    codes += (PAGES - 1) * page * 2 * bits;
-    scales += (PAGES - 1) * pageSlots;
-    minima += (PAGES - 1) * pageSlots;
-  }
-  return many * (page / size * PAGES);
-}
-
 /** Whole blocks of 16 in rows of `row` blocks. */
 function quantizeBlocks<T>(
   x: usize, rows: u32, row: u32, size: u32, bits: u32, symmetric: u32, codes: usize, scales: usize, minima: usize,
@@ -337,16 +294,7 @@ function quantizeBlocks<T>(
   let rest = row;
   const uniform = row % size == 0;
   let known = false;
-  let left = rows * perRow;
-  if (sizeof<T>() == 4 && uniform && TURN % size == 0 && rows * row >= BEYOND) {
-    const done = quantizePages(x, left, size, bits, symmetric, codes, scales, minima);
-    x += <usize>(done * size) << 6;
-    codes += done * size * 2 * bits;
-    scales += done << 2;
-    minima += done << 2;
-    left -= done;
-  }
-  while (left) {
+  for (let left = rows * perRow; left; ) {
     const groups = min(left, chunk);
     if (!known) {
       extremes<T>(x, groups, size, row, rest, 0, symmetric, scales, minima);
@@ -355,8 +303,8 @@ function quantizeBlocks<T>(
     known = sizeof<T>() == 4 && uniform && left >= 2 * chunk;
     // Prefetching ends with a page: the one after the next begins to come near while this one is worked off.
     if (left >= 4 * chunk) load<u8>(x + 2 * chunkBytes);
-    if (known) packGroups<T, f32>(x, groups, size, row, rest, 0, 0, 0, bits, symmetric, codes, scales, minima, groups * size);
-    else packGroups<T, bool>(x, groups, size, row, rest, 0, 0, 0, bits, symmetric, codes, scales, minima, 0);
+    if (known) packGroups<T, f32>(x, groups, size, row, rest, 0, 0, bits, symmetric, codes, scales, minima);
+    else packGroups<T, bool>(x, groups, size, row, rest, 0, 0, bits, symmetric, codes, scales, minima);
     // Blocks done: whole rows, and what the first and the last of them hold of this chunk.
     const before = (row - rest) / size;
     const after = before + groups;
@@ -398,7 +346,7 @@ function quantizeRows<T>(
     if (chunk > 1) scale(count * (groups + 1), bits, symmetric, scales, minima);
     else scale(1, bits, symmetric, scales + slot, minima + slot);
     if (chunk > 1 && groups)
-      packGroups<T, bool>(x, count * groups, size, row, row, sizeof<T>() * length, lastBytes, 4, bits, symmetric, codes, scales, minima, 0);
+      packGroups<T, bool>(x, count * groups, size, row, row, sizeof<T>() * length, lastBytes, bits, symmetric, codes, scales, minima);
     packLast<T>(
       last, sizeof<T>() * n, count, length, bits, symmetric, codes + wholeBytes, wholeBytes + lastBytes, scales + slot, minima + slot, slot + 4,
     );
@@ -444,24 +392,21 @@ function quantize<T>(
  *
  * Method: Z. Liu et al., "KIVI", 2024, for format and layout. Rows go in chunks of 4 KB (a page: hardware prefetching ends
  * there) through three small loops: extremes of each group, four scales at a time, codes. Where groups are all alike, the loop
- * of codes finds the next chunk's extremes while it waits for divisions: 8 to 20 % less time. From 16 MB on such groups of at
- * most 128 go in two neighbouring pages in turn, 512 bytes each, and a byte of each page after them is touched: 14 to 17 % less
- * time (64 MB, an Intel Xeon; without touching nothing; from the caches up to 12 % more. Four pages: from 8 to 20 % less, by what
- * else is in the caches; eight and sixteen: less or a loss).
- * Adding 1.5·2^23 rounds; neighbours are joined by i32x4.dot_i16x8_s with weights (1, 2^bits). Columns go four rows at a
- * time (in the search for extremes rows far apart: 2 to 18 % less time than neighbours): codes are joined by multiplications in
- * whole registers. Loops take plain groups for granted; the few that are not (constant, NaN, denormal scale) are found out by
- * their codes or scale and done again by `group`, one value at a time. Short rows that end within a
- * block go through the same loops several at a time, passing over their last groups, which have loops of their own: rows of
- * 33 take 0.60 ns a value instead of 1.09.
+ * of codes finds the next chunk's extremes while it waits for divisions: 8 to 20 % less time. Adding 1.5·2^23 rounds;
+ * neighbours are joined by i32x4.dot_i16x8_s with weights (1, 2^bits). Columns go four rows at a time (in the search for extremes
+ * rows far apart: 2 to 18 % less time than neighbours): codes are joined by multiplications in whole registers. Loops take plain
+ * groups for granted; the few that are not (constant, NaN, denormal scale) are found out by their codes or scale and done again by
+ * `group`, one value at a time. Short rows that end within a block go through the same loops several at a time, passing over
+ * their last groups, which have loops of their own: rows of 33 take 0.60 ns a value instead of 1.09.
  *
- * Not done (16 M values, 4 bits, groups of 32, one Zen 4 core): one pass per group instead of chunks, 7.0 ms instead of
- * 5.8, 5.9 when software-pipelined; chunks of 2, 8, 64 KB, 6.5, 6.8, 8.7 ms; clamping every quotient, +0.5 ms; NaN by x − x
- * in the search, +0.8 ms; one loop for all bits, +0.9 ms; reading every line ahead by hand, +1.1 ms (one Intel Xeon core: +5 ms,
- * two bytes of each page 0, one, as is done, −1.1 of 11 ms); multiplying by reciprocals, −1.2 ms, but other codes next to ties;
- * the same and division only where a product comes near a tie (bits behind the point
- * kept in 16-bit lanes; one Zen 3 core, fused multiply-add, 2.3 % of groups of 32 done again), groups of 128 −8 %, of 32 +6 %,
- * less than finding extremes in passing gains; `bits` as an argument of `pack` instead of a type: binaryen makes the loops of 4 and 8
+ * Not done (16 M values, 4 bits, groups of 32, one Zen 4 core): one pass per group instead of chunks, 7.0 ms instead of 5.8, 5.9
+ * when software-pipelined; chunks of 2, 8, 64 KB, 6.5, 6.8, 8.7 ms; clamping every quotient, +0.5 ms; NaN by x − x in the search,
+ * +0.8 ms; one loop for all bits, +0.9 ms; reading every line ahead by hand, +1.1 ms (one Intel Xeon core: +5 ms, two bytes of
+ * each page 0, one, as is done, −1.1 of 11 ms); two neighbouring pages in turn, 512 bytes to 2 KB each, a byte of each coming
+ * page touched (16 M values: that Xeon −14 to −17 %, a Zen 3 +17 to +35 %, without touching too); multiplying by reciprocals,
+ * −1.2 ms, but other codes next to ties; the same and division only where a product comes near a tie (bits behind the point kept
+ * in 16-bit lanes; one Zen 3 core, fused multiply-add, 2.3 % of groups of 32 done again), groups of 128 −8 %, of 32 +6 %, less
+ * than finding extremes in passing gains; `bits` as an argument of `pack` instead of a type: binaryen makes the loops of 4 and 8
  * bits one again, 3 to 6 % slower from the cache, 240 bytes less. Columns in tiles of 256 to 2048, +3 to +40 %.
  */
 export function quantize_f32(
