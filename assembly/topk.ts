@@ -12,7 +12,7 @@ import { gather, keyOf, numberOf, reaching, select } from './lib/topk';
  * Order: equal values keep the lower index first, -0 equals +0, NaN comes last in both directions (by index).
  * The caller guarantees 1 <= k <= n <= 2^24, 4-byte alignment, and arrays that do not overlap.
  *
- * Method, with scratch. One pass stores the maximum of every lane of every run of 64 values. Any t that k of those
+ * Method, with scratch (lib/topk.ts). One pass stores the maximum of every lane of every run of 64 values. Any t that k of those
  * maxima reach is reached by at least k values, and hardly more when there are 4k maxima or more (fewer are left by
  * merging four into one). t is found by bisection with SIMD counting; only runs whose maxima reach t are read again.
  * For large k the row's beginning takes the maxima's place as a sample. Where t turns out too low (sorted, clustered

@@ -174,7 +174,7 @@ describe('properties', () => {
   });
 });
 
-// Beyond 16 MB whole groups go in two pages in turn; what is left of them, and smaller arrays, one after the other.
+// An array and its thirds go through the same loops, but in chunks that begin and end elsewhere.
 describe('large arrays are what their rows are', () => {
   const values = random(3).normals(4_400_000);
   for (let i = 0; i < values.length; i += 70_001) values[i] = [Number.NaN, Infinity, 1e-40][i % 3]!;
